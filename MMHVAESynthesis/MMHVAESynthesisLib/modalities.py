@@ -1,0 +1,89 @@
+"""The four modalities: their keys, their names for people, and how to recognise a volume as one of them."""
+
+import re
+from typing import Mapping, Optional, Tuple
+
+US, T2, CET1, FLAIR = "us", "t2", "cet1", "flair"
+
+MODALITIES: Tuple[str, ...] = (US, T2, CET1, FLAIR)
+"""Keys in the order of the published model. The first modality of a run in this order is its reference."""
+
+LABELS = {US: "iUS", T2: "T2", CET1: "ceT1", FLAIR: "FLAIR"}
+"""How the modalities are written for people."""
+
+DESCRIPTIONS = {
+    US: "intra-operative ultrasound",
+    T2: "T2-weighted MR",
+    CET1: "contrast-enhanced T1-weighted MR",
+    FLAIR: "T2-FLAIR MR",
+}
+
+# Patterns for names as _words writes them: lower case, words apart by single spaces.
+_SYNTHETIC = re.compile(r"\b(synth\w*|mmhvae|predicted|generated|uncertainty|stdev)\b")
+_LABEL = re.compile(r"\b(seg\w*|label\w*|mask|tumou?r)\b")
+_ULTRASOUND = re.compile(r"\b(i?us|ious|ius ?\d*|ultra ?sound|ultraschall|sono\w*|predura|postdura|echograph\w*|us ?\d+)\b")
+_FLAIR = re.compile(r"\b(flair|dark ?fluid|tirm)\b")
+_CONTRAST = r"(ce|gd|gad\w*|\+ ?c|post ?contrast|post ?con\w*|post|km|contrast\w*|enhanced|c|gado\w*|dotarem|gadovist)"
+_T1 = r"(t ?1w?i?|mprage|mp ?rage|bravo|spgr|fspgr|t ?1 ?weighted|t ?1 ?tfe|vibe)"
+_CET1 = re.compile(rf"\b{_T1}\b.*\b{_CONTRAST}\b|\b{_CONTRAST}\b.*\b{_T1}\b|\bt ?1 ?w?({_CONTRAST})\b")
+_NO_CONTRAST = re.compile(r"\b(pre ?contrast|non ?contrast|no ?contrast|without|native|nativ|unenhanced|sans|pre ?gd)\b")
+_T2 = re.compile(r"\b(t ?2w?i?|t ?2 ?weighted|ciss|fiesta|t ?2 ?tse|t ?2 ?fse)\b")
+_T2_STAR = re.compile(r"\b(t ?2 ?\*|t ?2 ?star|swi|gre|dsc|perf\w*|epi|map|t2s)\b|t2 ?\*")
+
+
+def label(modality: str) -> str:
+    """Return the name for people of a modality key; a key that is not one of :data:`MODALITIES` stands for itself."""
+    return LABELS.get(modality, modality)
+
+
+def labels(modalities) -> str:
+    """Return the names for people of several modality keys, in a sentence: ``iUS, T2``."""
+    return ", ".join(label(modality) for modality in modalities)
+
+
+def _words(name: str) -> str:
+    """Return ``name`` as lower-case words, with T1ce, T1Gd, t1c and the like cut behind the figure."""
+    text = re.sub(r"\.(nii|nrrd|nhdr|mha|mhd|gz|dcm|seq)\b", " ", name, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=[a-z])(?=[A-Z][0-9A-Z])", " ", text)
+    text = re.sub(r"[^A-Za-z0-9*+]+", " ", text).lower()
+    text = re.sub(r"\b(ce|gd|c)\s?(t[12])", r"\1 \2", text)
+    text = re.sub(r"\bt1\s?w?\s?(ce|gd|gado?|c|km|\+c|post)\b", r"t1 \1", text)
+    return text.strip()
+
+
+def recognise(name: str, dicom: Optional[Mapping[str, str]] = None) -> Optional[str]:
+    """Guess which modality a volume is from its name and, where known, its DICOM tags.
+
+    :param name: The volume's name, or its file name.
+    :param dicom: Tags by keyword; ``Modality``, ``SeriesDescription``, ``ProtocolName`` and ``ContrastBolusAgent`` are read.
+    :return: A key of :data:`MODALITIES`, or None where nothing speaks clearly for one. A guess: the user has to see it.
+
+    A T1 without a sign of contrast agent, a T2*, a label map or a synthetic volume is none of the four.
+
+    >>> recognise("Case3-US-before.nii.gz"), recognise("T2_FLAIR_AX"), recognise("t1ce"), recognise("T1_MPRAGE_pre")
+    ('us', 'flair', 'cet1', None)
+    """
+    tags = dicom or {}
+    text = _words(" ".join([name, tags.get("SeriesDescription", ""), tags.get("ProtocolName", "")]))
+    if _SYNTHETIC.search(text) or _LABEL.search(text):
+        return None
+    scanner = tags.get("Modality", "").upper()
+    if scanner == "US":
+        return US
+    if scanner and scanner != "MR":
+        return None
+    return _recognise_mr(text, bool(tags.get("ContrastBolusAgent", "").strip())) or (
+        US if not scanner and _ULTRASOUND.search(text) else None
+    )
+
+
+def _recognise_mr(text: str, agent: bool) -> Optional[str]:
+    if _FLAIR.search(text):
+        return FLAIR
+    if _CET1.search(text) and not _NO_CONTRAST.search(text):
+        return CET1
+    if re.search(rf"\b{_T1}\b", text):
+        return CET1 if agent and not _NO_CONTRAST.search(text) else None
+    if _T2.search(text) and not _T2_STAR.search(text):
+        return T2
+    return None

@@ -1,0 +1,119 @@
+"""The multi-modal hierarchical variational auto-encoder."""
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .cells import EncoderCell, ImageDecoder
+from .levels import CoarsestLevel, Level, Sampling
+from .sizes import NetworkSizes
+
+BACKGROUND = -1.0
+"""The value of every pixel outside the field of view, in inputs and outputs."""
+
+
+class Encoder(nn.Module):
+    """Contracting path of one modality."""
+
+    def __init__(self, sizes: NetworkSizes):
+        super().__init__()
+        widths = [sizes.width(halvings) for halvings in range(sizes.halvings + 1)]
+        self.stem = nn.Conv2d(1, widths[0], 3, padding=1)
+        self.cells = nn.ModuleList(EncoderCell(width) for width in widths)
+        self.downs = nn.ModuleList(
+            nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in zip(widths, widths[1:])
+        )
+
+    def forward(self, image: Tensor) -> List[Tensor]:
+        """(B, 1, S, S) -> features of each size, the finest first: (B, c_d, S/2^d, S/2^d) for d = 0..P."""
+        features = [self.cells[0](self.stem(image))]
+        for down, cell in zip(self.downs, self.cells[1:]):
+            features.append(cell(down(features[-1])))
+        return features
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one pass gives back.
+
+    :param images: ``{modality: (B, 1, S, S)}`` in [-1, 1], exactly -1 outside the first input's mask.
+    :param z1: The finest latent group, (B, b/2, S, S), not masked.
+    :param kl: One KL estimate a random level, z_L first, each summed over everything; None unless asked for.
+    """
+
+    images: Dict[str, Tensor]
+    z1: Tensor
+    kl: Optional[List[Tensor]]
+
+
+class MMHVAE(nn.Module):
+    """Synthesises every modality from any non-empty subset of them (Dorent et al., TPAMI 2025)."""
+
+    def __init__(self, sizes: NetworkSizes = NetworkSizes()):  # noqa: B008 (immutable)
+        super().__init__()
+        self.sizes = sizes
+        self.encoders = nn.ModuleDict({modality: Encoder(sizes) for modality in sizes.modalities})
+        self.coarsest = CoarsestLevel(sizes)
+        self.levels = nn.ModuleList(Level(sizes, step) for step in range(sizes.halvings))
+        self.decoders = nn.ModuleDict(
+            {
+                modality: ImageDecoder(sizes.base_features // 2, sizes.decoder_features, sizes.decoder_blocks)
+                for modality in sizes.modalities
+            }
+        )
+
+    def forward(
+        self,
+        images: Dict[str, Tensor],
+        noise: Sequence[Tensor],
+        temperature: float = 0.7,
+        targets: Optional[Sequence[str]] = None,
+        with_kl: bool = False,
+    ) -> Output:
+        """Synthesise the target modalities.
+
+        :param images: ``{modality: (B, 1, S, S)}`` in [-1, 1], outside the field of view exactly -1; at least one.
+        :param noise: One standard normal tensor a random level, z_L first; shapes from ``sizes.noise_shapes()`` behind B.
+        :param temperature: Scales the spread of every sample; 0 gives the location of the posterior.
+        :param targets: Only their decoders run; None means all.
+        :param with_kl: Also estimate the KL divergence of each level; needs a temperature above 0.
+        :raises ValueError: when an image is missing, unknown or of the wrong shape, or the KL is asked for at 0.
+        """
+        ordered = self._ordered(images)
+        if with_kl and temperature == 0:
+            raise ValueError("the KL estimate is undefined at temperature 0")
+        features = {modality: self.encoders[modality](image) for modality, image in ordered.items()}
+        z1, kl = self._draw(features, noise, Sampling(temperature, with_kl))
+        mask = next(iter(ordered.values())) == BACKGROUND
+        wanted = self.sizes.modalities if targets is None else targets
+        synthetic = {target: self.decoders[target](z1).masked_fill(mask, BACKGROUND) for target in wanted}
+        return Output(synthetic, z1, kl)
+
+    def _ordered(self, images: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """Return the inputs in the network's order, checked."""
+        unknown = set(images) - set(self.sizes.modalities)
+        if unknown or not images:
+            raise ValueError(f"inputs must be some of {self.sizes.modalities}, not {tuple(images)}")
+        size = self.sizes.size
+        for modality, image in images.items():
+            if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
+                raise ValueError(f"{modality} must have shape (B, 1, {size}, {size}), not {tuple(image.shape)}")
+        return {modality: images[modality] for modality in self.sizes.modalities if modality in images}
+
+    def _draw(self, features: Dict[str, List[Tensor]], noise: Sequence[Tensor], sampling: Sampling):
+        """Draw all latent groups, coarsest first; return z1 and the KL estimates."""
+        z, kl = self.coarsest({modality: maps[-1] for modality, maps in features.items()}, noise[0], sampling)
+        terms = [kl]
+        for step, level in enumerate(self.levels):
+            skips = {modality: maps[level.halvings] for modality, maps in features.items()}
+            z, kl = level(z, skips, noise[step + 1] if level.is_random else None, sampling)
+            if level.is_random:
+                terms.append(kl)
+        return z, terms if sampling.with_kl else None
+
+    def noise(self, batch: int, generator: Optional[torch.Generator] = None) -> List[Tensor]:
+        """Draw fresh noise for ``batch`` slices, on the network's device."""
+        device = next(self.parameters()).device
+        return [torch.randn(batch, *shape, device=device, generator=generator) for shape in self.sizes.noise_shapes()]

@@ -1,0 +1,119 @@
+"""What to do, as one typed object, checked once when it is made. Everything after it may trust it."""
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
+
+from .errors import InputError
+from .modalities import MODALITIES, labels
+
+ImageSource = Union[str, Path, Any]
+"""A file name, or a ``SimpleITK.Image``. The room that reads it says what is wrong with it."""
+
+NOISE_INDEPENDENT, NOISE_SHARED = "independent", "shared"
+
+
+def _whole_number(name: str, value, least: int) -> int:
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = None
+    if whole is None or whole != value or whole < least:
+        raise InputError(f"{name} must be a whole number of {least} or more, not {value!r}.")
+    return whole
+
+
+@dataclass(frozen=True)
+class SynthesisRequest:
+    """Which images to synthesise from which, and how.
+
+    :param inputs: ``{modality: image}``; a modality is one of ``us, t2, cet1, flair`` (or of the model's own), an image a
+        file name or a ``SimpleITK.Image`` in world coordinates.
+    :param targets: The modalities to synthesise; None means all that the model knows.
+    :param model: Name in the catalogue or a checkpoint file; None means the default model.
+    :param temperature: 0 to 1, scales the spread of every latent sample: 0 gives the most likely image, the same at every
+        run; 1 samples the full posterior.
+    :param samples: How many images to draw; 2 or more give their mean and standard deviation.
+    :param seed: Of the noise; 0 or more. The same seed gives the same images.
+    :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    :param noise: ``independent`` noise for each slice, or the same for all (``shared``), which flickers less through the plane.
+    :param half_precision: Compute in float16; on CUDA only.
+    :param batch: Slices at a time on CUDA or MPS; None chooses. A CPU always works on one a thread, which is fastest.
+    :param workers: Threads on a CPU; None means one a core.
+    :raises InputError: when a value cannot be used; the message says which and what to do.
+    """
+
+    inputs: Mapping[str, ImageSource]
+    targets: Optional[Tuple[str, ...]] = None
+    model: Optional[str] = None
+    temperature: float = 0.7
+    samples: int = 1
+    seed: int = 0
+    device: str = "auto"
+    noise: str = NOISE_INDEPENDENT
+    half_precision: bool = False
+    batch: Optional[int] = None
+    workers: Optional[int] = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the user calls the inputs; used in messages and provenance."""
+
+    def __post_init__(self):
+        checked: Dict[str, Any] = {
+            "inputs": self._checked_inputs(),
+            "targets": self._checked_targets(),
+            "model": None if self.model is None else str(self.model),
+            "temperature": self._checked_temperature(),
+            "samples": _whole_number("The number of samples", self.samples, 1),
+            "seed": _whole_number("The seed", self.seed, 0),
+            "device": self._checked_device(),
+            "batch": None if self.batch is None else _whole_number("The batch size", self.batch, 1),
+            "workers": None if self.workers is None else _whole_number("The number of workers", self.workers, 1),
+        }
+        if self.noise not in (NOISE_INDEPENDENT, NOISE_SHARED):
+            raise InputError(f"The noise must be '{NOISE_INDEPENDENT}' or '{NOISE_SHARED}', not {self.noise!r}.")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def _checked_inputs(self) -> Dict[str, ImageSource]:
+        given = {str(modality): image for modality, image in self.inputs.items() if image is not None}
+        if not given:
+            raise InputError("There is no input: give at least one volume among " + labels(MODALITIES) + ".")
+        seen: Dict[Any, str] = {}
+        for modality, image in given.items():
+            is_file = isinstance(image, (str, Path))
+            identity = os.path.abspath(image) if is_file else id(image)
+            if identity in seen:
+                raise InputError(
+                    f"The same volume is given as {labels([seen[identity]])} and as {labels([modality])}: "
+                    "choose a different volume for one of them, or none."
+                )
+            seen[identity] = modality
+        return given
+
+    def _checked_targets(self) -> Optional[Tuple[str, ...]]:
+        if self.targets is None:
+            return None
+        if isinstance(self.targets, str):
+            raise InputError(f"The targets must be a list of modalities, such as ['t2'], not the text {self.targets!r}.")
+        targets = tuple(dict.fromkeys(str(target) for target in self.targets))
+        if not targets:
+            raise InputError("No output is chosen: choose at least one contrast to synthesise.")
+        return targets
+
+    def _checked_temperature(self) -> float:
+        try:
+            value = float(self.temperature)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise InputError(f"The temperature must lie between 0 and 1, not {self.temperature!r}.")
+        return value
+
+    def _checked_device(self) -> str:
+        device = str(self.device).strip().lower()
+        family, _, index = device.partition(":")
+        if family not in ("auto", "cpu", "cuda", "mps") or (index and (family != "cuda" or not index.isdigit())):
+            raise InputError(f"Unknown device {self.device!r}: choose auto, cpu, cuda, cuda:<number> or mps.")
+        return device
