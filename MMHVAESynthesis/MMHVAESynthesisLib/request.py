@@ -117,3 +117,81 @@ class SynthesisRequest:
         if family not in ("auto", "cpu", "cuda", "mps") or (index and (family != "cuda" or not index.isdigit())):
             raise InputError(f"Unknown device {self.device!r}: choose auto, cpu, cuda, cuda:<number> or mps.")
         return device
+
+
+RIGID, AFFINE = "rigid", "affine"
+
+
+@dataclass(frozen=True)
+class RegistrationRequest:
+    """Which pre-operative MR to bring to which synthetic MR, and how.
+
+    :param fixed: ``{modality: image}``: the synthetic MR, which lie on the ultrasound; an image is a file name or a
+        ``SimpleITK.Image`` in world coordinates.
+    :param moving: ``{modality: image}``: the pre-operative MR, which lie on one another. Modalities in both are used together.
+    :param fixed_mask: The ultrasound's field of view, non-zero inside (the ultrasound itself will do); None means where the
+        fixed images are not zero.
+    :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None means
+        the images' own placement.
+    :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
+    :param engine: ``auto``, ``lncc`` (needs PyTorch) or ``mattes``; ``auto`` takes ``lncc`` where PyTorch is installed.
+    :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
+    :param seed: Of the perturbed repeats that give the confidence; 0 or more.
+    :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    :raises InputError: when a value cannot be used; the message says which and what to do.
+    """
+
+    fixed: Mapping[str, ImageSource]
+    moving: Mapping[str, ImageSource]
+    fixed_mask: Optional[ImageSource] = None
+    initial: Optional[ImageSource] = None
+    kind: str = RIGID
+    engine: str = "auto"
+    starts: int = 4
+    seed: int = 0
+    device: str = "auto"
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the user calls the moving images; used in messages and provenance."""
+
+    _checked_device = SynthesisRequest._checked_device
+
+    def __post_init__(self):
+        given = {
+            "fixed": {str(key): image for key, image in self.fixed.items() if image is not None},
+            "moving": {str(key): image for key, image in self.moving.items() if image is not None},
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        self._check_images()
+        if self.kind not in (RIGID, AFFINE):
+            raise InputError(f"The kind of registration must be '{RIGID}' or '{AFFINE}', not {self.kind!r}.")
+        object.__setattr__(self, "starts", _whole_number("The number of starts", self.starts, 1))
+        object.__setattr__(self, "seed", _whole_number("The seed", self.seed, 0))
+        object.__setattr__(self, "device", self._checked_device())
+
+    @property
+    def pairs(self) -> Tuple[str, ...]:
+        """The modalities that are both fixed and moving, in the order of the fixed ones."""
+        return tuple(modality for modality in self.fixed if modality in self.moving)
+
+    def _check_images(self) -> None:
+        if not self.fixed:
+            raise InputError("There is no synthetic MR to register to: synthesise at least one contrast first.")
+        if not self.moving:
+            raise InputError("There is no pre-operative MR to register: choose at least one.")
+        if not self.pairs:
+            raise InputError(
+                f"The synthetic MR ({labels(self.fixed)}) and the pre-operative MR ({labels(self.moving)}) share no contrast: "
+                f"synthesise {labels(self.moving)}, or choose a pre-operative {labels(self.fixed)}."
+            )
+        sources = {self._identity(image): modality for modality, image in self.fixed.items()}
+        for modality, image in self.moving.items():
+            if self._identity(image) in sources:
+                raise InputError(
+                    f"The same volume is given as synthetic {labels([sources[self._identity(image)]])} and as pre-operative "
+                    f"{labels([modality])}: choose the MR that was acquired before the operation."
+                )
+
+    @staticmethod
+    def _identity(image: ImageSource):
+        return os.path.abspath(image) if isinstance(image, (str, Path)) else id(image)
