@@ -128,11 +128,12 @@ class RegistrationRequest:
 
     :param fixed: ``{modality: image}``: the synthetic MR, which lie on the ultrasound; an image is a file name or a
         ``SimpleITK.Image`` in world coordinates.
-    :param moving: ``{modality: image}``: the pre-operative MR, which lie on one another. Modalities in both are used together.
-    :param fixed_mask: The ultrasound's field of view, non-zero inside (the ultrasound itself will do); None means where the
-        fixed images are not zero.
-    :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None means
-        the images' own placement.
+    :param moving: ``{modality: image}``: the pre-operative MR, which lie on one another. Modalities in both are used
+        together.
+    :param fixed_mask: The ultrasound's field of view, non-zero inside (the ultrasound itself will do); None means where
+        the fixed images are not zero.
+    :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None
+        means the images' own placement.
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
     :param engine: ``auto``, ``lncc`` (needs PyTorch) or ``mattes``; ``auto`` takes ``lncc`` where PyTorch is installed.
     :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
@@ -181,15 +182,15 @@ class RegistrationRequest:
             raise InputError("There is no pre-operative MR to register: choose at least one.")
         if not self.pairs:
             raise InputError(
-                f"The synthetic MR ({labels(self.fixed)}) and the pre-operative MR ({labels(self.moving)}) share no contrast: "
-                f"synthesise {labels(self.moving)}, or choose a pre-operative {labels(self.fixed)}."
+                f"The synthetic MR ({labels(self.fixed)}) and the pre-operative MR ({labels(self.moving)}) share no "
+                f"contrast: synthesise {labels(self.moving)}, or choose a pre-operative {labels(self.fixed)}."
             )
         sources = {self._identity(image): modality for modality, image in self.fixed.items()}
         for modality, image in self.moving.items():
             if self._identity(image) in sources:
                 raise InputError(
-                    f"The same volume is given as synthetic {labels([sources[self._identity(image)]])} and as pre-operative "
-                    f"{labels([modality])}: choose the MR that was acquired before the operation."
+                    f"The same volume is given as synthetic {labels([sources[self._identity(image)]])} and as "
+                    f"pre-operative {labels([modality])}: choose the MR that was acquired before the operation."
                 )
 
     @staticmethod
