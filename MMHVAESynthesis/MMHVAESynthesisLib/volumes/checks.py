@@ -1,0 +1,54 @@
+"""What a volume must be before it can serve as an input."""
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError
+
+_SLAB = 32
+
+
+def array_view(image: sitk.Image) -> np.ndarray:
+    """Return the voxels as a read-only array [k, j, i], without a copy. The image must outlive it."""
+    return sitk.GetArrayViewFromImage(image)
+
+
+def slabs(array: np.ndarray):
+    """Yield views of a few planes at a time, so that what is computed of them stays small."""
+    for start in range(0, len(array), _SLAB):
+        yield array[start : start + _SLAB]
+
+
+def check_layout(dimension: int, components: int, what: str) -> None:
+    """Raise :class:`InputError` unless an image of this layout is a grey 3D volume. ``what`` names it for the user."""
+    if components != 1:
+        raise InputError(
+            f"{what} has {components} values a voxel (a colour, vector or diffusion image): choose a grey volume."
+        )
+    if dimension != 3:
+        kind = "a single 2D picture" if dimension == 2 else f"a sequence in {dimension} dimensions"
+        raise InputError(f"{what} is {kind}: choose a 3D volume.")
+
+
+def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Image:
+    """Return ``image`` if it can serve as an input.
+
+    :param what: How the user knows the volume; stands in the message.
+    :param ultrasound: An ultrasound is empty without a voxel above 0, an MR (whose minimum is taken off) when constant.
+    :raises InputError: when it is no grey 3D volume, has voxels that are no numbers, or is empty.
+    """
+    check_layout(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), what)
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(f"{what} holds complex numbers: choose a magnitude image.")
+    if min(image.GetSize()) == 0:
+        raise InputError(f"{what} has no voxels: choose another volume.")
+    array = array_view(image)
+    if array.dtype.kind == "f" and not all(np.isfinite(slab).all() for slab in slabs(array)):
+        raise InputError(
+            f"{what} contains voxels that are not numbers (NaN or infinite): repair the volume first, "
+            "for example by setting them to 0."
+        )
+    low, high = array.min(), array.max()
+    if high <= 0 if ultrasound else low == high:
+        raise InputError(f"{what} is empty: all its voxels are {high:g}. Choose another volume.")
+    return image

@@ -1,0 +1,198 @@
+"""The way there: from volumes to the slices that the network takes."""
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError
+from ..modalities import US, label
+from .checks import array_view, slabs
+from .files import same_geometry
+from .grid import SliceGrid
+from .intensity import BACKGROUND, IntensityRange, RangeFinder
+
+_ZERO_FILLED = 0.1
+"""Part of a volume with negative values that is exactly 0 from which on the zeros are taken for filled-in background."""
+
+
+class _Source:
+    """One input volume: its planes on the reference's grid, as intensities above 0 with 0 for background."""
+
+    def __init__(self, image: sitk.Image, modality: str):
+        self.image = image
+        self.array = array_view(image)
+        # MR may hold negative numbers; an ultrasound's zero means what it says.
+        self._offset = 0.0 if modality == US else float(self.array.min())
+        self._zero_filled = self._offset < 0 and self._share_of_zeros() > _ZERO_FILLED
+
+    def _share_of_zeros(self) -> float:
+        return 1 - sum(int(np.count_nonzero(slab)) for slab in slabs(self.array)) / self.array.size
+
+    def _intensities(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the volume as intensities of 0 and more, 0 for background.
+
+        The minimum is taken off. Where the background was filled with zeros (a brain extracted from an image with
+        negative values, say by a filter's ringing) it stays 0.
+        """
+        shifted = (values - self._offset).astype(np.float32)
+        return np.where(values == 0, np.float32(0), shifted) if self._zero_filled else shifted
+
+    def native_plane(self, k: int) -> np.ndarray:
+        """Return the plane ``k`` of the volume itself, [i, j]."""
+        return self._intensities(self.array[k].T)
+
+    def background_share(self) -> float:
+        """Return which part of the volume is background."""
+        inside = sum(int(np.count_nonzero(self._intensities(slab))) for slab in slabs(self.array))
+        return 1 - inside / self.array.size
+
+    def box(self) -> List[Tuple[int, int]]:
+        """Return first and last index of the voxels above 0 along I, J and K."""
+        found = [np.zeros(length, bool) for length in self.array.shape]
+        position = 0
+        for slab in slabs(self.array):
+            inside = self._intensities(slab) > 0
+            found[0][position : position + len(slab)] = inside.any((1, 2))
+            found[1] |= inside.any((0, 2))
+            found[2] |= inside.any((0, 1))
+            position += len(slab)
+        ends = [(int(hits.argmax()), len(hits) - 1 - int(hits[::-1].argmax())) for hits in found]
+        return ends[::-1]
+
+
+class _LatticeSource(_Source):
+    """A source on the reference's own voxels: interpolated axis by axis, exact where nothing needs interpolation."""
+
+    def __init__(self, image: sitk.Image, modality: str, grid: SliceGrid):
+        super().__init__(image, modality)
+        self._rows, self._columns, self._planes = grid.rows.there(), grid.columns.there(), grid.planes.there()
+
+    def plane(self, plane: int) -> np.ndarray:
+        """Return the intensities of a plane of the grid, [i, j]."""
+        if not self._planes.valid[plane]:
+            return np.zeros((self._rows.below.size, self._columns.below.size), np.float32)
+        weight = self._planes.weight[plane]
+        native = self.native_plane(self._planes.below[plane])
+        if weight:
+            native = (1 - weight) * native + weight * self.native_plane(self._planes.above[plane])
+        return self._columns.apply(self._rows.apply(native, 0), 1)
+
+
+class _ResampledSource(_Source):
+    """A source on a grid of its own: resampled linearly, plane by plane, through world space."""
+
+    def __init__(self, image: sitk.Image, modality: str, grid: SliceGrid):
+        super().__init__(image, modality)
+        self._grid = grid
+        self._resampled, self._background = image, self._offset
+        if self._zero_filled:
+            self._resampled, self._background = sitk.GetImageFromArray(self._intensities(self.array)), 0.0
+            self._resampled.CopyInformation(image)
+
+    def plane(self, plane: int) -> np.ndarray:
+        """Return the intensities of a plane of the grid, [i, j]; 0 outside the volume."""
+        size, origin, spacing, direction = self._grid.plane_geometry(plane)
+        resample = sitk.ResampleImageFilter()
+        resample.SetNumberOfThreads(1)
+        resample.SetInterpolator(sitk.sitkLinear)
+        resample.SetOutputPixelType(sitk.sitkFloat64)
+        resample.SetDefaultPixelValue(self._background)
+        resample.SetSize(size)
+        resample.SetOutputOrigin(origin)
+        resample.SetOutputSpacing(spacing)
+        resample.SetOutputDirection(direction)
+        plane_image = resample.Execute(self._resampled)
+        return (array_view(plane_image)[0].T - self._background).astype(np.float32)
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """Return a 2D mask with its holes filled."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask, np.uint8))
+    return sitk.GetArrayFromImage(sitk.BinaryFillhole(image, fullyConnected=False, foregroundValue=1)).astype(bool)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of the reference an input covers, found while its range was."""
+
+    voxels: int
+    of_reference: float
+    fullest_plane: float
+
+
+class PreparedCase:
+    """A case's volumes as slices of the network. Planes can be asked for in any order and from any thread.
+
+    :param images: ``{modality: volume}``, checked, in world coordinates.
+    :param order: The model's modalities; the first that is given is the reference.
+    :param spacing: The model's, in mm.
+    :param size: The model's rows and columns.
+    :raises InputError: when an input has no overlap with the reference.
+    """
+
+    def __init__(self, images: Mapping[str, sitk.Image], order: Sequence[str], spacing: float, size: int):
+        self.modalities = tuple(modality for modality in order if modality in images)
+        # iUS is the reference wherever it is given, whatever the model's order says.
+        self.reference = US if US in self.modalities else self.modalities[0]
+        self.image = images[self.reference]
+        box = _Source(self.image, self.reference).box()
+        self.grid = SliceGrid.covering(self.image, box, spacing, size)
+        self._sources = {modality: self._source(images[modality], modality) for modality in self.modalities}
+        self.ranges, self.coverage, self.planes = self._look()
+
+    def _source(self, image: sitk.Image, modality: str):
+        kind = _LatticeSource if same_geometry(self.image, image) else _ResampledSource
+        return kind(image, modality, self.grid)
+
+    def _look(self) -> Tuple[Dict[str, IntensityRange], Dict[str, Coverage], List[int]]:
+        """Go through all planes once: each input's range and coverage, and the planes that are not empty."""
+        rows, columns, planes = (axis.count for axis in (self.grid.rows, self.grid.columns, self.grid.planes))
+        finders = {modality: RangeFinder(rows * columns * planes) for modality in self.modalities}
+        fullest = dict.fromkeys(self.modalities, 0.0)
+        not_empty = []
+        for plane in range(planes):
+            intensities = self._intensities(plane)
+            if not (intensities[self.reference] > 0).any():
+                continue
+            not_empty.append(plane)
+            for modality, values in intensities.items():
+                finders[modality].add(values)
+                fullest[modality] = max(fullest[modality], np.count_nonzero(values > 0) / self.grid.size**2)
+        total = finders[self.reference].count
+        for modality, finder in finders.items():
+            if not finder.count:
+                raise InputError(
+                    f"{label(modality)} and {label(self.reference)} do not overlap: check that both volumes belong to "
+                    "this patient and lie in one place (transforms applied?)."
+                )
+        coverage = {m: Coverage(f.count, f.count / total, fullest[m]) for m, f in finders.items()}
+        return {m: f.range() for m, f in finders.items()}, coverage, not_empty
+
+    def _intensities(self, plane: int) -> Dict[str, np.ndarray]:
+        """Return the intensities of a plane, MR within the ultrasound's field of view."""
+        values = {modality: source.plane(plane) for modality, source in self._sources.items()}
+        if self.reference == US and len(values) > 1:
+            outside = ~filled(values[US] > 0)
+            for modality in self.modalities:
+                if modality != US:
+                    values[modality][outside] = 0
+        return values
+
+    def plane(self, plane: int) -> Dict[str, np.ndarray]:
+        """Return a plane of the grid as the network takes it.
+
+        :return: ``{modality: (rows, columns) float32}`` in [-255/256, 1], background exactly -1. An input that is all
+            background in this plane is left out: there it is missing, which the network knows how to handle.
+        """
+        values = {m: self.ranges[m].to_network(v) for m, v in self._intensities(plane).items()}
+        return {m: v for m, v in values.items() if m == self.reference or (v != BACKGROUND).any()}
+
+    def native_mask(self, k: int) -> np.ndarray:
+        """Return where the reference's own plane ``k`` is not background, [i, j]."""
+        return self._sources[self.reference].native_plane(k) > 0
+
+    def background_shares(self) -> Dict[str, float]:
+        """Return which part of each input's own volume is background."""
+        return {modality: source.background_share() for modality, source in self._sources.items()}
