@@ -21,12 +21,16 @@ DESCRIPTIONS = {
 # Patterns for names as _words writes them: lower case, words apart by single spaces.
 _SYNTHETIC = re.compile(r"\b(synth\w*|mmhvae|predicted|generated|uncertainty|stdev)\b")
 _LABEL = re.compile(r"\b(seg\w*|label\w*|mask|tumou?r)\b")
-_ULTRASOUND = re.compile(r"\b(i?us|ious|ius ?\d*|ultra ?sound|ultraschall|sono\w*|predura|postdura|echograph\w*|us ?\d+)\b")
+_ULTRASOUND = re.compile(
+    r"\b(i?us|ious|ius ?\d*|ultra ?sound|ultraschall|sono\w*|predura|postdura|echograph\w*|us ?\d+)\b"
+)
 _FLAIR = re.compile(r"\b(flair|dark ?fluid|tirm)\b")
 _CONTRAST = r"(ce|gd|gad\w*|\+ ?c|post ?contrast|post ?con\w*|post|km|contrast\w*|enhanced|c|gado\w*|dotarem|gadovist)"
 _T1 = r"(t ?1w?i?|mprage|mp ?rage|bravo|spgr|fspgr|t ?1 ?weighted|t ?1 ?tfe|vibe)"
 _CET1 = re.compile(rf"\b{_T1}\b.*\b{_CONTRAST}\b|\b{_CONTRAST}\b.*\b{_T1}\b|\bt ?1 ?w?({_CONTRAST})\b")
-_NO_CONTRAST = re.compile(r"\b(pre ?contrast|non ?contrast|no ?contrast|without|native|nativ|unenhanced|sans|pre ?gd)\b")
+_NO_CONTRAST = re.compile(
+    r"\b(pre ?contrast|non ?contrast|no ?contrast|without|native|nativ|unenhanced|sans|pre ?gd)\b"
+)
 _T2 = re.compile(r"\b(t ?2w?i?|t ?2 ?weighted|ciss|fiesta|t ?2 ?tse|t ?2 ?fse)\b")
 _T2_STAR = re.compile(r"\b(t ?2 ?\*|t ?2 ?star|swi|gre|dsc|perf\w*|epi|map|t2s)\b|t2 ?\*")
 
@@ -55,7 +59,8 @@ def recognise(name: str, dicom: Optional[Mapping[str, str]] = None) -> Optional[
     """Guess which modality a volume is from its name and, where known, its DICOM tags.
 
     :param name: The volume's name, or its file name.
-    :param dicom: Tags by keyword; ``Modality``, ``SeriesDescription``, ``ProtocolName`` and ``ContrastBolusAgent`` are read.
+    :param dicom: Tags by keyword; ``Modality``, ``SeriesDescription``, ``ProtocolName`` and ``ContrastBolusAgent``
+        are read.
     :return: A key of :data:`MODALITIES`, or None where nothing speaks clearly for one. A guess: the user has to see it.
 
     A T1 without a sign of contrast agent, a T2*, a label map or a synthetic volume is none of the four.

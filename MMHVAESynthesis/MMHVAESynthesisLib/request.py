@@ -29,16 +29,16 @@ def _whole_number(name: str, value, least: int) -> int:
 class SynthesisRequest:
     """Which images to synthesise from which, and how.
 
-    :param inputs: ``{modality: image}``; a modality is one of ``us, t2, cet1, flair`` (or of the model's own), an image a
-        file name or a ``SimpleITK.Image`` in world coordinates.
+    :param inputs: ``{modality: image}``; a modality is one of ``us, t2, cet1, flair`` (or of the model's own), an image
+        a file name or a ``SimpleITK.Image`` in world coordinates.
     :param targets: The modalities to synthesise; None means all that the model knows.
     :param model: Name in the catalogue or a checkpoint file; None means the default model.
-    :param temperature: 0 to 1, scales the spread of every latent sample: 0 gives the most likely image, the same at every
-        run; 1 samples the full posterior.
+    :param temperature: 0 to 1, scales the spread of every latent sample: 0 gives the most likely image, the same at
+        every run; 1 samples the full posterior.
     :param samples: How many images to draw; 2 or more give their mean and standard deviation.
     :param seed: Of the noise; 0 or more. The same seed gives the same images.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    :param noise: ``independent`` noise for each slice, or the same for all (``shared``), which flickers less through the plane.
+    :param noise: ``independent`` for each slice, or ``shared`` by all, which flickers less through the plane.
     :param half_precision: Compute in float16; on CUDA only.
     :param batch: Slices at a time on CUDA or MPS; None chooses. A CPU always works on one a thread, which is fastest.
     :param workers: Threads on a CPU; None means one a core.
@@ -96,7 +96,9 @@ class SynthesisRequest:
         if self.targets is None:
             return None
         if isinstance(self.targets, str):
-            raise InputError(f"The targets must be a list of modalities, such as ['t2'], not the text {self.targets!r}.")
+            raise InputError(
+                f"The targets must be a list of modalities, such as ['t2'], not the text {self.targets!r}."
+            )
         targets = tuple(dict.fromkeys(str(target) for target in self.targets))
         if not targets:
             raise InputError("No output is chosen: choose at least one contrast to synthesise.")

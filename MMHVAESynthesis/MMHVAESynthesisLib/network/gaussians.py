@@ -45,8 +45,8 @@ class Gaussian:
 def product_of_experts(prior: Gaussian, experts: Sequence[Gaussian], precision: str) -> Gaussian:
     """Multiply a prior and experts (Dorent et al. 2025, eq. 14).
 
-    :param precision: ``variance`` weighs each Gaussian by 1/scale^2, as the paper; ``scale`` by 1/scale, as the released
-        code and so its weights.
+    :param precision: ``variance`` weighs each Gaussian by 1/scale^2, as the paper; ``scale`` by 1/scale, as the
+        released code and so its weights.
     """
     power = 2 if precision == "variance" else 1
     weights = [torch.exp(-power * gaussian.logscale) for gaussian in (prior, *experts)]

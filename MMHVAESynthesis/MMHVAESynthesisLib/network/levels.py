@@ -38,7 +38,9 @@ class _Fusion:
         return average(experts)
 
     @staticmethod
-    def _draw(prior: Gaussian, posterior: Gaussian, noise: Tensor, sampling: Sampling) -> Tuple[Tensor, Optional[Tensor]]:
+    def _draw(
+        prior: Gaussian, posterior: Gaussian, noise: Tensor, sampling: Sampling
+    ) -> Tuple[Tensor, Optional[Tensor]]:
         z = posterior.sample(noise, sampling.temperature)
         kl = kl_estimate(posterior, prior, z, sampling.temperature) if sampling.with_kl else None
         return z, kl

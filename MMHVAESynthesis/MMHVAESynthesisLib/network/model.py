@@ -75,7 +75,7 @@ class MMHVAE(nn.Module):
         """Synthesise the target modalities.
 
         :param images: ``{modality: (B, 1, S, S)}`` in [-1, 1], outside the field of view exactly -1; at least one.
-        :param noise: One standard normal tensor a random level, z_L first; shapes from ``sizes.noise_shapes()`` behind B.
+        :param noise: One standard normal tensor a random level, z_L first, of shape (B, *sizes.noise_shapes()[level]).
         :param temperature: Scales the spread of every sample; 0 gives the location of the posterior.
         :param targets: Only their decoders run; None means all.
         :param with_kl: Also estimate the KL divergence of each level; needs a temperature above 0.

@@ -1,4 +1,4 @@
-"""The sizes of a network: all that is needed to build one. Knows no torch, so that a request can be checked without it."""
+"""The sizes of a network: all that is needed to build one. Knows no torch, so that a request can be checked first."""
 
 from dataclasses import dataclass
 from typing import List, Tuple
@@ -24,7 +24,8 @@ class NetworkSizes:
     :param precision: What a product of experts weighs by: ``scale`` = 1/scale, as released; ``variance`` = 1/scale^2,
         as in the paper (eq. 14).
     :param fusion: How the experts of several inputs are joined: ``product`` with the prior (the method), or, for the
-        paper's ablation, ``average`` of their parameters or one expert that sees all inputs, absent ones ``zero_fill``-ed.
+        paper's ablation, ``average`` of their parameters or one expert that sees all inputs, absent ones as zeros
+        (``zero_fill``).
     :param latent_levels: How many latent groups, counted from the coarsest, are random; 0 means all P + 1. Finer ones
         are then decoded without inputs, as in a VAE with fewer levels (the paper's ablation).
     :raises ModelError: when the sizes do not make a network.

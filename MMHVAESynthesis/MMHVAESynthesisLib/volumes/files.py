@@ -135,7 +135,7 @@ def _compare(image: sitk.Image, file: Path) -> None:
         raise OSError("voxels differ")
     if not same_geometry(image, written, _GEOMETRY_TOLERANCE):
         raise OutputError(
-            f"The format {suffix(file)} cannot hold this volume's geometry (sheared axes?): choose .nrrd for the output."
+            f"The format {suffix(file)} cannot hold this volume's geometry (sheared axes?): choose .nrrd."
         )
 
 

@@ -15,7 +15,7 @@ _LEAST_OVERLAP = 1 / 4
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Linear interpolation along one axis: ``value = (1 - weight) * at[below] + weight * at[above]``, 0 where not valid.
+    """Linear interpolation along one axis: (1 - weight) * at[below] + weight * at[above], 0 where not valid.
 
     As ITK has it, a sample is known up to half a sample beyond the outermost ones.
     """

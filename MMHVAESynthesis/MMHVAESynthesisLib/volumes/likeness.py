@@ -41,14 +41,12 @@ def _spacing(case: PreparedCase, spacing: float) -> List[str]:
 def _filling(case: PreparedCase) -> List[str]:
     found = []
     if case.coverage[case.reference].fullest_plane < _LITTLE:
-        found.append(
-            f"{label(case.reference)} fills less than {_LITTLE:.0%} of every slice: is it the right volume, in millimetres?"
-        )
+        found.append(f"{label(case.reference)} fills less than {_LITTLE:.0%} of every slice: is it the right volume?")
     for modality in case.modalities:
         covered = case.coverage[modality].of_reference
         if covered < _LITTLE_OVERLAP:
             found.append(
-                f"{label(modality)} covers only {covered:.0%} of {label(case.reference)}: check that both lie in one place."
+                f"{label(modality)} covers only {covered:.0%} of {label(case.reference)}: do both lie in one place?"
             )
     return found
 

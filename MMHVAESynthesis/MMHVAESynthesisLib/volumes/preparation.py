@@ -14,7 +14,7 @@ from .grid import SliceGrid
 from .intensity import BACKGROUND, IntensityRange, RangeFinder
 
 _ZERO_FILLED = 0.1
-"""Part of a volume with negative values that is exactly 0 from which on the zeros are taken for filled-in background."""
+"""From this part of exact zeros on, those of a volume with negative values are taken for filled-in background."""
 
 
 class _Source:
