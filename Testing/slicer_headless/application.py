@@ -1,0 +1,83 @@
+"""``slicer.app``: what code outside Slicer's own windows asks of the application."""
+
+from pathlib import Path
+
+from .files import FileManager
+
+
+class LayoutManager:
+    """The slice views' logics; :mod:`slicer_headless.views` adds to them."""
+
+    def __init__(self, slice_logics):
+        self._slice_logics = slice_logics
+
+    def mrmlSliceLogics(self):
+        return self._slice_logics
+
+    def sliceViewNames(self):
+        logics = (self._slice_logics.GetItemAsObject(i) for i in range(self._slice_logics.GetNumberOfItems()))
+        return tuple(logic.GetSliceNode().GetName() for logic in logics)
+
+    def resetSliceViews(self):
+        for index in range(self._slice_logics.GetNumberOfItems()):
+            self._slice_logics.GetItemAsObject(index).FitSliceToAll()
+
+
+class Application:
+    """The running application. Always in testing mode, so that nothing waits for a click."""
+
+    applicationName = "Slicer"
+    majorVersion, minorVersion = 5, 13
+    documentationBaseUrl = "https://slicer.readthedocs.io/en/latest/"
+
+    def __init__(self, logic, temporary_path: Path, keep_alive: list):
+        self.temporaryPath = str(temporary_path)
+        self._logic, self._keep_alive = logic, keep_alive
+        self._files = FileManager()
+        self._layout = LayoutManager(logic.GetSliceLogics())
+        self._rendering_paused = 0
+        self.cursors = []
+        """Override cursors that are in force: empty once every wait cursor was taken back."""
+
+    def applicationLogic(self):
+        return self._logic
+
+    def mrmlScene(self):
+        return self._logic.GetMRMLScene()
+
+    def coreIOManager(self):
+        return self._files
+
+    def layoutManager(self):
+        return self._layout
+
+    def testingEnabled(self):
+        return True
+
+    def moduleDocumentationUrl(self, module_name):
+        return f"{self.documentationBaseUrl}user_guide/modules/{module_name.lower()}.html"
+
+    def processEvents(self, *_):
+        import sys
+
+        if "qt" in sys.modules:
+            sys.modules["qt"].QCoreApplication.processEvents()
+
+    def topLevelWidgets(self):
+        return ()
+
+    def pauseRender(self):
+        self._rendering_paused += 1
+
+    def resumeRender(self):
+        self._rendering_paused -= 1
+
+    def setOverrideCursor(self, cursor):
+        self.cursors.append(cursor)
+
+    def restoreOverrideCursor(self):
+        self.cursors.pop()
+
+    def connect(self, *_):
+        """Accept ``startupCompleted()`` and the like: there is no start-up to wait for here."""
+        return True

@@ -1,0 +1,22 @@
+"""Pytest fixtures of the headless Slicer; a suite's conftest.py imports those that it uses."""
+
+import pytest
+
+from . import missing, start
+
+
+@pytest.fixture(scope="session")
+def slicer(tmp_path_factory):
+    """The module ``slicer``, once for the whole session; skips where slicer-core is not installed."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    return start(tmp_path_factory.mktemp("slicer"))
+
+
+@pytest.fixture
+def scene(slicer):
+    """The scene, empty."""
+    slicer.mrmlScene.Clear(0)
+    yield slicer.mrmlScene
+    slicer.mrmlScene.Clear(0)
