@@ -28,7 +28,7 @@ class Assembly:
         self._volumes = {name: np.zeros(shape, np.float32) for name in names}
         # Where every plane of the model is one of the reference, nothing has to be shared out between planes.
         self._one_to_one = case.grid.planes.step == 1
-        self._weights = None if self._one_to_one else np.zeros(shape, np.float32)
+        self._weights = None if self._one_to_one or not self._volumes else np.zeros(shape, np.float32)
 
     def add(self, plane: int, reference: np.ndarray, images: Dict[str, np.ndarray]) -> None:
         """Take one plane of the grid.
@@ -67,6 +67,28 @@ class Assembly:
     def _divided(self, share: np.ndarray, weight: np.ndarray, k: int) -> np.ndarray:
         inside = self._case.native_mask(k) & (weight > 0)
         return np.divide(share, weight, out=np.zeros_like(share), where=inside)
+
+    @classmethod
+    def plane_images(
+        cls, case: PreparedCase, k: int, reference: np.ndarray, images: Dict[str, np.ndarray]
+    ) -> Dict[str, sitk.Image]:
+        """Return one plane of the grid as volumes of the reference's single plane ``k``, placed where that lies.
+
+        :param reference: The reference's plane as the network takes it, [i, j].
+        :param images: ``{name: [i, j]}``.
+        """
+        assembly = cls(case, ())
+        mask = (reference != BACKGROUND).astype(np.float32)
+        weight = assembly._to_native(mask)
+        volumes = {}
+        for name, image in images.items():
+            plane = assembly._divided(assembly._to_native(image * mask), weight, k)
+            volume = sitk.GetImageFromArray(np.ascontiguousarray(plane.T[None]))
+            volume.SetOrigin(case.image.TransformIndexToPhysicalPoint((0, 0, k)))
+            volume.SetSpacing(case.image.GetSpacing())
+            volume.SetDirection(case.image.GetDirection())
+            volumes[name] = volume
+        return volumes
 
     def finish(self) -> Dict[str, sitk.Image]:
         """Return ``{name: volume}``, float32, and forget them; the assembly is used up."""

@@ -85,6 +85,11 @@ class Tile:
 
     row: int
     column: int
+    size: int
+
+    def cut(self, plane: np.ndarray) -> np.ndarray:
+        """Return the tile's part of a plane, [i, j], as a view."""
+        return plane[self.row : self.row + self.size, self.column : self.column + self.size]
 
 
 def _tile_starts(count: int, size: int) -> List[int]:
@@ -154,10 +159,19 @@ class SliceGrid:
         starts = [_tile_starts(axis.count, self.size) for axis in (self.rows, self.columns)]
         weights = [_tile_weights(at, self.size, axis.count) for at, axis in zip(starts, (self.rows, self.columns))]
         return [
-            (Tile(row, column), np.outer(down, along).astype(np.float32))
+            (Tile(row, column, self.size), np.outer(down, along).astype(np.float32))
             for row, down in zip(starts[0], weights[0])
             for column, along in zip(starts[1], weights[1])
         ]
+
+    def model_index(self, native: int) -> int:
+        """Return the plane of the grid nearest to plane ``native`` of the reference."""
+        return int(round((native - self.planes.start) / self.planes.step))
+
+    def native_index(self, plane: int) -> int:
+        """Return the plane of the reference nearest to ``plane`` of the grid."""
+        nearest = round(self.planes.start + plane * self.planes.step)
+        return int(min(max(nearest, 0), self.planes.length - 1))
 
     def plane_geometry(self, plane: int) -> Tuple[Tuple[int, int, int], Tuple, Tuple, Tuple]:
         """Return size, origin, spacing and direction of one plane in world space (LPS), for resampling onto it."""

@@ -1,0 +1,135 @@
+"""The command line: ``python -m MMHVAESynthesisLib COMMAND ...``.
+
+Results and, with ``--progress json``, progress go to stdout; everything else to stderr. Exit codes: see ``errors``.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any, Dict, List, Optional
+
+from . import __version__
+from .errors import Cancelled, MMHVAEError
+from .progress import Progress
+
+COMMANDS = {
+    "synthesize": "synthesis",
+}
+"""Each command's room; its module ``cli`` has HELP, add_arguments(parser) and run(args, progress, cancel)."""
+
+log = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(prog="python -m MMHVAESynthesisLib", description=__doc__.splitlines()[0])
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, room in COMMANDS.items():
+        module = importlib.import_module(f".{room}.cli", __package__)
+        sub = commands.add_parser(command, help=module.HELP, description=module.HELP)
+        module.add_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
+        sub.add_argument(
+            "--progress",
+            choices=("bar", "json", "none"),
+            default="bar",
+            help="json: a line of JSON a step on stdout, and stop when standard input closes",
+        )
+        sub.add_argument("--verbose", action="store_true", help="log details to stderr")
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def _print_json(line: Dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _print_progress_json(report: Progress) -> None:
+    left = None if report.seconds_left is None else round(report.seconds_left, 1)
+    _print_json({"stage": report.stage, "done": report.done, "total": report.total, "seconds_left": left})
+
+
+class _Bar:
+    """A line on stderr that is drawn anew at each step; without a terminal only each stage's end is written."""
+
+    def __call__(self, report: Progress) -> None:
+        ended = report.done >= report.total
+        if not (sys.stderr.isatty() or ended):
+            return
+        filled = 30 * report.done // max(report.total, 1)
+        left = "" if report.seconds_left is None else f"  {report.seconds_left:.0f} s left"
+        line = f"{report.stage:<12} [{'#' * filled}{'.' * (30 - filled)}] {report.done}/{report.total}{left}"
+        sys.stderr.write(("\r" if sys.stderr.isatty() else "") + line.ljust(78) + ("\n" if ended else ""))
+        sys.stderr.flush()
+
+
+def _progress(kind: str):
+    return {"bar": _Bar(), "json": _print_progress_json, "none": None}[kind]
+
+
+def _watch_signals(cancel: threading.Event) -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: cancel.set())
+
+
+def _watch_standard_input(cancel: threading.Event) -> None:
+    """Cancel once standard input closes: so a child ends when its parent does, however that ended."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        cancel.set()
+
+    threading.Thread(target=watch, name="standard-input", daemon=True).start()
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run one command and return its exit code."""
+    args = parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s"
+    )
+    cancel = threading.Event()
+    _watch_signals(cancel)
+    if args.progress == "json":
+        _watch_standard_input(cancel)
+    try:
+        result = args.run(args, _progress(args.progress), cancel)
+    except MMHVAEError as error:
+        return _failed(args, error)
+    except Exception:
+        log.exception("unexpected fault; please report it with this text")
+        return 1
+    _succeeded(args, result)
+    return 0
+
+
+def _failed(args: argparse.Namespace, error: MMHVAEError) -> int:
+    log.debug("details", exc_info=error)
+    log.log(logging.WARNING if isinstance(error, Cancelled) else logging.ERROR, "%s", error)
+    if args.json or args.progress == "json":
+        _print_json({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code})
+    return error.exit_code
+
+
+def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
+    for warning in result.get("provenance", {}).get("warnings", ()):
+        log.warning("%s", warning)
+    if args.json or args.progress == "json":
+        _print_json({"result": result})
+        return
+    for files in (result.get("outputs", {}), result.get("uncertainty", {})):
+        for file in files.values():
+            sys.stdout.write(f"{file}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The command ``synthesize``: files in, files out."""
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from ..errors import InputError, OutputError
+from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
+from ..progress import CancelFlag, ProgressCallback
+from ..request import NOISE_INDEPENDENT, NOISE_SHARED, SynthesisRequest
+from ..volumes import files
+from .engine import synthesize
+from .result import SynthesisResult
+
+HELP = "synthesise the missing modalities of one case"
+
+
+class _Once(argparse.Action):
+    """An option that may be given once: two volumes for one modality are a mistake, not a choice of the last."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice: there is one volume for each modality")
+        setattr(namespace, self.dest, values)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    for modality in MODALITIES:
+        parser.add_argument(f"--{modality}", metavar="FILE", action=_Once, help=f"{DESCRIPTIONS[modality]} volume")
+    parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for the synthetic volumes")
+    parser.add_argument("--targets", metavar="LIST", help="modalities to synthesise, such as t2,cet1; default: all")
+    parser.add_argument("--model", metavar="NAME|FILE", help="model of the catalogue, or a checkpoint file")
+    parser.add_argument("--temperature", metavar="T", type=float, default=0.7, help="0 to 1; default %(default)s")
+    parser.add_argument(
+        "--samples", metavar="N", type=int, default=1, help="2 or more write mean and standard deviation"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise; default %(default)s")
+    parser.add_argument("--noise", choices=(NOISE_INDEPENDENT, NOISE_SHARED), default=NOISE_INDEPENDENT)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps; default %(default)s")
+    parser.add_argument("--half", action="store_true", help="compute in float16 (CUDA)")
+    parser.add_argument("--batch", metavar="N", type=int, help="slices at a time; default: chosen by the device")
+    parser.add_argument("--workers", metavar="N", type=int, help="threads on a CPU; default: one a core")
+    parser.add_argument("--format", choices=files.WRITABLE, help="of the results; default: that of the input")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+
+
+def run(
+    args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> Dict[str, Any]:
+    """Synthesise and write.
+
+    :return: ``outputs`` and ``uncertainty`` as ``{modality: file}``, the ``provenance`` and its file.
+    :raises MMHVAEError: with nothing written.
+    """
+    request = _request(args)
+    outputs = _Outputs(args, request)
+    outputs.check(request)
+    return outputs.write(synthesize(request, progress, cancel))
+
+
+def _request(args: argparse.Namespace) -> SynthesisRequest:
+    inputs = {modality: getattr(args, modality) for modality in MODALITIES if getattr(args, modality) is not None}
+    if not inputs:
+        raise InputError("There is no input: give at least one of " + ", ".join(f"--{m}" for m in MODALITIES) + ".")
+    targets = None if args.targets is None else [target for target in args.targets.split(",") if target]
+    return SynthesisRequest(
+        inputs,
+        targets,
+        args.model,
+        args.temperature,
+        args.samples,
+        args.seed,
+        args.device,
+        args.noise,
+        args.half,
+        args.batch,
+        args.workers,
+    )
+
+
+class _Outputs:
+    """The files of one run: all of them, or none."""
+
+    def __init__(self, args: argparse.Namespace, request: SynthesisRequest):
+        self._folder = Path(args.output_dir).expanduser()
+        self._overwrite = args.overwrite
+        reference = Path(next(request.inputs[modality] for modality in MODALITIES if modality in request.inputs))
+        ending = args.format or files.suffix(reference)
+        self._ending = ending if ending in files.WRITABLE else ".nrrd"
+        self._base = files.stem(reference)
+
+    def check(self, request: SynthesisRequest) -> None:
+        """Raise :class:`OutputError` where results are already there or cannot be written."""
+        targets = request.targets or MODALITIES
+        there = [name for name in self._names(targets, request.samples > 1) if (self._folder / name).exists()]
+        if there and not self._overwrite:
+            raise OutputError(
+                f"{self._folder / there[0]} is there already: choose another folder, or give --overwrite to replace it."
+            )
+        for source in request.inputs.values():
+            if Path(source).expanduser().is_file():
+                needed = 8 * Path(source).expanduser().stat().st_size
+                files.check_writable(self._folder, needed)
+
+    def _names(self, targets, with_uncertainty: bool):
+        for target in targets:
+            yield self._name(target)
+            if with_uncertainty:
+                yield self._name(target, "-uncertainty")
+        yield self._provenance_name
+
+    def _name(self, target: str, suffix: str = "") -> str:
+        return f"{self._base}_synthetic-{LABELS.get(target, target)}{suffix}{self._ending}"
+
+    @property
+    def _provenance_name(self) -> str:
+        return f"{self._base}_synthetic.json"
+
+    def write(self, result: SynthesisResult) -> Dict[str, Any]:
+        """Write all files into a folder beside, then put them in place."""
+        part = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=self._folder))
+        try:
+            written = {
+                "outputs": self._write_volumes(result.images, "", part),
+                "uncertainty": self._write_volumes(result.uncertainty, "-uncertainty", part),
+            }
+            text = json.dumps(result.provenance, indent=1, ensure_ascii=False)
+            (part / self._provenance_name).write_text(text + "\n", encoding="utf-8")
+            for file in part.iterdir():
+                os.replace(file, self._folder / file.name)
+        except OSError as error:
+            raise OutputError(f"Cannot write into {self._folder}: {error.strerror or error}.") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return {
+            **written,
+            "provenance": result.provenance,
+            "provenance_file": str(self._folder / self._provenance_name),
+        }
+
+    def _write_volumes(self, images, suffix: str, part: Path) -> Dict[str, str]:
+        written = {}
+        for target in list(images):
+            name = self._name(target, suffix)
+            # Each volume is let go once written, so that no more are held than need be.
+            files.write(images.pop(target), part / name)
+            written[target] = str(self._folder / name)
+        return written

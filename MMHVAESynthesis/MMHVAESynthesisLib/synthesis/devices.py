@@ -1,0 +1,114 @@
+"""Where to compute, and how much at a time."""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+
+from ..errors import DeviceError
+from ..network.sizes import NetworkSizes
+from ..request import SynthesisRequest
+
+log = logging.getLogger(__name__)
+
+_BYTES_A_PIXEL_AND_FEATURE = 120
+"""Peak memory of one slice through the network: measured 66 MB at 192 x 192 and 16 features."""
+
+_LARGEST_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where and how a request is computed.
+
+    :param device: The torch device.
+    :param workers: Threads that each take a slice.
+    :param batch: Slices that go through the network together.
+    :param half_precision: Whether convolutions run in float16.
+    """
+
+    device: torch.device
+    workers: int
+    batch: int
+    half_precision: bool
+
+
+def available_devices():
+    """Return the names of the devices that this machine has, best first."""
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*names, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of a checked name; ``auto`` is CUDA where there is one, else MPS, else the CPU.
+
+    :raises DeviceError: when this machine has no such device.
+    """
+    available = available_devices()
+    wanted = available[0] if name == "auto" else name
+    if wanted == "cuda":
+        wanted = "cuda:0"
+    if wanted not in available:
+        raise DeviceError(f"There is no device {name!r} here. Choose among: auto, {', '.join(available)}.")
+    return torch.device(wanted)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def batch_for(free_bytes: int, sizes: NetworkSizes) -> int:
+    """Return how many slices fit into half of the free memory, 1 to 32."""
+    slice_bytes = _BYTES_A_PIXEL_AND_FEATURE * sizes.size**2 * sizes.base_features
+    return max(1, min(_LARGEST_BATCH, free_bytes // 2 // slice_bytes))
+
+
+def find_resources(request: SynthesisRequest, sizes: NetworkSizes) -> Resources:
+    """Decide where a request is computed.
+
+    :raises DeviceError: when the device is absent, or cannot compute in half precision.
+    """
+    device = find_device(request.device)
+    if request.half_precision and device.type != "cuda":
+        raise DeviceError(f"Half precision needs CUDA; this would run on {device}. Leave half precision off.")
+    if device.type == "cpu":
+        return Resources(device, request.workers or cores(), request.batch or 1, False)
+    return Resources(device, 1, request.batch or _batch_on(device, sizes), request.half_precision)
+
+
+def _batch_on(device: torch.device, sizes: NetworkSizes) -> int:
+    if device.type == "cuda":
+        return batch_for(torch.cuda.mem_get_info(device)[0], sizes)
+    return 4
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the device's memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what a device holds in reserve."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps" and hasattr(torch, "mps"):
+        torch.mps.empty_cache()
+
+
+def out_of_memory(device: torch.device, cause: Optional[BaseException] = None) -> DeviceError:
+    """Return the error for the user when even one slice at a time did not fit."""
+    log.debug("out of memory on %s", device, exc_info=cause)
+    if device.type == "cpu":
+        return DeviceError("The memory of this machine ran out: close other programs, or use fewer workers.")
+    return DeviceError(
+        f"The memory of {device} ran out, even with one slice at a time. Choose the device 'cpu': "
+        "slower, with the same result to rounding."
+    )

@@ -1,0 +1,74 @@
+"""The one call that synthesises, and the one that shows a slice of it beforehand.
+
+torch is imported only when one of them is called, so that its absence is one clear sentence.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from .. import __version__
+from ..dependencies import require_torch
+from ..progress import CancelFlag, ProgressCallback, Reporter
+from ..request import SynthesisRequest
+from .result import Preview, SynthesisResult
+
+
+def synthesize(
+    request: SynthesisRequest, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> SynthesisResult:
+    """Synthesise the modalities that a request names (Dorent et al., TPAMI 2025).
+
+    :param progress: Called after each slice, in the calling thread.
+    :param cancel: Looked at before each pass of the network.
+    :raises MMHVAEError: with a message for the user; :class:`Cancelled` when asked to stop.
+    """
+    require_torch()
+    from .plan import make_plan
+    from .run import run
+
+    start = time.monotonic()
+    reporter = Reporter("preparing", 1, progress, cancel)
+    plan = make_plan(request)
+    reporter.step()
+    images, uncertainty = run(plan, progress, cancel)
+    provenance = _provenance(plan, time.monotonic() - start)
+    return SynthesisResult(images, uncertainty, plan.case.reference, provenance, list(plan.warnings))
+
+
+def preview(request: SynthesisRequest, plane: Optional[int] = None, cancel: Optional[CancelFlag] = None) -> Preview:
+    """Synthesise one slice and estimate how long the whole request would take.
+
+    :param plane: Index along K of the reference input; None takes the middle of what it holds.
+    :raises MMHVAEError: as :func:`synthesize`; also when the plane is empty.
+    """
+    require_torch()
+    from .plan import make_plan
+    from .run import run_preview
+
+    return run_preview(make_plan(request), plane, cancel)
+
+
+def _provenance(plan, seconds: float) -> Dict[str, Any]:
+    """Return how the images of a plan are made, as JSON can hold it."""
+    request, header = plan.request, plan.model.header
+    return {
+        "software": "MMHVAE for 3D Slicer",
+        "version": __version__,
+        "model": header.name,
+        "model_digest": header.digest,
+        "inputs": {
+            modality: request.names.get(modality) or (str(source) if isinstance(source, (str, Path)) else "")
+            for modality, source in request.inputs.items()
+        },
+        "reference": plan.case.reference,
+        "targets": list(plan.targets),
+        "temperature": request.temperature,
+        "samples": request.samples,
+        "seed": request.seed,
+        "noise": request.noise,
+        "half_precision": plan.resources.half_precision,
+        "device": str(plan.resources.device),
+        "seconds": round(seconds, 3),
+        "warnings": list(plan.warnings),
+    }

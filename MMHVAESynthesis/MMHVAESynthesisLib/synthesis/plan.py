@@ -1,0 +1,74 @@
+"""From a request to everything that its work needs, with all checks made before any work starts."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError
+from ..modalities import label, labels
+from ..models.loading import Model, load
+from ..request import SynthesisRequest
+from ..volumes.checks import checked
+from ..volumes.files import read
+from ..volumes.likeness import warnings
+from ..volumes.preparation import PreparedCase
+from .devices import Resources, find_resources
+from .planes import PlaneSynthesizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with its model loaded, its images read and prepared, its device found."""
+
+    request: SynthesisRequest
+    model: Model
+    resources: Resources
+    case: PreparedCase
+    targets: Tuple[str, ...]
+    warnings: List[str]
+
+    def synthesizer(self, stop) -> PlaneSynthesizer:
+        """Return what takes planes through the network; ``stop`` is called before each pass."""
+        network = self.model.network
+        if self.resources.device.type != "cpu":
+            network = copy.deepcopy(network).to(self.resources.device)
+        return PlaneSynthesizer(network, self.case, self.request, self.targets, self.resources, stop)
+
+
+def make_plan(request: SynthesisRequest) -> Plan:
+    """Check a request against its model, its images and this machine.
+
+    :raises MMHVAEError: when it cannot be done; the message says why and what to do.
+    """
+    model = load(request.model)
+    sizes = model.header.sizes
+    _check_modalities("input", request.inputs, sizes.modalities)
+    targets = request.targets or sizes.modalities
+    _check_modalities("output", targets, sizes.modalities)
+    resources = find_resources(request, sizes)
+    images = _images(request)
+    case = PreparedCase(images, sizes.modalities, model.header.spacing, sizes.size)
+    signs = warnings(case, model.header.spacing, model.header.skull_stripped)
+    return Plan(request, model, resources, case, tuple(targets), signs)
+
+
+def _check_modalities(kind: str, wanted, known) -> None:
+    unknown = [modality for modality in wanted if modality not in known]
+    if unknown:
+        raise InputError(
+            f"This model does not know the {kind} {labels(unknown)}; it knows {labels(known)}. "
+            "Leave it out or choose another model."
+        )
+
+
+def _images(request: SynthesisRequest) -> Dict[str, sitk.Image]:
+    images = {}
+    for modality, source in request.inputs.items():
+        image = read(source) if isinstance(source, (str, Path)) else source
+        name = request.names.get(modality)
+        what = f"The {label(modality)} volume '{name}'" if name else f"The {label(modality)} volume"
+        images[modality] = checked(image, what, ultrasound=modality == "us")
+    return images

@@ -1,0 +1,41 @@
+"""What a synthesis gives back."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, List
+
+import SimpleITK as sitk  # noqa: N813
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """Synthetic volumes and where they come from.
+
+    :param images: ``{modality: volume}``, float32 in [0, 255], background exactly 0, on the reference input's own grid.
+        With several samples their mean.
+    :param uncertainty: ``{modality: volume}``, the samples' standard deviation in the same units; empty for one sample.
+    :param reference: The modality whose input's grid and mask the results have.
+    :param provenance: All that is needed to say how they were made, as JSON can hold it.
+    :param warnings: Sentences for the user.
+    """
+
+    images: Dict[str, sitk.Image]
+    uncertainty: Dict[str, sitk.Image]
+    reference: str
+    provenance: Dict[str, Any]
+    warnings: List[str]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One synthetic slice, and what the whole would take.
+
+    :param images: ``{modality: volume}`` of one plane, placed where it belongs in world space.
+    :param plane: Index of the plane along K of the reference input.
+    :param seconds_per_slice: Time that the network took for one slice and one sample.
+    :param seconds: An estimate for the whole request.
+    """
+
+    images: Dict[str, sitk.Image]
+    plane: int
+    seconds_per_slice: float
+    seconds: float
