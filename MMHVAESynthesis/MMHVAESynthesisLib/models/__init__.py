@@ -1,0 +1,1 @@
+"""Checkpoint files: read, check, convert, save; the catalogue of models. Importing this imports no torch."""

@@ -1,0 +1,231 @@
+"""The models that this software knows: those that come with it, those in the user's folder, those to be had elsewhere.
+
+``Resources/Models/catalogue.json``: ``{"version": 1, "default": name or null, "models": [...]}``; each model has
+``name``, ``title``, ``file`` (its name beside the catalogue or in the user's folder) and any of ``bundled``, ``url``,
+``sha256``, ``git_blob_id``, ``size`` (bytes), ``licence``, ``permissive``, ``source``, ``card`` (a Markdown file beside
+the catalogue).
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ..errors import ModelError
+from . import identify
+from .header import read_header
+
+RESOURCES = Path(__file__).resolve().parents[2] / "Resources" / "Models"
+"""Where the catalogue and the bundled models lie."""
+
+MODELS_DIR_VARIABLE = "MMHVAE_MODELS_DIR"
+BUNDLED, DOWNLOADED, AVAILABLE = "bundled", "downloaded", "available"
+"""Where a model is: it came with this software; it is in the user's folder; it has to be fetched first."""
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model.
+
+    :param name: What users and requests call it.
+    :param title: A line for people.
+    :param file: The file's name.
+    :param where: :data:`BUNDLED`, :data:`DOWNLOADED` or :data:`AVAILABLE`.
+    :param path: The file, where there is one on this machine.
+    :param in_catalogue: False for a file that the user gave, or put into the folder by hand.
+    :param permissive: Whether the licence is; another one has to be shown before use.
+    :param card: The model card, a Markdown file.
+    :param problem: Why the file cannot be used, where its beginning shows it already; else empty.
+    """
+
+    name: str
+    title: str
+    file: str
+    where: str = AVAILABLE
+    path: Optional[Path] = None
+    in_catalogue: bool = True
+    bundled: bool = False
+    url: Optional[str] = None
+    sha256: Optional[str] = None
+    git_blob_id: Optional[str] = None
+    size: Optional[int] = None
+    licence: str = ""
+    permissive: bool = False
+    source: str = ""
+    card: Optional[Path] = None
+    problem: str = ""
+
+
+def models_dir() -> Path:
+    """Return the user's folder for models, which need not exist; the environment's MMHVAE_MODELS_DIR overrides it."""
+    override = os.environ.get(MODELS_DIR_VARIABLE)
+    if override:
+        return Path(override).expanduser().absolute()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        return base / "MMHVAE" / "models"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "MMHVAE" / "models"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "mmhvae" / "models"
+
+
+def list_models(resources: Path = RESOURCES) -> List[ModelEntry]:
+    """Return all models: the catalogue's, then what else lies in the user's folder, by name.
+
+    :raises ModelError: when the catalogue is damaged.
+    """
+    _, entries = _catalogue(resources)
+    folder = models_dir()
+    located = [_located(entry, resources, folder) for entry in entries]
+    return located + _dropped(folder, {entry.file for entry in entries})
+
+
+def default_name(resources: Path = RESOURCES) -> Optional[str]:
+    """Return the name of the default model; None while there is none."""
+    return _catalogue(resources)[0]
+
+
+def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
+    """Return the entry of a model by its name in the catalogue or its file; None asks for the default model.
+
+    :raises ModelError: when there is none.
+    """
+    name = default_name(resources) if model is None else str(model)
+    if name is None:
+        raise ModelError(
+            "No model comes with this version yet. Give a model file by its path: the checkpoint that the authors "
+            "published (.pth), or one trained with this software (.safetensors); or by its name, if it lies in the folder "
+            f"'{models_dir()}'."
+        )
+    entries = list_models(resources)
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    path = Path(name).expanduser()
+    if path.exists():
+        return ModelEntry(path.name, path.name, path.name, DOWNLOADED, path, in_catalogue=False)
+    known = ", ".join(entry.name for entry in entries) or "none"
+    raise ModelError(f"There is no model named '{name}', nor a file of that name. Known models: {known}.")
+
+
+def how_to_get(entry: ModelEntry) -> str:
+    """Say in a sentence how to get a model that is not on this machine yet."""
+    if entry.bundled:
+        return (
+            f"The model '{entry.name}' should have come with this software, but its file is missing: install it again."
+        )
+    where = f" from {entry.url}" if entry.url else ""
+    return (
+        f"The model '{entry.name}' is not on this machine yet: download '{entry.file}'{where} and put it into "
+        f"the folder '{models_dir()}'."
+    )
+
+
+def verify(entry: ModelEntry, path: Path) -> None:
+    """Check a file against the catalogue's size and digests.
+
+    :raises ModelError: when it is another file.
+    """
+    checks: Tuple[Tuple[str, Any, Any], ...] = (
+        ("size", entry.size, lambda: path.stat().st_size),
+        ("sha256", entry.sha256, lambda: sha256(path)),
+        ("git blob id", entry.git_blob_id, lambda: git_blob_id(path)),
+    )
+    for what, stated, found in checks:
+        if stated is not None and stated != found():
+            raise ModelError(
+                f"'{path}' is not the model '{entry.name}': its {what} differs from the catalogue's. The "
+                "download was not complete, or the file was changed: get it again, or rename it to use it as a model of your own."
+            )
+
+
+def git_blob_id(path: Path) -> str:
+    """Return the name that git gives a file's content: sha1 over ``blob <size>``, a zero byte and the content."""
+    result = hashlib.sha1(f"blob {path.stat().st_size}\0".encode("ascii"))  # noqa: S324 (git's choice)
+    return _hashed(path, result)
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's content."""
+    return _hashed(path, hashlib.sha256())
+
+
+def _hashed(path: Path, result) -> str:
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            result.update(block)
+    return result.hexdigest()
+
+
+def _catalogue(resources: Path) -> Tuple[Optional[str], List[ModelEntry]]:
+    """Return the default's name and the entries, not located yet."""
+    path = resources / "catalogue.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != _VERSION:
+            raise ValueError(f"version {content['version']}")
+        entries = [_entry(model, resources) for model in content["models"]]
+        names = [entry.name for entry in entries]
+        default = content["default"]
+        if len(set(names)) != len(names) or (default is not None and default not in names):
+            raise ValueError("a name stands twice, or the default is none of them")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"The catalogue of models '{path}' cannot be read ({error}): install the software again."
+        ) from error
+    return default, entries
+
+
+def _entry(content: Mapping[str, Any], resources: Path) -> ModelEntry:
+    known = {field.name for field in dataclasses.fields(ModelEntry)} - {"where", "path", "in_catalogue", "problem"}
+    unknown = set(content) - known
+    if unknown:
+        raise ValueError(f"unknown entries {sorted(unknown)}")
+    values: Dict[str, Any] = dict(content)
+    if Path(values["file"]).name != values["file"]:
+        raise ValueError(f"'{values['file']}' is no plain file name")
+    if values.get("card") is not None:
+        values["card"] = resources / values["card"]
+    return ModelEntry(**values)
+
+
+def _located(entry: ModelEntry, resources: Path, folder: Path) -> ModelEntry:
+    path = (resources if entry.bundled else folder) / entry.file
+    if not path.is_file():
+        return entry
+    return replace(entry, where=BUNDLED if entry.bundled else DOWNLOADED, path=path, problem=_problem(path))
+
+
+def _dropped(folder: Path, known: set) -> List[ModelEntry]:
+    """Return the models in the user's folder that no catalogue names; their file names are their names."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    except OSError:  # no folder yet, or none that may be read: no models in it
+        return []
+    return [_from_file(path) for path in paths if path.name not in known and not path.name.startswith(".")]
+
+
+def _from_file(path: Path) -> ModelEntry:
+    entry = ModelEntry(path.name, path.stem, path.name, DOWNLOADED, path, in_catalogue=False, size=path.stat().st_size)
+    try:
+        if identify.identify(path) == identify.SAFETENSORS:
+            header, _ = read_header(path)
+            return replace(entry, title=header.name, licence=header.licence)
+    except ModelError as error:
+        return replace(entry, problem=str(error))
+    return entry
+
+
+def _problem(path: Path) -> str:
+    try:
+        identify.identify(path)
+    except ModelError as error:
+        return str(error)
+    return ""

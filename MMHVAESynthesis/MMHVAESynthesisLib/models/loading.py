@@ -1,0 +1,101 @@
+"""From the name of a model or a file to a network that is ready to run."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional, Sequence, Tuple
+
+import torch
+
+from ..errors import ModelError
+from ..network.model import MMHVAE
+from . import catalogue, identify
+from .checkpoint import State, read_pth, read_safetensors
+from .header import ModelHeader
+
+_KEPT = 2
+"""How many files' weights stay in memory, so that preview after preview does not read them anew."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network (evaluation mode, float32, CPU, no gradients), the caller's own, and what is known of it."""
+
+    header: ModelHeader
+    network: MMHVAE
+
+
+def load(model: Optional[str] = None, modalities: Optional[Sequence[str]] = None) -> Model:
+    """Load a model.
+
+    :param model: Name in the catalogue, or a file; None means the default model.
+    :param modalities: The order of the modalities, for checkpoints of 2023 that do not say it.
+    :raises ModelError: when there is no such model, or its file cannot be used.
+    """
+    entry = catalogue.find(model)
+    header, state = _read(entry.path, entry, None if modalities is None else tuple(modalities))
+    return Model(header, build(header, state))
+
+
+def build(header: ModelHeader, state: State) -> MMHVAE:
+    """Build the network of a header from tensors under its own names; they are copied.
+
+    :raises ModelError: when the network cannot be built of them.
+    """
+    try:
+        # The starting weights are overwritten at once; a caller's random numbers shall not change by loading.
+        with torch.random.fork_rng(devices=[]):
+            network = MMHVAE(header.sizes)
+        network.load_state_dict(state, strict=True)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"The network of '{header.source}' cannot be built: {error}") from error
+    return network.eval().requires_grad_(False)
+
+
+def read(path: Path, modalities: Optional[Tuple[str, ...]] = None) -> Tuple[ModelHeader, State]:
+    """Read a checkpoint of either kind.
+
+    :raises ModelError: when it cannot be used; the message says which kind of wrong file it is.
+    """
+    if identify.identify(path) == identify.TORCH:
+        return read_pth(path, modalities)
+    header, state = read_safetensors(path)
+    if modalities is not None and modalities != header.sizes.modalities:
+        raise ModelError(
+            f"'{path}' states its modalities itself ({', '.join(header.sizes.modalities)}): give no others, or none."
+        )
+    return header, state
+
+
+class _Cache:
+    """The weights of the files read last, for as long as a file's size and time stay the same."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple, Tuple[ModelHeader, State]] = OrderedDict()
+
+    def get(self, entry: catalogue.ModelEntry, path: Path, modalities: Optional[Tuple[str, ...]]):
+        with self._lock:
+            identify.identify(path)
+            stat = path.stat()
+            key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, entry.name, modalities)
+            if key not in self._kept:
+                catalogue.verify(entry, path)
+                self._kept[key] = read(path, modalities)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[key]
+
+
+_cache = _Cache()
+
+
+def _read(path: Optional[Path], entry: catalogue.ModelEntry, modalities: Optional[Tuple[str, ...]]):
+    if path is None:
+        raise ModelError(catalogue.how_to_get(entry))
+    header, state = _cache.get(entry, path, modalities)
+    if entry.in_catalogue:
+        header = replace(header, name=entry.name, licence=header.licence or entry.licence)
+    return header, state
