@@ -1,0 +1,140 @@
+"""Registers pre-operative MR to synthetic MR: the one call behind every face of the registration."""
+
+import importlib.util
+import logging
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from .. import __version__
+from ..errors import DependencyError, InputError
+from ..progress import CancelFlag, ProgressCallback, Reporter
+from ..request import RegistrationRequest
+from .frame import distances
+from .problem import GOOD_OVERLAP, Problem, prepare
+from .result import ContrastSimilarity, RegistrationResult
+from .search import rotations, search
+from .similarity import lncc, overlap
+from .solution import Engine, Solution
+from .transforms import transform_of
+
+log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "lncc", "mattes")
+
+
+def choose_engine(name: str) -> Engine:
+    """Return the engine of that name; ``auto`` takes LNCC where PyTorch is installed, else Mattes.
+
+    :raises InputError: when there is no such engine.
+    :raises DependencyError: when ``lncc`` is asked for and PyTorch is missing or does not load.
+    """
+    if name not in ENGINES:
+        raise InputError(f"Unknown engine {name!r} for the registration: choose {', '.join(ENGINES)}.")
+    has_torch = importlib.util.find_spec("torch") is not None
+    if name == "mattes" or (name == "auto" and not has_torch):
+        from .mattes import MattesEngine
+
+        return MattesEngine()
+    try:
+        from .lncc_engine import LnccEngine
+    except ImportError as error:
+        raise DependencyError(
+            "The engine 'lncc' needs PyTorch, which is missing or does not load: install it, or choose the engine 'mattes'."
+        ) from error
+    return LnccEngine()
+
+
+def register(
+    request: RegistrationRequest, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> RegistrationResult:
+    """Register and return the transform, how much better it is than the start, and how far to trust it.
+
+    The same request on the same machine gives the same transform, bit for bit on one thread.
+
+    :param progress: Called with a :class:`Progress` at each rotation of the search and each iteration.
+    :param cancel: Asked at each of them.
+    :raises MMHVAEError: an input, the device or a package cannot be used; or :class:`Cancelled`.
+    """
+    started = time.monotonic()
+    engine = choose_engine(request.engine)
+    turns = len(rotations()) if request.starts > 1 else 0
+    report = Reporter("registration", turns + engine.steps(request, request.starts), progress, cancel)
+    problem = prepare(request)
+    starts, notes = _starts(problem, request, report)
+    report.check()
+    solution = engine.solve(problem, request, starts, report)
+    return _result(problem, request, engine, solution, notes, started)
+
+
+def _starts(problem: Problem, request: RegistrationRequest, report: Reporter) -> Tuple[List[np.ndarray], List[str]]:
+    """Return the local poses to start from, the initial one first."""
+    if request.starts == 1:
+        return [np.eye(4)], []
+    peaks = search(problem.pyramid.level(4), problem.points, request.starts - 1, report)
+    notes = [] if peaks else ["The search found no likely placement: only the initial one was refined."]
+    return [np.eye(4)] + [peak.pose for peak in peaks], notes
+
+
+def _result(
+    problem: Problem, request: RegistrationRequest, engine: Engine, solution: Solution, notes: List[str], started: float
+) -> RegistrationResult:
+    level = problem.pyramid.level(2)
+    start = np.eye(4)
+    before, after = lncc(level, start), lncc(level, solution.pose)
+    worse = np.mean(after) < np.mean(before)
+    pose, after = (start, before) if worse else (solution.pose, after)
+    warnings = problem.warnings + notes + solution.warnings
+    if worse:
+        warnings.append("Nothing better than the start was found: the start is returned.")
+    share = overlap(level, pose)
+    if share < GOOD_OVERLAP:
+        warnings.append(
+            f"Only {100 * share:.0f} % of the field of view lies inside the pre-operative MR after registration."
+        )
+    matrix = problem.world_matrix(pose)
+    seconds = time.monotonic() - started
+    log.info("registered in %.1f s, LNCC %.3f to %.3f", seconds, np.mean(before), np.mean(after))
+    return RegistrationResult(
+        fixed_to_moving=transform_of(matrix, problem.frame.centre),
+        moving_to_fixed=transform_of(np.linalg.inv(matrix), problem.frame.centre),
+        metric_before=float(np.mean(before)),
+        metric_after=float(np.mean(after)),
+        confidence=_spread(pose, solution, problem.points),
+        overlap=share,
+        moved=float(np.median(distances(pose, start, problem.points))),
+        kept_start=bool(worse),
+        contrasts=[ContrastSimilarity(*row) for row in zip(problem.modalities, before, after)],
+        warnings=warnings,
+        seconds=seconds,
+        provenance=_provenance(request, engine, problem, warnings, seconds),
+    )
+
+
+def _spread(pose: np.ndarray, solution: Solution, points: np.ndarray) -> float:
+    """Return how far, root mean square over repeats and points, the repeats lie from the result, in mm."""
+    return float(np.sqrt(np.mean([distances(pose, other, points) ** 2 for other in solution.repeats])))
+
+
+def _provenance(
+    request: RegistrationRequest, engine: Engine, problem: Problem, warnings: List[str], seconds: float
+) -> Dict[str, Any]:
+    def source(images: Dict[str, Any], modality: str) -> str:
+        image = images[modality]
+        return str(image) if isinstance(image, (str, Path)) else "image in memory"
+
+    return {
+        "software": "MMHVAESynthesis",
+        "version": __version__,
+        "engine": engine.name,
+        "kind": request.kind,
+        "fixed": {m: source(request.fixed, m) for m in problem.modalities},
+        "moving": {m: request.names.get(m, source(request.moving, m)) for m in problem.modalities},
+        "starts": request.starts,
+        "seed": request.seed,
+        "device": request.device,
+        "seconds": round(seconds, 3),
+        "warnings": list(warnings),
+    }

@@ -1,0 +1,179 @@
+"""Multi-scale local normalised cross-correlation by gradient descent: the engine that needs PyTorch and nothing else.
+
+The signed correlation coefficient in windows of 5 and 9 voxels, raised by Adam over the six parameters of a rigid motion
+(twelve when affine) at 4, 2 and 1 mm, as in Dorent et al., IEEE TPAMI 2025, section on registration.
+"""
+
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from ..progress import Reporter
+from .pyramid import Level
+from .similarity import FLOOR, LEAST_FILLED, WINDOWS, seen
+
+MOST_STRETCH = 0.05
+"""Bound of an affine refinement's scales and shears."""
+
+_TURN, _SHIFT, _STRETCH = slice(0, 3), slice(3, 6), slice(6, 12)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One descent: how many iterations, its first and last step in mm, and every how many voxels a window is centred."""
+
+    iterations: int
+    first_step: float
+    last_step: float
+    window_stride: int = 1
+
+    def step(self, iteration: int) -> float:
+        """Return the step in mm at an iteration: from the first to the last along half a cosine."""
+        part = iteration / max(self.iterations - 1, 1)
+        return self.last_step + (self.first_step - self.last_step) * 0.5 * (1 + np.cos(np.pi * part))
+
+
+def box_matrix(length: int, width: int, stride: int) -> Tensor:
+    """Return the matrix (ceil(length / stride), length) that sums windows of ``width`` around every ``stride``-th sample."""
+    centres = torch.arange(0, length, stride)
+    return ((centres[:, None] - torch.arange(length)[None]).abs() <= width // 2).float()
+
+
+class Windows:
+    """Sums over the windows of one width. Products with band matrices beat pooling some sevenfold on a CPU."""
+
+    def __init__(self, shape: Sequence[int], width: int, stride: int, device: torch.device):
+        self.volume = width**3
+        self.x, self.y, self.z = (box_matrix(n, width, stride).to(device) for n in shape)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """(..., X, Y, Z) -> the sums around every stride-th voxel, (..., X', Y', Z')."""
+        values = self.y @ (values @ self.z.T)
+        flat = values.flatten(-2)
+        return (self.x @ flat).unflatten(-1, values.shape[-2:])
+
+
+class Landscape:
+    """The metric of several candidate poses (B of them) at one level, differentiable in their parameters.
+
+    Which voxels count is settled by the poses at the start of a descent, so that no candidate gains by sliding out of view.
+    """
+
+    def __init__(self, level: Level, poses: Sequence[np.ndarray], parts: Sequence[np.ndarray], stride: int, device):
+        """Take (4, 4) local poses, and for each the part of the field (X, Y, Z; weights 0 or 1) that it is judged by."""
+        self.level, self.device = level, device
+        self.poses = torch.tensor(np.stack(poses), dtype=torch.float64, device=device)
+        points = level.fixed_points()
+        self.points = torch.tensor(points, dtype=torch.float32, device=device)
+        self.radius = float(np.sqrt((points[level.mask.any(axis=0).ravel()] ** 2).sum(axis=1).mean()))
+        self.moving = torch.tensor(level.moving, device=device)
+        fixed = torch.tensor(level.fixed, device=device)
+        shape = level.fixed.shape[1:]
+        where = np.stack(
+            [[seen(level, pose, p) & (part > 0) for p in range(len(fixed))] for pose, part in zip(poses, parts)]
+        )
+        self.weight = torch.tensor(where, dtype=torch.float32, device=device)
+        self.windows = [Windows(shape, width, stride, device) for width in WINDOWS]
+        self.fixed = self.weight * fixed
+        centres = self.weight[..., ::stride, ::stride, ::stride]
+        self.statistics = [self._fixed_statistics(windows, fixed, centres) for windows in self.windows]
+
+    def _fixed_statistics(
+        self, windows: Windows, fixed: Tensor, centres: Tensor
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        count = windows.sums(self.weight)
+        counts = centres * (count >= LEAST_FILLED * windows.volume)
+        share = counts / counts.sum((-3, -2, -1), keepdim=True).clamp(min=1)
+        inverse = 1 / count.clamp(min=1)
+        mean = windows.sums(self.fixed) * inverse
+        variance = windows.sums(self.fixed * fixed) * inverse - mean**2
+        return inverse, mean, (variance.clamp(min=0) + FLOOR).rsqrt(), share
+
+    def matrices(self, parameters: Tensor) -> Tensor:
+        """Return the local poses (B, 4, 4) that (B, 6 or 12) parameters stand for: mm at the field's radius, and mm."""
+        pose = torch.eye(4, dtype=torch.float64, device=self.device).repeat(len(parameters), 1, 1)
+        linear = torch.matrix_exp(_cross(parameters[:, _TURN] / self.radius))
+        if parameters.shape[1] > 6:
+            linear = linear @ _stretch(parameters[:, _STRETCH] / self.radius)
+        pose[:, :3, :3] = linear
+        pose[:, :3, 3] = parameters[:, _SHIFT]
+        return self.poses @ pose
+
+    def _moved(self, matrices: Tensor, pair: int) -> Tensor:
+        linear = matrices[:, :3, :3].float()
+        shift = (matrices[:, :3, 3] - torch.tensor(self.level.moving_origin, device=self.device)).float()
+        volume = self.moving[pair]
+        last = torch.tensor(volume.shape, dtype=torch.float32, device=self.device) - 1
+        at = (self.points @ linear.transpose(1, 2) + shift[:, None]) / self.level.spacing
+        grid = (2 * at / last - 1).flip(-1).view(1, -1, 1, 1, 3)
+        values = F.grid_sample(volume[None, None], grid, padding_mode="border", align_corners=True)
+        return values.view(len(matrices), *self.level.fixed.shape[1:])
+
+    def metric(self, matrices: Tensor) -> Tensor:
+        """Return the LNCC, -1 to 1, of (B, 4, 4) local poses: (B,), the mean over pairs, windows and voxels."""
+        total = torch.zeros(len(matrices), device=self.device)
+        for pair in range(len(self.moving)):
+            moved = self._moved(matrices, pair)
+            weighted = self.weight[:, pair] * moved
+            products = torch.stack([weighted, weighted * moved, self.fixed[:, pair] * moved])
+            for windows, (inverse, mean, scale, share) in zip(self.windows, self.statistics):
+                g, gg, fg = windows.sums(products) * inverse[:, pair]
+                variance = (gg - g * g).clamp(min=0) + FLOOR
+                local = (fg - mean[:, pair] * g) * scale[:, pair] * variance.rsqrt()
+                total = total + (local * share[:, pair]).sum((-3, -2, -1))
+        return total / (len(self.moving) * len(self.windows))
+
+
+def _cross(vectors: Tensor) -> Tensor:
+    x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(-1, 3, 3)
+
+
+def _stretch(values: Tensor) -> Tensor:
+    """Return symmetric matrices near the identity whose scales and shears are bounded by :data:`MOST_STRETCH`."""
+    bounded = MOST_STRETCH * torch.tanh(values / MOST_STRETCH)
+    xx, yy, zz, xy, xz, yz = bounded.unbind(-1)
+    return torch.stack([1 + xx, xy, xz, xy, 1 + yy, yz, xz, yz, 1 + zz], dim=-1).view(-1, 3, 3)
+
+
+def descend(
+    level: Level,
+    poses: Sequence[np.ndarray],
+    schedule: Schedule,
+    report: Reporter,
+    device: torch.device,
+    parts: Sequence[np.ndarray] = (),
+    affine: bool = False,
+) -> Tuple[List[np.ndarray], List[float]]:
+    """Raise the LNCC from several poses at once.
+
+    :param poses: (4, 4) local poses to start from.
+    :param parts: For each pose, the part of the field that it is judged by, (X, Y, Z) of 0 and 1; none means the whole field.
+    :param report: Is stepped once an iteration.
+    :return: The best pose met on each way, and its LNCC.
+    """
+    whole = np.ones(level.fixed.shape[1:], dtype=bool)
+    landscape = Landscape(level, poses, parts or [whole] * len(poses), schedule.window_stride, device)
+    parameters = torch.zeros(len(poses), 12 if affine else 6, dtype=torch.float64, device=device, requires_grad=True)
+    optimiser = torch.optim.Adam([parameters], lr=schedule.first_step, betas=(0.8, 0.9))
+    best = landscape.poses.clone()
+    highest = torch.full((len(poses),), -2.0, device=device)
+    for iteration in range(schedule.iterations + 1):
+        optimiser.zero_grad()
+        matrices = landscape.matrices(parameters)
+        values = landscape.metric(matrices)
+        better = values.detach() > highest
+        highest = torch.where(better, values.detach(), highest)
+        best = torch.where(better[:, None, None], matrices.detach(), best)
+        if iteration == schedule.iterations:
+            break
+        (-values.sum()).backward()
+        optimiser.param_groups[0]["lr"] = schedule.step(iteration)
+        optimiser.step()
+        report.step()
+    return list(best.cpu().numpy()), highest.cpu().tolist()

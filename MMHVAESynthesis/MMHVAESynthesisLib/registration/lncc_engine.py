@@ -1,0 +1,102 @@
+"""The built-in engine: from all starts at 4 mm, the best on at 2 mm and at 1 mm, and repeats on halves of the field."""
+
+from typing import List, Sequence
+
+import numpy as np
+import torch
+
+from ..errors import DeviceError
+from ..progress import Reporter
+from ..request import AFFINE, RegistrationRequest
+from .frame import distances, pose_of, rotation
+from .lncc import Schedule, descend
+from .parts import halves, jitter
+from .problem import Problem
+from .solution import Solution
+
+COARSE = Schedule(40, 1.5, 0.1)
+MIDDLE = Schedule(30, 0.5, 0.05)
+FINE = Schedule(12, 0.1, 0.01, window_stride=2)
+REPEAT = Schedule(30, 0.5, 0.05, window_stride=2)
+STRETCH = Schedule(25, 0.3, 0.02)
+
+REPEATS = 4
+"""Halves of the field on which the result is repeated."""
+
+_JITTER = 1.0
+"""mm by which a repeat starts off the result."""
+
+_RIVAL = 0.9
+"""Part of the best LNCC from which another solution counts as its rival."""
+
+_APART = 3.0
+"""mm between two solutions that count as two."""
+
+
+def torch_device(name: str) -> torch.device:
+    """Return the device to compute on.
+
+    :raises DeviceError: when it is absent. MPS lacks 3D interpolation, so that the CPU does its work.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda"):
+        if not torch.cuda.is_available() or int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
+            raise DeviceError(f"The device {name} is not there: choose auto or cpu.")
+        return torch.device(name)
+    return torch.device("cpu")
+
+
+class LnccEngine:
+    """Gradient descent on the LNCC in PyTorch."""
+
+    name = "lncc"
+
+    def steps(self, request: RegistrationRequest, starts: int) -> int:
+        """Return how often :meth:`solve` steps its reporter."""
+        schedules = [COARSE, MIDDLE, FINE, REPEAT] + ([STRETCH] if request.kind == AFFINE else [])
+        return sum(schedule.iterations for schedule in schedules)
+
+    def solve(
+        self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
+    ) -> Solution:
+        """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
+        device = torch_device(request.device)
+        pyramid, points = problem.pyramid, problem.points
+        poses, values = descend(pyramid.level(4), starts, COARSE, report, device)
+        poses = _distinct(poses, values, points, 2)
+        poses, values = descend(pyramid.level(2), poses, MIDDLE, report, device)
+        best = int(np.argmax(values))
+        rivals = [
+            p for p, v in zip(poses, values) if v >= _RIVAL * values[best] and _gap(p, poses[best], points) > _APART
+        ]
+        repeats = self._repeats(problem, request, poses[best], report, device)
+        (pose,), _ = descend(pyramid.level(1), [poses[best]], FINE, report, device)
+        if request.kind == AFFINE:
+            (pose,), _ = descend(pyramid.level(2), [pose], STRETCH, report, device, affine=True)
+        warnings = ["Another placement fits almost as well: check the result by eye."] if rivals else []
+        return Solution(pose, [*repeats, *rivals], warnings)
+
+    @staticmethod
+    def _repeats(problem: Problem, request: RegistrationRequest, pose: np.ndarray, report: Reporter, device):
+        level = problem.pyramid.level(2)
+        generator = np.random.default_rng(request.seed)
+        radius = float(np.sqrt((problem.points**2).sum(axis=1).mean()))
+        starts = []
+        for _ in range(REPEATS):
+            turn, shift = jitter(generator, radius, _JITTER)
+            starts.append(pose @ pose_of(rotation(turn), shift))
+        return descend(level, starts, REPEAT, report, device, halves(level, REPEATS, request.seed))[0]
+
+
+def _gap(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
+    return float(np.sqrt((distances(first, second, points) ** 2).mean()))
+
+
+def _distinct(poses: List[np.ndarray], values: List[float], points: np.ndarray, count: int) -> List[np.ndarray]:
+    """Return the best pose and up to ``count`` in all that lie apart from those before."""
+    kept: List[np.ndarray] = []
+    for index in np.argsort(-np.array(values), kind="stable"):
+        if len(kept) < count and all(_gap(poses[index], other, points) > _APART for other in kept):
+            kept.append(poses[index])
+    return kept

@@ -1,0 +1,193 @@
+"""From a request to volumes that an engine can work on, with every check of the inputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, List, Optional, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from ..errors import InputError
+from ..modalities import label, labels
+from ..request import RegistrationRequest
+from ..volumes import checks, files
+from . import transforms
+from .diagnosis import covered, diagnose
+from .frame import Frame, apply, nearest_orthonormal
+from .pyramid import MOST_VOXELS, Box, Pyramid, sampled
+from .similarity import overlap
+
+FINEST_SPACING = 1.0
+"""mm. The synthetic MR holds no finer detail than that."""
+
+LEAST_EXTENT = 10.0
+"""mm that the field of view must measure along each axis."""
+
+LEAST_OVERLAP, GOOD_OVERLAP = 0.05, 0.5
+"""Parts of the field of view in which the moving volume must have data: below the first there is nothing to search in."""
+
+_POINTS = 2000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an engine gets.
+
+    :param modalities: The pairs, in the order in which the levels hold them.
+    :param frame: Axes in which poses are expressed; see :class:`Frame`.
+    :param pyramid: The volumes, fixed and moving, the initial transform undone: the start is the identity.
+    :param points: (N, 3) local points, mm, spread evenly over the field of view.
+    :param initial: (4, 4) the initial transform between world points.
+    """
+
+    modalities: Tuple[str, ...]
+    frame: Frame
+    pyramid: Pyramid
+    points: np.ndarray
+    initial: np.ndarray
+    warnings: List[str]
+
+    def world_matrix(self, pose: np.ndarray) -> np.ndarray:
+        """Return the (4, 4) matrix from fixed to moving world points that a local pose stands for."""
+        return self.initial @ self.frame.pose_in_world(pose)
+
+
+def prepare(request: RegistrationRequest) -> Problem:
+    """Read, check and sample the volumes of a request.
+
+    :raises InputError: when they cannot be registered; the message says why and what to do.
+    """
+    fixed = {m: _volume(request.fixed[m], f"The synthetic {label(m)}") for m in request.pairs}
+    moving = {m: _volume(request.moving[m], f"The pre-operative {_name(request, m)}") for m in request.pairs}
+    for modality in request.pairs:
+        _check_differ(fixed[modality], moving[modality], modality)
+    initial = np.eye(4) if request.initial is None else transforms.matrix_of(_transform(request.initial))
+    first = fixed[request.pairs[0]]
+    frame, spacing, box, mask = _field_of_view(first, _mask(request, fixed))
+    start = sitk.AffineTransform(3)
+    start.SetMatrix(initial[:3, :3].ravel().tolist())
+    start.SetTranslation(initial[:3, 3].tolist())
+    pyramid = Pyramid(frame, spacing, box, mask)
+    for modality in request.pairs:
+        pyramid.add(fixed[modality], moving[modality], start)
+    points = np.argwhere(mask) * spacing + box.origin
+    points = points[:: max(len(points) // _POINTS, 1)]
+    problem = Problem(request.pairs, frame, pyramid, points, initial, _unused(request))
+    _check_contents(problem)
+    _check_overlap(problem, moving.values())
+    return problem
+
+
+def _name(request: RegistrationRequest, modality: str) -> str:
+    name = request.names.get(modality)
+    return f"{label(modality)} ({name})" if name else label(modality)
+
+
+def _volume(source, what: str) -> sitk.Image:
+    image = files.read(source) if isinstance(source, (str, Path)) else source
+    checks.checked(image, what)
+    thinnest = min(image.GetSize())
+    if thinnest < 3:
+        raise InputError(
+            f"{what} is only {thinnest} voxel{'s' * (thinnest > 1)} thick: registration needs a volume, not a slice."
+        )
+    return image
+
+
+def _transform(source) -> sitk.Transform:
+    return transforms.read(source) if isinstance(source, (str, Path)) else source
+
+
+def _check_differ(fixed: sitk.Image, moving: sitk.Image, modality: str) -> None:
+    if files.same_geometry(fixed, moving) and np.array_equal(checks.array_view(fixed), checks.array_view(moving)):
+        raise InputError(
+            f"The synthetic and the pre-operative {label(modality)} are the same volume: choose the MR that was acquired "
+            "before the operation."
+        )
+
+
+def _mask(request: RegistrationRequest, fixed) -> List[sitk.Image]:
+    """Return volumes that are non-zero in the field of view."""
+    if request.fixed_mask is None:
+        return list(fixed.values())
+    source = request.fixed_mask
+    mask = files.read(source) if isinstance(source, (str, Path)) else source
+    checks.check_layout(mask.GetDimension(), mask.GetNumberOfComponentsPerPixel(), "The field of view")
+    return [mask]
+
+
+def _nonzero_corners(image: sitk.Image) -> Optional[np.ndarray]:
+    """Return the world positions (8, 3) of the corners of the box of an image's non-zero voxels, None without any."""
+    array = checks.array_view(image) != 0
+    spans = []
+    for axis in (2, 1, 0):
+        where = np.flatnonzero(array.any(axis=tuple(other for other in range(3) if other != axis)))
+        if len(where) == 0:
+            return None
+        spans.append((float(where[0]), float(where[-1])))
+    corners = np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3)
+    return np.array([image.TransformContinuousIndexToPhysicalPoint(corner.tolist()) for corner in corners])
+
+
+def _field_of_view(first: sitk.Image, masks: List[sitk.Image]) -> Tuple[Frame, float, Box, np.ndarray]:
+    """Return the frame at the field of view's middle, the finest spacing, and the field on a grid of that spacing."""
+    found = [corners for corners in map(_nonzero_corners, masks) if corners is not None]
+    if not found:
+        raise InputError(
+            "The field of view is empty: choose the ultrasound, or a mask that is not zero where the ultrasound sees."
+        )
+    axes = nearest_orthonormal(np.array(first.GetDirection()).reshape(3, 3))
+    corners = np.concatenate(found)
+    local = corners @ axes
+    low, high = local.min(axis=0), local.max(axis=0)
+    frame = Frame((low + high) / 2 @ axes.T, axes)
+    extent = high - low
+    spacing = max(FINEST_SPACING, float(np.prod(extent) / MOST_VOXELS) ** (1 / 3))
+    size = tuple(int(n) for n in np.ceil(extent / spacing) + 1)
+    box = Box(-spacing * (np.array(size) - 1) / 2, size)
+    mask = _filled(masks, box.reference(frame, spacing))
+    thickness = _extent(mask, spacing)
+    if thickness < LEAST_EXTENT:
+        raise InputError(
+            f"The field of view is only {thickness:.0f} mm thick: registration needs {LEAST_EXTENT:.0f} mm or more along "
+            "each axis. Is the mask the ultrasound's, and in the same place as the synthetic MR?"
+        )
+    return frame, spacing, box, mask
+
+
+def _filled(masks: List[sitk.Image], grid: sitk.Image) -> np.ndarray:
+    here = sitk.Transform(3, sitk.sitkIdentity)
+    return ndimage.binary_fill_holes(np.any([sampled(mask != 0, grid, here)[0] >= 0.5 for mask in masks], axis=0))
+
+
+def _extent(mask: np.ndarray, spacing: float) -> float:
+    others = ((1, 2), (0, 2), (0, 1))
+    return spacing * min(int(mask.any(axis=axes).sum()) for axes in others)
+
+
+def _unused(request: RegistrationRequest) -> List[str]:
+    missing = [m for m in request.fixed if m not in request.moving]
+    extra = [m for m in request.moving if m not in request.fixed]
+    notes = [f"{labels(missing)}: synthetic only, not used."] if missing else []
+    return notes + ([f"{labels(extra)}: pre-operative only, not used for the registration."] if extra else [])
+
+
+def _check_contents(problem: Problem) -> None:
+    level = problem.pyramid.level(4)
+    for modality, fixed, mask in zip(problem.modalities, level.fixed, level.mask):
+        if not mask.any() or float(fixed[mask].std()) < 1e-6:
+            raise InputError(
+                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place as it?"
+            )
+
+
+def _check_overlap(problem: Problem, moving: Iterable[sitk.Image]) -> None:
+    share = overlap(problem.pyramid.level(4), np.eye(4))
+    if share >= GOOD_OVERLAP:
+        return
+    field = apply(problem.frame.matrix, problem.points)
+    why = diagnose(field, min(moving, key=lambda image: covered(image, apply(problem.initial, field))), problem.initial)
+    if share < LEAST_OVERLAP:
+        raise InputError(f"The ultrasound's field of view and the pre-operative MR do not overlap. {why}")
+    problem.warnings.append(why)

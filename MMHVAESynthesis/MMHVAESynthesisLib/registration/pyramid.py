@@ -1,0 +1,139 @@
+"""Fixed and moving volumes on common millimetre grids, coarse to fine."""
+
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from .frame import Frame
+
+REACH = 44.0
+"""Millimetres around the field of view in which the moving volume is looked at."""
+
+MOST_VOXELS = 1.5e6
+"""Of the field of view's box at the finest level: larger fields are worked on coarser grids, so that time stays bounded."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution. Arrays are indexed [pair, x, y, z] along the frame's axes.
+
+    :param spacing: mm, the same along each axis.
+    :param fixed: (P, X, Y, Z) float32, mean 0 and standard deviation 1 inside its mask.
+    :param mask: (P, X, Y, Z) bool, where the fixed image counts.
+    :param moving: (P, U, V, W) float32, scaled likewise.
+    :param valid: (P, U, V, W) bool, where the moving image has data.
+    :param fixed_origin: (3,) mm, the local position of fixed[:, 0, 0, 0]; ``moving_origin`` likewise.
+    """
+
+    spacing: float
+    fixed: np.ndarray
+    mask: np.ndarray
+    moving: np.ndarray
+    valid: np.ndarray
+    fixed_origin: np.ndarray
+    moving_origin: np.ndarray
+
+    def fixed_points(self) -> np.ndarray:
+        """Return the local positions of the fixed voxels, (X * Y * Z, 3) mm."""
+        axes = [start + self.spacing * np.arange(n) for start, n in zip(self.fixed_origin, self.fixed.shape[1:])]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+    def moving_indices(self, points: np.ndarray) -> np.ndarray:
+        """Return where local points (N, 3) lie in the moving arrays, (N, 3) in voxels."""
+        return (points - self.moving_origin) / self.spacing
+
+
+@dataclass(frozen=True)
+class Box:
+    """A grid in local coordinates: the first voxel's position (3,) mm, and how many voxels (3,)."""
+
+    origin: np.ndarray
+    size: Tuple[int, int, int]
+
+    def reference(self, frame: Frame, spacing: float) -> sitk.Image:
+        """Return an image of no particular content whose voxels are this grid's, in world coordinates."""
+        image = sitk.Image([int(n) for n in self.size], sitk.sitkUInt8)
+        image.SetSpacing([spacing] * 3)
+        image.SetDirection(frame.axes.ravel().tolist())
+        image.SetOrigin((frame.axes @ self.origin + frame.centre).tolist())
+        return image
+
+
+def sampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Tuple[np.ndarray, np.ndarray]:
+    """Sample ``image`` linearly at a grid's points mapped by ``transform``: values (X, Y, Z) float32, and where there are any."""
+    values = sitk.Resample(image, grid, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    ones = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
+    ones.CopyInformation(image)
+    inside = sitk.Resample(ones, grid, transform, sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
+    return _array(values), _array(inside).astype(bool)
+
+
+def _array(image: sitk.Image) -> np.ndarray:
+    return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
+
+
+def _smoothed(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur by a Gaussian of ``sigma`` voxels, with the voxels of ``where`` alone."""
+    if where.all():
+        return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3)
+    weight = ndimage.gaussian_filter(where.astype(np.float32), sigma, mode="constant", truncate=3)
+    total = ndimage.gaussian_filter(values * where, sigma, mode="constant", truncate=3)
+    return np.where(where, total / np.maximum(weight, 1e-3), 0).astype(np.float32)
+
+
+def _standardised(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    inside = values[where]
+    scale = float(inside.std()) if inside.size else 0.0
+    return ((values - (inside.mean() if inside.size else 0.0)) / (scale or 1.0) * where).astype(np.float32)
+
+
+class Pyramid:
+    """The volumes of one registration at every resolution that is asked for, each made once."""
+
+    def __init__(self, frame: Frame, spacing: float, box: Box, mask: np.ndarray):
+        """Start with the field of view: ``mask`` (X, Y, Z) bool on the grid ``box`` of ``spacing`` mm."""
+        self.frame, self.spacing, self._box, self._mask = frame, spacing, box, mask
+        self._reach = int(np.ceil(REACH / spacing))
+        self._fixed, self._moving = [], []
+        self._levels: Dict[int, Level] = {}
+
+    def add(self, fixed: sitk.Image, moving: sitk.Image, initial: sitk.Transform) -> None:
+        """Add a pair; ``initial`` maps fixed to moving world points, and is undone in what the levels hold."""
+        values, inside = sampled(
+            fixed, self._box.reference(self.frame, self.spacing), sitk.Transform(3, sitk.sitkIdentity)
+        )
+        self._fixed.append((values, inside & self._mask))
+        wide = Box(self._box.origin - self._reach * self.spacing, tuple(n + 2 * self._reach for n in self._box.size))
+        self._moving.append(sampled(moving, wide.reference(self.frame, self.spacing), initial))
+
+    def level(self, stride: int) -> Level:
+        """Return the volumes at ``stride`` times the finest spacing."""
+        if stride not in self._levels:
+            self._levels[stride] = self._make(stride)
+        return self._levels[stride]
+
+    def _make(self, stride: int) -> Level:
+        fixed, mask = self._reduced(self._fixed, stride)
+        moving, valid = self._reduced(self._moving, stride)
+        return Level(
+            spacing=stride * self.spacing,
+            fixed=fixed,
+            mask=mask,
+            moving=moving,
+            valid=valid,
+            fixed_origin=self._box.origin,
+            moving_origin=self._box.origin - self._reach * self.spacing,
+        )
+
+    @staticmethod
+    def _reduced(pairs, stride: int) -> Tuple[np.ndarray, np.ndarray]:
+        images, masks = [], []
+        step = (slice(None, None, stride),) * 3
+        for values, where in pairs:
+            blurred = _smoothed(values, where, stride / 2) if stride > 1 else values
+            masks.append(where[step])
+            images.append(_standardised(blurred[step], where[step]))
+        return np.stack(images), np.stack(masks)

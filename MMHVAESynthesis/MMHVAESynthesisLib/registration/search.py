@@ -1,0 +1,145 @@
+"""Where to start: masked normalised cross-correlation by FFT over a grid of rotations and all shifts.
+
+The masked correlation follows Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012. Its error does
+not depend on how far the volumes start from one another, so the gradient descent behind it never has far to go.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Iterator, List, Tuple
+
+import numpy as np
+from scipy import fft, ndimage
+
+from ..progress import Reporter
+from .frame import apply, distances, pose_of, rotation
+from .pyramid import Level
+
+STEP_DEGREES = 8.0
+STEPS = 2
+"""Rotations about each axis: this many steps each way."""
+
+FARTHEST_SHIFT = 36.0
+"""mm along each axis."""
+
+LEAST_OVERLAP = 0.5
+"""Part of the field of view in which the moving volume must have data."""
+
+LEAST_VARIANCE = 0.1
+"""Of the moving volume under the field of view, as a part of the median over all shifts."""
+
+APART = 6.0
+"""mm, root mean square over the field of view, between two peaks that count as two."""
+
+_LEAST = 1e-4
+"""Variance (the whole volume's is 1) below which single precision leaves nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A place to start: a (4, 4) local pose and its correlation, -1 to 1."""
+
+    pose: np.ndarray
+    correlation: float
+
+
+def rotations() -> List[np.ndarray]:
+    """Return the rotations searched, (3, 3) each: a grid of rotation vectors within a ball, the nearest first."""
+    steps = [
+        np.array(step)
+        for step in itertools.product(range(-STEPS, STEPS + 1), repeat=3)
+        if np.linalg.norm(step) <= STEPS + 0.5
+    ]
+    steps.sort(key=lambda step: (step @ step, *step))
+    return [rotation(np.radians(STEP_DEGREES) * step) for step in steps]
+
+
+def search(level: Level, points: np.ndarray, count: int, report: Reporter) -> List[Peak]:
+    """Return up to ``count`` peaks of the correlation, best first, no two close to one another.
+
+    :param level: The volumes at about 4 mm.
+    :param points: (N, 3) local points of the field of view, mm.
+    :param report: Is stepped once a rotation; see :func:`rotations`.
+    """
+    correlator = _Correlator(level)
+    found = []
+    for turn in rotations():
+        found.extend(correlator.best(turn, count))
+        report.step()
+    found.sort(key=lambda peak: -peak.correlation)
+    peaks: List[Peak] = []
+    for peak in found:
+        if all(_apart(peak.pose, other.pose, points) > APART for other in peaks):
+            peaks.append(peak)
+        if len(peaks) == count:
+            break
+    return peaks
+
+
+def _apart(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
+    return float(np.sqrt((distances(first, second, points) ** 2).mean()))
+
+
+class _Correlator:
+    """The fixed volumes' spectra, made once, against the moving volumes turned."""
+
+    def __init__(self, level: Level):
+        self.level = level
+        self.reach = int(round(FARTHEST_SHIFT / level.spacing))
+        self.size = [n + 2 * self.reach for n in level.fixed.shape[1:]]
+        self.shape = [fft.next_fast_len(n, real=True) for n in self.size]
+        axes = [start + level.spacing * (np.arange(n) - self.reach) for start, n in zip(level.fixed_origin, self.size)]
+        self.points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        self.spectra, self.counts = [], []
+        for fixed, mask in zip(level.fixed, level.mask):
+            weight = mask.astype(np.float32)
+            self.spectra.append(np.conj(self._spectrum(np.stack([weight, fixed * weight, fixed * fixed * weight]))))
+            self.counts.append(float(weight.sum()))
+
+    def _spectrum(self, volumes: np.ndarray) -> np.ndarray:
+        return fft.rfftn(volumes, self.shape, axes=(-3, -2, -1))
+
+    def _shifts(self, spectrum: np.ndarray) -> np.ndarray:
+        """Return the correlation at shifts of -reach to reach along each axis."""
+        return fft.irfftn(spectrum, self.shape, axes=(-3, -2, -1))[(..., *(slice(0, 2 * self.reach + 1),) * 3)]
+
+    def best(self, turn: np.ndarray, count: int) -> Iterator[Peak]:
+        """Yield the ``count`` best local maxima over the shifts, for one rotation (3, 3)."""
+        correlation = self._correlation(turn)
+        maxima = (correlation == ndimage.maximum_filter(correlation, 3, mode="nearest")) & (correlation > 0)
+        where = np.argwhere(maxima)
+        values = correlation[maxima]
+        for index in np.argsort(-values, kind="stable")[:count]:
+            shift = (where[index] - self.reach) * self.level.spacing
+            yield Peak(pose_of(turn, turn @ shift), float(values[index]))
+
+    def _correlation(self, turn: np.ndarray) -> np.ndarray:
+        """Return the pairs' mean correlation over the shifts; -1 where the overlap or the variance is too low."""
+        at = self.level.moving_indices(apply(pose_of(turn, np.zeros(3)), self.points)).T
+        total: np.ndarray = 0.0
+        usable = True
+        for pair in range(len(self.level.fixed)):
+            correlation, trusted = self._pair(pair, at)
+            total, usable = total + correlation, usable & trusted
+        return np.where(usable, total / len(self.level.fixed), -1.0)
+
+    def _turned(self, pair: int, at: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        valid = ndimage.map_coordinates(self.level.valid[pair].astype(np.float32), at, order=1, mode="constant") > 0.5
+        values = ndimage.map_coordinates(self.level.moving[pair], at, order=1, mode="nearest", output=np.float32)
+        return (values * valid).reshape(self.size), valid.astype(np.float32).reshape(self.size)
+
+    def _pair(self, pair: int, at: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        values, valid = self._turned(pair, at)
+        weight, first, second = self.spectra[pair]
+        g, gg, w = self._spectrum(np.stack([values, values * values, valid]))
+        n, f, ff, sum_g, sum_gg, fg = self._shifts(
+            np.stack([weight * w, first * w, second * w, weight * g, weight * gg, first * g])
+        )
+        n = np.maximum(n, 1.0)
+        overlaps = n >= LEAST_OVERLAP * self.counts[pair]
+        variance_f = ff / n - (f / n) ** 2
+        variance_g = sum_gg / n - (sum_g / n) ** 2
+        floor = LEAST_VARIANCE * float(np.median(variance_g[overlaps])) if overlaps.any() else 0.0
+        trusted = overlaps & (variance_g > max(floor, _LEAST)) & (variance_f > _LEAST)
+        correlation = (fg / n - f * sum_g / n**2) / np.sqrt(np.maximum(variance_f * variance_g, _LEAST**2))
+        return correlation, trusted

@@ -1,0 +1,37 @@
+"""What an engine is and what it gives back. BRAINSFit's runner, which needs Slicer, fits the same interface."""
+
+from dataclasses import dataclass, field
+from typing import List, Protocol, Sequence
+
+import numpy as np
+
+from ..progress import Reporter
+from ..request import RegistrationRequest
+from .problem import Problem
+
+
+@dataclass(frozen=True)
+class Solution:
+    """An engine's answer, in local poses (4, 4) as :class:`Frame` has them.
+
+    :param pose: The best.
+    :param repeats: Poses found from other starts or other parts of the field; their spread is the confidence.
+    """
+
+    pose: np.ndarray
+    repeats: Sequence[np.ndarray]
+    warnings: List[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """Aligns the volumes of a problem from several starts."""
+
+    name: str
+
+    def steps(self, request: RegistrationRequest, starts: int) -> int:
+        """Return how often :meth:`solve` steps its reporter."""
+
+    def solve(
+        self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
+    ) -> Solution:
+        """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""

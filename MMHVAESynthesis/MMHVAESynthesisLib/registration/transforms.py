@@ -1,0 +1,106 @@
+"""Linear transforms as matrices, as SimpleITK's objects and as files.
+
+Everywhere LPS millimetres. The file's direction is ITK's for resampling: it maps fixed points to moving points. Slicer reads
+such a file as a transform node that, put over the moving volume, moves it onto the fixed one.
+"""
+
+import os
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError, OutputError
+
+WRITABLE = (".h5", ".tfm", ".txt")
+
+_STEP = 100.0
+"""Millimetres between the points by which a transform is probed."""
+
+_RIGID_TOLERANCE = 1e-6
+
+
+def matrix_of(transform: sitk.Transform) -> np.ndarray:
+    """Return a linear transform, composed or not, as a (4, 4) matrix in LPS millimetres.
+
+    :raises InputError: when it is non-linear, not 3D, or cannot be inverted.
+    """
+    if transform.GetDimension() != 3:
+        raise InputError("The initial transform is not 3D: choose a linear 3D transform.")
+    if not transform.IsLinear():
+        raise InputError(
+            "The initial transform is not linear, and registration can start from a linear one only: harden it onto the "
+            "volume first, or choose a linear transform."
+        )
+    probes = np.vstack([np.zeros(3), _STEP * np.eye(3)])
+    there = np.array([transform.TransformPoint(point.tolist()) for point in probes])
+    matrix = np.eye(4)
+    matrix[:3, :3] = (there[1:] - there[0]).T / _STEP
+    matrix[:3, 3] = there[0]
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
+        raise InputError("The initial transform cannot be inverted: choose another one.")
+    return matrix
+
+
+def is_rigid(matrix: np.ndarray) -> bool:
+    """Return whether a (4, 4) matrix is a rotation and a translation, without mirroring."""
+    linear = matrix[:3, :3]
+    return np.allclose(linear @ linear.T, np.eye(3), atol=_RIGID_TOLERANCE) and np.linalg.det(linear) > 0
+
+
+def transform_of(matrix: np.ndarray, centre: np.ndarray) -> sitk.Transform:
+    """Return a (4, 4) matrix as a transform that turns about ``centre`` (3,): rigid where it is so, else affine."""
+    linear, shift = matrix[:3, :3], matrix[:3, 3]
+    transform = sitk.VersorRigid3DTransform() if is_rigid(matrix) else sitk.AffineTransform(3)
+    transform.SetCenter(centre.tolist())
+    transform.SetMatrix(linear.ravel().tolist())
+    transform.SetTranslation((linear @ centre + shift - centre).tolist())
+    return transform
+
+
+def read(source: Union[str, Path]) -> sitk.Transform:
+    """Read a transform file that ITK or Slicer wrote.
+
+    :raises InputError: when it is absent or unreadable.
+    """
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the name of the transform file.")
+    try:
+        return sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} cannot be read as a transform: give an .h5 or .tfm file that Slicer or ITK wrote."
+        ) from error
+
+
+def check_writable_name(target: Union[str, Path]) -> Path:
+    """Return ``target`` as a path if a transform can be written under that name, else raise :class:`OutputError`."""
+    path = Path(target).expanduser()
+    if path.suffix.lower() not in WRITABLE:
+        raise OutputError(f"Cannot write {path}: a transform's name must end with one of {', '.join(WRITABLE)}.")
+    return path
+
+
+def write(transform: sitk.Transform, target: Union[str, Path]) -> Path:
+    """Write a transform beside ``target``, read it back, compare, then put it in place.
+
+    :return: The file's path.
+    :raises OutputError: when the name's ending is unknown or the file cannot be written whole.
+    """
+    path = check_writable_name(target)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        sitk.WriteTransform(transform, str(part))
+        if not np.allclose(matrix_of(sitk.ReadTransform(str(part))), matrix_of(transform), atol=1e-9):
+            raise OSError("the transform read back differs")
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"{path} could not be written: is the folder there and writable? Nothing was left half-written."
+        ) from error
+    finally:
+        if part.exists():
+            part.unlink()
+    return path
