@@ -1,0 +1,198 @@
+from itertools import combinations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.errors import ModelError  # noqa: E402
+from MMHVAESynthesisLib.modalities import MODALITIES  # noqa: E402
+from MMHVAESynthesisLib.models.names import from_released  # noqa: E402
+from MMHVAESynthesisLib.network.gaussians import Gaussian, kl_estimate, product_of_experts  # noqa: E402
+from MMHVAESynthesisLib.network.model import MMHVAE  # noqa: E402
+from MMHVAESynthesisLib.network.sizes import NetworkSizes  # noqa: E402
+
+from . import published  # noqa: E402
+
+TINY = NetworkSizes(base_features=4, max_features=8, halvings=2, size=16, decoder_blocks=1, decoder_features=2)
+SUBSETS = [subset for count in range(1, 5) for subset in combinations(MODALITIES, count)]
+
+
+def images(sizes, modalities, batch=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = batch, 1, sizes.size, sizes.size
+    return {m: torch.rand(shape, generator=generator) * 1.9 - 0.9 for m in modalities}
+
+
+def tiny(seed=0, **changes):
+    torch.manual_seed(seed)
+    sizes = NetworkSizes(**{**TINY.__dict__, **changes})
+    return MMHVAE(sizes).eval()
+
+
+def test_released_sizes_have_the_released_tensors():
+    network = MMHVAE(NetworkSizes())
+    own = {from_released(name, False) for name in published.released_names(network.sizes)}
+    assert len(own) == 536
+    assert own == set(network.state_dict())
+    assert sum(parameter.numel() for parameter in network.parameters()) == 13_774_770
+
+
+def multiply_accumulates(network, modalities):
+    """Count the convolutions' and linear layers' multiply-accumulates of one slice with one target each."""
+    counted = []
+
+    def count(module, _, output):
+        per_output = module.weight[0].numel()
+        counted.append(per_output * output.numel())
+
+    layers = [m for m in network.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network(images(network.sizes, modalities, batch=1), network.noise(1))
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+@pytest.mark.parametrize(("modalities", "giga"), [(MODALITIES[:1], 6.54), (MODALITIES, 12.65)])
+def test_costs_what_the_paper_says(modalities, giga):
+    assert multiply_accumulates(MMHVAE(NetworkSizes()).eval(), modalities) / 1e9 == pytest.approx(giga, abs=0.01)
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids="+".join)
+def test_any_subset_gives_every_modality_masked_by_the_first(subset):
+    network = tiny()
+    given = images(network.sizes, subset)
+    given[subset[0]][:, :, :5] = -1
+    with torch.no_grad():
+        output = network(given, network.noise(2), 0.7)
+    assert list(output.images) == list(MODALITIES)
+    for image in output.images.values():
+        assert (image[:, :, :5] == -1).all()
+        assert (image[:, :, 5:] > -1).all() and (image < 1).all()
+
+
+def test_only_the_wanted_decoders_run():
+    network = tiny()
+    for modality in ("us", "cet1", "flair"):
+        network.decoders[modality] = None
+    with torch.no_grad():
+        output = network(images(TINY, ["us"]), network.noise(2), 0.7, targets=["t2"])
+    assert list(output.images) == ["t2"]
+
+
+def test_same_noise_same_image_and_no_hidden_state():
+    network = tiny()
+    given, noise = images(TINY, ["us", "flair"]), network.noise(2)
+    with torch.no_grad():
+        first = network(given, noise, 0.7).images["t2"]
+        torch.rand(100)
+        again = network(given, noise, 0.7).images["t2"]
+        other = network(given, network.noise(2), 0.7).images["t2"]
+        at_zero = [network(given, network.noise(2), 0.0).images["t2"] for _ in range(2)]
+    assert torch.equal(first, again) and torch.equal(*at_zero)
+    assert not torch.allclose(first, other)
+
+
+def test_slices_of_a_batch_do_not_see_each_other():
+    network = tiny()
+    given, noise = images(TINY, ["us", "t2"], batch=3), network.noise(3)
+    with torch.no_grad():
+        together = network(given, noise, 0.7).images["cet1"]
+        alone = [
+            network({m: g[i : i + 1] for m, g in given.items()}, [n[i : i + 1] for n in noise], 0.7).images["cet1"]
+            for i in range(3)
+        ]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_product_of_experts_worked_by_hand():
+    prior = Gaussian(torch.zeros(1, 1), torch.zeros(1, 1))
+    expert = Gaussian(torch.full((1, 1), 3.0), torch.full((1, 1), 0.5).log())
+    by_scale = product_of_experts(prior, [expert], "scale")
+    # weights 1 and 2: location (0 * 1 + 3 * 2) / 3, scale 1 / 3
+    assert by_scale.loc.item() == pytest.approx(2) and by_scale.logscale.exp().item() == pytest.approx(1 / 3)
+    by_variance = product_of_experts(prior, [expert], "variance")
+    # weights 1 and 4: location 12 / 5, scale 1 / sqrt(5)
+    assert by_variance.loc.item() == pytest.approx(2.4)
+    assert by_variance.logscale.exp().item() == pytest.approx(5**-0.5)
+
+
+def test_kl_estimate_has_the_analytic_mean():
+    torch.manual_seed(0)
+    count = 400_000
+    posterior = Gaussian(torch.full((1, count), 0.5), torch.full((1, count), 0.6).log())
+    prior = Gaussian(torch.zeros(1, count), torch.zeros(1, count))
+    z = posterior.sample(torch.randn(1, count), 1.0)
+    analytic = -torch.log(torch.tensor(0.6)) + (0.6**2 + 0.5**2) / 2 - 0.5
+    assert kl_estimate(posterior, prior, z, 1.0).item() / count == pytest.approx(analytic.item(), abs=0.005)
+
+
+def test_kl_at_temperature_0_is_refused():
+    network = tiny()
+    with pytest.raises(ValueError, match="temperature 0"):
+        network(images(TINY, ["us"]), network.noise(2), 0.0, with_kl=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "variance"},
+        {"fusion": "average"},
+        {"fusion": "zero_fill"},
+        {"latent_levels": 1},
+        {"modalities": ("us", "t2")},
+        {"max_features": 32},  # the cap is never reached: c_P < m
+        {"size": 24, "halvings": 3},
+        {"decoder_features": 4, "decoder_blocks": 0},
+    ],
+)
+def test_other_sizes_and_choices_compute(changes):
+    network = tiny(**changes)
+    sizes = network.sizes
+    noise = network.noise(1)
+    assert len(noise) == sizes.latents
+    with torch.no_grad():
+        output = network(images(sizes, ["us"], batch=1), noise, 0.7, with_kl=True)
+    assert len(output.kl) == sizes.latents
+    assert all(torch.isfinite(image).all() for image in output.images.values())
+
+
+def test_precisions_differ():
+    given, noise = images(TINY, ["us", "t2"]), tiny().noise(2)
+    with torch.no_grad():
+        both = [tiny(precision=p)(given, noise, 0.7).images["t2"] for p in ("scale", "variance")]
+    assert not torch.allclose(*both)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 100},
+        {"size": 64, "halvings": 6},
+        {"modalities": ()},
+        {"modalities": ("us", "us")},
+        {"precision": "sd"},
+        {"fusion": "sum"},
+        {"base_features": 3},
+        {"latent_levels": 9},
+    ],
+)
+def test_impossible_sizes_are_refused(wrong):
+    with pytest.raises(ModelError):
+        NetworkSizes(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"pet": (1, 1, 16, 16)}, {"us": (1, 1, 16, 8)}, {"us": (1, 16, 16)}])
+def test_wrong_images_are_refused(wrong):
+    network = tiny()
+    with pytest.raises(ValueError):
+        network({m: torch.zeros(shape) for m, shape in wrong.items()}, network.noise(1))
+
+
+def test_every_parameter_learns_when_all_inputs_are_given():
+    network = tiny().train()
+    output = network(images(TINY, MODALITIES), network.noise(2), 1.0, with_kl=True)
+    (sum(image.abs().mean() for image in output.images.values()) + sum(output.kl)).backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None]
+    assert not without
