@@ -1,0 +1,1 @@
+"""Virtual probe sweeps and simulated intra-operative ultrasound from MR. Needs numpy, scipy and SimpleITK, no torch."""

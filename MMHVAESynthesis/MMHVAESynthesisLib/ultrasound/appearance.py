@@ -1,0 +1,120 @@
+"""How one sweep looks: the parameters of the image formation, drawn once per sweep, applied in :mod:`.beam`."""
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Everything about a sweep's looks that is not geometry. Decibels are relative to white matter at the face.
+
+    :param grey_db: Grey against white matter.
+    :param tumour_db: Tumour core (or low-grade tumour).
+    :param oedema_db: Oedema.
+    :param necrosis_db: Necrosis, on top of the tumour.
+    :param enhancing_db: What takes up contrast agent.
+    :param choroid_db: Choroid plexus.
+    :param fluid_db: Fluid of ventricles and cysts.
+    :param sulcus: Amplitude of sulci and fissures.
+    :param wall: Amplitude of ventricle walls, per unit of fluid change.
+    :param skull: Amplitude of the border of the brain.
+    :param vessels: Amplitude of small bright structures that MR does not show.
+    :param vessel_density: Their fraction of the volume.
+    :param texture: Standard deviation of the log amplitude of coarse texture in the brain; in tumour it is thrice that.
+    :param texture_mm: Its scale, mm.
+    :param axial_mm: Standard deviation of the point spread along the beam, mm.
+    :param lateral_deg: The same across the beam, degrees: it grows with depth.
+    :param elevation_mm: The same across the plane, mm.
+    :param speckle: Exponent of the speckle's envelope: 1 is full speckle, less is what compounding leaves.
+    :param attenuation_db: Fall of brightness at fractions 0, 1/4, 1/2, 3/4, 1 of the depth, 0 or less.
+    :param noise_db: Electronic noise at the face and at full depth, in decibels.
+    :param band_mm: Thickness of the bright band at the face; 0: none.
+    :param band: Its amplitude.
+    :param clutter: Amplitude of reverberation haze behind the band, falling over a centimetre.
+    :param shadow: How dark what lies behind strong reflectors becomes, per unit of their amplitude and mm.
+    :param edge_shadows: ``((centre, width, fraction), ...)`` of beams without contact; angles are fractions of the
+        opening.
+    :param black: Grey value of no echo.
+    :param white_matter: Grey value of white matter at the face above ``black``.
+    :param gamma: Compression: grey values are ``black + white_matter * amplitude ** gamma``.
+    """
+
+    grey_db: float
+    tumour_db: float
+    oedema_db: float
+    necrosis_db: float
+    enhancing_db: float
+    choroid_db: float
+    fluid_db: float
+    sulcus: float
+    wall: float
+    skull: float
+    vessels: float
+    vessel_density: float
+    texture: float
+    texture_mm: float
+    axial_mm: float
+    lateral_deg: float
+    elevation_mm: float
+    speckle: float
+    attenuation_db: Tuple[float, ...]
+    noise_db: Tuple[float, float]
+    band_mm: float
+    band: float
+    clutter: float
+    shadow: float
+    edge_shadows: Tuple[Tuple[float, float, float], ...]
+    black: float
+    white_matter: float
+    gamma: float
+
+
+def draw_appearance(rng: np.random.Generator) -> Appearance:
+    """Draw the looks of one sweep."""
+    uniform = rng.uniform
+    fall = np.cumsum(rng.gamma(1.0, 1.8, size=4))
+    noise_near = uniform(-32, -18)
+    return Appearance(
+        grey_db=uniform(-4, 1),
+        tumour_db=uniform(4, 11),
+        oedema_db=uniform(0.5, 5),
+        necrosis_db=uniform(-14, -3),
+        enhancing_db=uniform(1, 5),
+        choroid_db=uniform(8, 15),
+        fluid_db=uniform(-30, -14),
+        sulcus=uniform(5, 14),
+        wall=uniform(4, 12),
+        skull=uniform(3, 12),
+        vessels=uniform(2, 9),
+        vessel_density=float(np.exp(uniform(np.log(0.002), np.log(0.03)))),
+        texture=uniform(0.05, 0.25),
+        texture_mm=uniform(1.0, 2.5),
+        axial_mm=uniform(0.35, 0.6),
+        lateral_deg=uniform(0.4, 1.0),
+        elevation_mm=uniform(0.5, 1.2),
+        speckle=uniform(0.4, 0.9),
+        attenuation_db=(0.0,) + tuple(float(-value) for value in fall),
+        noise_db=(noise_near, noise_near + uniform(0, 14)),
+        band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
+        band=uniform(6, 25),
+        clutter=uniform(0, 0.8),
+        shadow=uniform(0, 0.02),
+        edge_shadows=_draw_edge_shadows(rng),
+        black=uniform(3, 15),
+        white_matter=float(np.exp(uniform(np.log(14), np.log(38)))),
+        gamma=uniform(0.6, 0.95),
+    )
+
+
+def _draw_edge_shadows(rng: np.random.Generator) -> Tuple[Tuple[float, float, float], ...]:
+    count = int(rng.choice(3, p=[0.5, 0.35, 0.15]))
+    return tuple(
+        (
+            float(rng.choice([-1, 1]) * rng.uniform(0.25, 0.55)),
+            float(rng.uniform(0.03, 0.12)),
+            float(rng.uniform(0.3, 0.9)),
+        )
+        for _ in range(count)
+    )

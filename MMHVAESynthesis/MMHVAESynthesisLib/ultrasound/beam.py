@@ -1,0 +1,142 @@
+"""The image in beam coordinates: echoes, point spread, attenuation, near field, compression.
+
+Arrays here are (elevation, angle, depth): in these coordinates the point spread is aligned with the axes, its lateral
+width grows with depth by itself, and what a beam loses on its way is a running sum along the last axis.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+import numpy as np
+from scipy import ndimage
+
+from .appearance import Appearance
+from .probe import Probe
+
+AXIAL_STEP_MM, LATERAL_STEP_DEG, ELEVATION_STEP_MM = 0.5, 0.6, 1.0
+
+
+@dataclass(frozen=True)
+class BeamGrid:
+    """Regular samples in beam coordinates: the first sample and the number of samples along each axis."""
+
+    first: Tuple[float, float, float]
+    shape: Tuple[int, int, int]
+
+    @property
+    def steps(self) -> Tuple[float, float, float]:
+        """Of elevation (mm), angle (radians) and depth (mm)."""
+        return ELEVATION_STEP_MM, float(np.deg2rad(LATERAL_STEP_DEG)), AXIAL_STEP_MM
+
+    @classmethod
+    def around(cls, elevation: np.ndarray, angle: np.ndarray, depth: np.ndarray) -> "BeamGrid":
+        """Return the smallest grid that holds the given points."""
+        steps = (ELEVATION_STEP_MM, float(np.deg2rad(LATERAL_STEP_DEG)), AXIAL_STEP_MM)
+        first, shape = [], []
+        for values, step in zip((elevation, angle, depth), steps):
+            low, high = float(values.min()), float(values.max())
+            first.append(low)
+            shape.append(int(np.ceil((high - low) / step)) + 2)
+        return cls(tuple(first), tuple(shape))
+
+    def axes(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return elevation, angle and depth of the samples, as arrays that broadcast to :attr:`shape`."""
+        values = [f + s * np.arange(n, dtype=np.float32) for f, s, n in zip(self.first, self.steps, self.shape)]
+        return values[0][:, None, None], values[1][None, :, None], values[2][None, None, :]
+
+    def index(self, elevation: np.ndarray, angle: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Return fractional indices of points in beam coordinates, stacked along a new first axis."""
+        return np.stack([(v - f) / s for v, f, s in zip((elevation, angle, depth), self.first, self.steps)])
+
+
+def _noise(rng: np.random.Generator, shape: Tuple[int, ...], sigmas: Tuple[float, float, float]) -> np.ndarray:
+    """Return Gaussian noise of unit variance, smoothed by ``sigmas`` samples along each axis."""
+    noise = _smooth(rng.standard_normal(shape, dtype=np.float32), sigmas)
+    return noise / max(float(noise.std()), 1e-6)
+
+
+def _smooth(values: np.ndarray, sigmas: Tuple[float, float, float]) -> np.ndarray:
+    for axis, sigma in enumerate(sigmas):
+        if sigma > 0.15 and values.shape[axis] > 1:
+            values = ndimage.gaussian_filter1d(values, sigma, axis=axis, truncate=3.0, mode="nearest")
+    return values
+
+
+def form_image(
+    echoes: Dict[str, np.ndarray], grid: BeamGrid, probe: Probe, appearance: Appearance, rng: np.random.Generator
+) -> np.ndarray:
+    """Return grey values (unclipped, float32) of the beam samples.
+
+    :param echoes: On the grid: ``scatter`` (amplitude, 1 is white matter), ``sheets`` (amplitude of thin bright
+        structures), ``fluid`` and ``inside`` (fractions), ``lesion`` (fraction, where texture is coarser).
+    """
+    elevation, angle, depth = grid.axes()
+    spread = (
+        appearance.elevation_mm / ELEVATION_STEP_MM,
+        appearance.lateral_deg / LATERAL_STEP_DEG,
+        appearance.axial_mm / AXIAL_STEP_MM,
+    )
+    scatter = echoes["scatter"] * _texture(echoes["lesion"], grid, probe, appearance, rng)
+    reflectors = _reflectors(echoes, grid, appearance, rng)
+    envelope = np.hypot(_noise(rng, grid.shape, spread), _noise(rng, grid.shape, spread)) * np.float32(1 / 1.2533)
+    seen = _smooth(reflectors, spread)
+    amplitude = envelope**appearance.speckle * (scatter + 0.6 * seen) + 0.6 * seen
+    amplitude *= _transmission(reflectors, depth, appearance)
+    amplitude *= _gain(angle, depth, probe, appearance)
+    amplitude += _near_field(grid, depth, appearance, rng)
+    amplitude = np.hypot(amplitude, _electronic_noise(grid, depth, probe, appearance, rng))
+    return appearance.black + appearance.white_matter * amplitude ** np.float32(appearance.gamma)
+
+
+def _texture(lesion, grid: BeamGrid, probe: Probe, appearance: Appearance, rng) -> np.ndarray:
+    middle = probe.radius + probe.depth / 2
+    size = appearance.texture_mm
+    sigmas = (size / ELEVATION_STEP_MM, size / (np.deg2rad(LATERAL_STEP_DEG) * middle), size / AXIAL_STEP_MM)
+    return np.exp(appearance.texture * (1 + 2 * lesion) * _noise(rng, grid.shape, sigmas))
+
+
+def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarray:
+    """Return the amplitude of specular structures: sheets, ventricle walls, the border of the brain, small vessels.
+
+    Walls and the border shine by their change along the beam, less across it; sheets are broken into dashes.
+    """
+    dashes = np.exp(0.6 * _noise(rng, grid.shape, (1.0, 1.5, 1.5)))
+    fluid, inside = echoes["fluid"], echoes["inside"]
+    walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
+    border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
+    threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density))
+    vessels = np.maximum(_noise(rng, grid.shape, (0.7, 1.2, 0.7)) - threshold + 0.7, 0) * (inside * (1 - fluid))
+    return (
+        (echoes["sheets"] + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
+    )
+
+
+def _transmission(reflectors: np.ndarray, depth: np.ndarray, appearance: Appearance) -> np.ndarray:
+    """Return what fraction of the amplitude is left behind the reflectors that a beam has passed."""
+    passed = np.cumsum(reflectors, axis=2) - reflectors
+    return np.exp(-appearance.shadow * AXIAL_STEP_MM * _smooth(passed, (0.5, 1.0, 0.0)))
+
+
+def _gain(angle: np.ndarray, depth: np.ndarray, probe: Probe, appearance: Appearance) -> np.ndarray:
+    knots = np.linspace(0, probe.depth, len(appearance.attenuation_db))
+    gain = 10 ** (np.interp(depth, knots, appearance.attenuation_db) / 20)
+    for centre, width, fraction in appearance.edge_shadows:
+        offset = (angle / (2 * probe.half_angle) - centre) / width
+        gain = gain * (1 - fraction * np.exp(-0.5 * offset**2))
+    return gain.astype(np.float32)
+
+
+def _near_field(grid: BeamGrid, depth: np.ndarray, appearance: Appearance, rng) -> np.ndarray:
+    """Return the bright band of the face and the haze of reverberation behind it."""
+    haze = appearance.clutter * np.exp(-depth / 10.0)
+    if appearance.band_mm == 0:
+        return haze
+    thickness = appearance.band_mm * np.exp(0.2 * _noise(rng, grid.shape[:2] + (1,), (1.5, 4.0, 0.0)))
+    return haze + appearance.band * np.exp(-((np.maximum(depth, 0) / thickness) ** 3))
+
+
+def _electronic_noise(grid: BeamGrid, depth: np.ndarray, probe: Probe, appearance: Appearance, rng) -> np.ndarray:
+    near, far = appearance.noise_db
+    level = 10 ** ((near + (far - near) * np.clip(depth / probe.depth, 0, 1)) / 20)
+    spread = (0.4, 0.6, appearance.axial_mm / AXIAL_STEP_MM)
+    return (level * (1 + 0.35 * _noise(rng, grid.shape, spread))).astype(np.float32)

@@ -1,0 +1,203 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.ultrasound import simulate
+from MMHVAESynthesisLib.ultrasound.appearance import draw_appearance
+from MMHVAESynthesisLib.ultrasound.probe import SweepSettings, draw_probe
+from MMHVAESynthesisLib.ultrasound.simulate import simulate_slices, simulate_sweep
+from MMHVAESynthesisLib.ultrasound.sweep import index_to_world
+
+SETTINGS = SweepSettings(depth=(50, 55), length=(28, 32), jitter=(0.2, 0.4))
+TUMOUR_CENTRE = (38.0, 60.0, 66.0)
+
+
+def ball(shape, centre, radius):
+    k, j, i = np.indices(shape)
+    return (i - centre[0]) ** 2 + (j - centre[1]) ** 2 + (k - centre[2]) ** 2 <= radius**2
+
+
+def head():
+    """Return arrays of an ellipsoid brain with a ventricle and a tumour: t2, cet1, flair, label."""
+    shape = (90, 110, 100)
+    k, j, i = np.indices(shape)
+    brain = ((i - 50) / 46) ** 2 + ((j - 55) / 51) ** 2 + ((k - 42) / 40) ** 2 <= 1
+    rng = np.random.default_rng(0)
+    texture = rng.normal(0, 4, shape)
+    ventricle, tumour = ball(shape, (56, 55, 40), 9), ball(shape, TUMOUR_CENTRE, 9)
+    t2 = np.where(ventricle, 900, np.where(tumour, 600, 300)) + texture
+    flair = np.where(ventricle, 100, np.where(tumour, 700, 400)) + texture
+    cet1 = np.where(ventricle, 120, np.where(tumour, 450, 400)) + texture
+    label = np.where(tumour, 1, 0).astype(np.uint8)
+    return {m: np.where(brain, a, 0).astype(np.int16) for m, a in (("t2", t2), ("cet1", cet1), ("flair", flair))}, label
+
+
+def image(array, direction=None, origin=(0, 0, 0)):
+    result = sitk.GetImageFromArray(array)
+    result.SetOrigin(origin)
+    if direction is not None:
+        result.SetDirection(np.ravel(direction))
+    return result
+
+
+ARRAYS, LABEL = head()
+OBLIQUE = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+LEFT_HANDED = np.diag([-1.0, 1.0, 1.0]) @ OBLIQUE
+
+
+def clear_appearance(rng):
+    flat = {"attenuation_db": (0.0, 0.0), "edge_shadows": (), "shadow": 0.0, "clutter": 0.0, "noise_db": (-40.0, -40.0)}
+    return replace(draw_appearance(rng), tumour_db=9.0, speckle=0.4, texture=0.1, vessels=0.0, gamma=0.8, **flat)
+
+
+def volumes(direction=None, origin=(0, 0, 0), modalities=("t2", "cet1", "flair")):
+    return {m: image(ARRAYS[m], direction, origin) for m in modalities}, image(LABEL, direction, origin)
+
+
+def test_a_sweep_repeats_with_its_seed_and_differs_with_another():
+    contrasts, label = volumes()
+    first, again, other = (simulate_sweep(contrasts, seed, label, 1.0, SETTINGS) for seed in (3, 3, 4))
+    assert np.array_equal(sitk.GetArrayFromImage(first.us), sitk.GetArrayFromImage(again.us))
+    assert first.pose == again.pose and first.appearance == again.appearance
+    assert first.pose != other.pose and first.appearance != other.appearance
+
+
+def test_mask_is_where_the_sweep_is_not_zero_and_grids_agree():
+    contrasts, label = volumes()
+    sweep = simulate_sweep(contrasts, 1, label, 1.0, SETTINGS)
+    us, mask = sitk.GetArrayFromImage(sweep.us), sitk.GetArrayFromImage(sweep.mask)
+    assert us.dtype == np.uint8
+    assert np.array_equal(us > 0, mask == 1)
+    assert 0.1 < mask.mean() < 0.7
+    assert np.allclose(index_to_world(sweep.us), index_to_world(sweep.mask))
+    assert np.allclose(sweep.us.GetSpacing(), 1.0)
+
+
+def test_the_grid_of_a_sweep_is_right_handed_and_rigid():
+    contrasts, label = volumes()
+    sweep = simulate_sweep(contrasts, 2, label, 0.8, SETTINGS)
+    direction = np.reshape(sweep.us.GetDirection(), (3, 3))
+    assert np.allclose(direction @ direction.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(direction) == pytest.approx(1)
+    assert np.allclose(sweep.us.GetSpacing(), 0.8)
+
+
+def test_the_label_is_hit_and_without_one_the_probe_looks_down():
+    contrasts, label = volumes()
+    for seed in range(5):
+        sweep = simulate_sweep(contrasts, seed, label, 1.0, SETTINGS)
+        moved = sitk.Resample(label, sweep.us, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+        seen = (sitk.GetArrayFromImage(moved) > 0) & (sitk.GetArrayFromImage(sweep.mask) > 0)
+        assert seen.sum() > 0.5 * (LABEL > 0).sum()
+        free = simulate_sweep(contrasts, seed, None, 1.0, SETTINGS)
+        assert free.pose.direction[2] < 0
+        assert np.linalg.norm(free.pose.entry - (50, 55, 42)) > 35
+
+
+@pytest.mark.parametrize("direction", [None, OBLIQUE, LEFT_HANDED])
+def test_the_tumour_lands_where_it_is_in_the_world(direction, monkeypatch):
+    monkeypatch.setattr(simulate, "draw_appearance", clear_appearance)
+    contrasts, label = volumes(direction, (12.0, -30.0, 7.0))
+    sweep = simulate_sweep(contrasts, 5, label, 1.0, SETTINGS)
+    us = sitk.GetArrayFromImage(sweep.us).astype(float)
+    mask = sitk.GetArrayFromImage(sweep.mask) > 0
+
+    def moved(part):
+        source = image(part.astype(np.uint8), direction, (12.0, -30.0, 7.0))
+        return (
+            sitk.GetArrayFromImage(sitk.Resample(source, sweep.us, sitk.Transform(), sitk.sitkNearestNeighbor, 0)) > 0
+        )
+
+    tumour = moved(ball(LABEL.shape, TUMOUR_CENTRE, 7)) & mask
+    ring = (
+        moved(ball(LABEL.shape, TUMOUR_CENTRE, 16) & ~ball(LABEL.shape, TUMOUR_CENTRE, 11) & (ARRAYS["t2"] > 0)) & mask
+    )
+    depth = (np.indices(us.shape)[::-1].reshape(3, -1).T @ index_to_world(sweep.us)[:3, :3].T).reshape(us.shape + (3,))
+    depth = (depth + index_to_world(sweep.us)[:3, 3] - sweep.pose.entry) @ sweep.pose.direction
+    ring &= (depth > depth[tumour].min()) & (depth < depth[tumour].max())
+    assert tumour.sum() > 300
+    assert np.median(us[tumour]) > 1.5 * np.median(us[ring])
+
+
+@pytest.mark.parametrize("modality", ["t2", "cet1", "flair"])
+def test_one_contrast_is_enough(modality):
+    contrasts, _ = volumes(modalities=(modality,))
+    us = sitk.GetArrayFromImage(simulate_sweep(contrasts, 1, None, 1.5, SETTINGS).us)
+    assert us[us > 0].std() > 2
+
+
+def test_contrasts_on_different_grids_are_brought_together():
+    contrasts, label = volumes()
+    contrasts["flair"] = sitk.Resample(
+        contrasts["flair"], (50, 55, 30), sitk.Transform(), sitk.sitkLinear, (0, 0, 0), (2, 2, 3)
+    )
+    us = sitk.GetArrayFromImage(simulate_sweep(contrasts, 1, label, 1.0, SETTINGS).us)
+    assert (us > 0).any()
+
+
+def test_what_cannot_be_used_is_said():
+    contrasts, _ = volumes()
+    empty = {"t2": image(np.zeros((20, 20, 20), np.int16))}
+    for arguments in ((empty, 0), ({}, 0), (contrasts, 0, None, 0.0), ({"us": contrasts["t2"]}, 0)):
+        with pytest.raises(InputError):
+            simulate_sweep(*arguments)
+    broken = ARRAYS["t2"].astype(np.float32)
+    broken[40, 50, 50] = np.nan
+    with pytest.raises(InputError, match="finite"):
+        simulate_sweep({"t2": image(broken)}, 0)
+
+
+CROP = tuple(slice(a, b) for a, b in ((50, 62), (20, 90), (15, 85)))
+
+
+def crop():
+    return {m: a[CROP] for m, a in ARRAYS.items()}, LABEL[CROP]
+
+
+def test_slices_repeat_and_are_zero_only_outside_the_field():
+    contrasts, label = crop()
+    us, mask = simulate_slices(contrasts, label, 1.0, np.random.default_rng(1))
+    again, _ = simulate_slices(contrasts, label, 1.0, np.random.default_rng(1))
+    assert us.shape == mask.shape == label.shape and us.dtype == np.float32 and mask.dtype == bool
+    assert np.array_equal(us, again)
+    assert np.array_equal(us > 0, mask) and us.max() <= 255
+
+
+def test_slices_always_see_a_good_part_of_the_crop_from_varying_sides():
+    contrasts, label = crop()
+    rng = np.random.default_rng(2)
+    seen = np.stack([simulate_slices(contrasts, label, 1.0, rng)[1].mean(axis=(0, 1)) for _ in range(12)])
+    assert (seen.mean(axis=1) > 0.1).all()
+    assert seen.std(axis=0).mean() > 0.1
+
+
+def test_slices_refuse_what_they_cannot_use():
+    contrasts, label = crop()
+    for bad in (({}, None), ({"t2": contrasts["t2"]}, label[1:]), ({"t2": np.zeros_like(contrasts["t2"])}, None)):
+        with pytest.raises(InputError):
+            simulate_slices(*bad, 1.0, np.random.default_rng(0))
+
+
+def test_beam_and_probe_coordinates_are_each_others_inverse():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        probe = draw_probe(rng)
+        beam = (
+            rng.uniform(-probe.length / 2, probe.length / 2, 50),
+            rng.uniform(-probe.half_angle, probe.half_angle, 50),
+            rng.uniform(0, probe.depth, 50),
+        )
+        back = probe.to_beam(*probe.from_beam(*beam))
+        assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(beam, back))
+
+
+def test_drawn_probes_stay_within_their_settings():
+    rng = np.random.default_rng(0)
+    settings = SweepSettings()
+    for _ in range(20):
+        probe = draw_probe(rng, settings)
+        for name in ("depth", "opening", "radius", "length", "pivot"):
+            low, high = getattr(settings, name)
+            assert low <= getattr(probe, name) <= high
