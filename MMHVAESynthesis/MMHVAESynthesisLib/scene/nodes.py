@@ -4,7 +4,7 @@ Slicer keeps volumes in RAS and lets a node lie under parent transforms; SimpleI
 parents. An image made here has its parents' transforms applied to its placement, not to its voxels.
 """
 
-from typing import Any, Mapping, Union
+from typing import Any, Dict, Mapping, Union
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -125,14 +125,22 @@ def place(image: sitk.Image, ijk_to_lps: np.ndarray) -> None:
     image.SetDirection((ijk_to_lps[:3, :3] / spacing).ravel().tolist())
 
 
-def to_images(nodes: Mapping[str, Any]) -> Mapping[str, sitk.Image]:
+def inputs_of(given: Mapping[str, Union[str, Any, None]]) -> Dict[str, Any]:
+    """Return ``{modality: node}`` of what a user gave: nodes, names or IDs; modalities without a volume are left out.
+
+    :raises InputError: as :func:`found`.
+    """
+    return {str(key): found(node, f"The {label(str(key))}") for key, node in given.items() if node is not None}
+
+
+def to_images(nodes: Mapping[str, Any]) -> Dict[str, sitk.Image]:
     """Return ``{modality: image}`` of ``{modality: node}``.
 
     A node that is given twice gives the same image object twice, so that the request sees it.
 
     :raises InputError: as :func:`to_image`.
     """
-    images = {}
+    images: Dict[str, sitk.Image] = {}
     for modality, node in nodes.items():
         same = next((images[other] for other in images if nodes[other] is node), None)
         images[modality] = to_image(node, f"The {label(modality)}") if same is None else same
@@ -140,15 +148,15 @@ def to_images(nodes: Mapping[str, Any]) -> Mapping[str, sitk.Image]:
 
 
 def set_voxels(node: Any, image: sitk.Image, reference: Any) -> None:
-    """Give ``node`` the voxels of ``image``, and the exact grid and the parent transform of ``reference``.
+    """Give ``node`` the voxels of ``image`` and the exact grid of ``reference``; its parent transform is left alone.
 
     The former image data of ``node`` is let go, not written into, so that whoever holds it can put it back.
 
     :param image: A result on the grid of ``reference``, voxel for voxel.
     """
-    size = reference.GetImageData().GetDimensions()
-    if image.GetSize() != tuple(size):
-        raise ValueError(f"The result has {image.GetSize()} voxels, its reference {tuple(size)}.")
+    size = tuple(reference.GetImageData().GetDimensions())
+    if image.GetSize() != size:
+        raise ValueError(f"The result has {image.GetSize()} voxels, its reference {size}.")
     voxels = sitk.GetArrayViewFromImage(image)
     data = vtk.vtkImageData()
     data.SetDimensions(size)
@@ -156,5 +164,4 @@ def set_voxels(node: Any, image: sitk.Image, reference: Any) -> None:
     vtk_to_numpy(data.GetPointData().GetScalars()).reshape(voxels.shape)[:] = voxels
     # Copies origin, spacing and directions as they are; a matrix would have to be taken apart and put together again.
     node.CopyOrientation(reference)
-    node.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
     node.SetAndObserveImageData(data)

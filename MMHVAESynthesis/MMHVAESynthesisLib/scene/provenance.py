@@ -1,0 +1,99 @@
+"""What this software notes on the volumes that it makes: node attributes and references, kept in .mrml and .mrb files.
+
+Attributes begin with ``MMHVAE.``: ``synthetic`` ("1"), ``role`` (image or uncertainty), ``modality``, ``run`` (the same
+for all volumes of a run), ``created`` (UTC), and every entry of the result's provenance: ``model``, ``modelDigest``,
+``inputs`` (JSON, the inputs' names by modality), ``temperature``, ``samples``, ``seed``, ``version`` and more.
+References lead to the inputs (``MMHVAE.input.us``) and from an image to its uncertainty map (``MMHVAE.uncertainty``),
+as long as these are in the scene.
+"""
+
+import dataclasses
+import json
+import re
+import uuid
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Mapping, Optional
+
+from ..modalities import label
+
+PREFIX = "MMHVAE."
+UNCERTAINTY = PREFIX + "uncertainty"
+INPUT = PREFIX + "input."
+ROLE_IMAGE, ROLE_UNCERTAINTY = "image", "uncertainty"
+
+
+def of_run(provenance: Mapping[str, Any]) -> Dict[str, str]:
+    """Return the attributes that all volumes of one run share, from a result's ``provenance``; the ID is made here."""
+    attributes = {_camel_case(key): _text(value) for key, value in provenance.items()}
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {**attributes, "synthetic": "1", "run": uuid.uuid4().hex, "created": created}
+
+
+def note(node: Any, attributes: Mapping[str, str], inputs: Mapping[str, Any]) -> None:
+    """Write ``attributes`` and references to the ``inputs`` (``{modality: node}``) on a node that is in the scene.
+
+    What an earlier run noted on the node goes away.
+    """
+    forget(node)
+    for key, value in attributes.items():
+        node.SetAttribute(PREFIX + key, value)
+    for modality, source in inputs.items():
+        node.SetNodeReferenceID(INPUT + modality, source.GetID())
+
+
+def forget(node: Any) -> None:
+    """Remove everything that this software noted on ``node``."""
+    for name in _attribute_names(node):
+        node.RemoveAttribute(name)
+    for role in _roles(node):
+        node.SetNodeReferenceID(role, None)
+
+
+def noted(node: Any) -> Dict[str, str]:
+    """Return the attributes on ``node`` without their prefix; {} for a volume that this software did not make."""
+    return {name[len(PREFIX) :]: node.GetAttribute(name) for name in _attribute_names(node)}
+
+
+def references(node: Any) -> Dict[str, str]:
+    """Return ``{role: node ID}`` of the references that this software made on ``node``."""
+    return {role: node.GetNodeReferenceID(role) for role in _roles(node) if node.GetNodeReferenceID(role)}
+
+
+def is_synthetic(node: Any) -> bool:
+    """Return whether this software made the volume."""
+    return node.GetAttribute(PREFIX + "synthetic") == "1"
+
+
+def uncertainty_node(node: Any) -> Optional[Any]:
+    """Return the uncertainty map (voxelwise standard deviation) of a synthetic volume, None where it has none."""
+    return node.GetNodeReference(UNCERTAINTY)
+
+
+def with_input_warnings(result: Any, inputs: Mapping[str, Any]) -> Any:
+    """Return ``result`` with a warning for every input (``{modality: node}``) that is itself synthetic."""
+    more: List[str] = [
+        f"The {label(modality)} '{node.GetName()}' is itself synthetic: what is computed from it says nothing new "
+        "about the patient."
+        for modality, node in inputs.items()
+        if is_synthetic(node)
+    ]
+    warnings = [*result.warnings, *more]
+    return dataclasses.replace(result, warnings=warnings, provenance={**result.provenance, "warnings": warnings})
+
+
+def _attribute_names(node) -> List[str]:
+    return [name for name in node.GetAttributeNames() or () if name.startswith(PREFIX)]
+
+
+def _roles(node) -> List[str]:
+    roles: List[str] = []
+    node.GetNodeReferenceRoles(roles)
+    return [role for role in roles if role.startswith(PREFIX)]
+
+
+def _camel_case(name: str) -> str:
+    return re.sub(r"_(\w)", lambda match: match.group(1).upper(), name)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
