@@ -1,0 +1,78 @@
+"""Image metrics a slice, as published: 8-bit images, each slice whose target is not empty, the whole slice.
+
+PSNR and SSIM take as data range the target slice's maximum minus its minimum. SSIM is the ordinary 2D one of scikit-image
+(Wang et al., IEEE TIP 2004); the published call made it treat the rows as channels, so those figures differ a little.
+"""
+
+import math
+from typing import Optional, Tuple
+
+import numpy as np
+
+from ..errors import DependencyError
+
+
+def to_8bit(network: np.ndarray) -> np.ndarray:
+    """Map the network's range [-1, 1] to uint8: int(255 (y + 1) / 2), truncated, as published; -1 becomes 0."""
+    return np.clip(255 * (network.astype(np.float64) + 1) / 2, 0, 255).astype(np.uint8)
+
+
+def counts(target: np.ndarray) -> bool:
+    """Return whether a slice takes part: its target, 8-bit, is neither empty nor of one value (no data range)."""
+    return bool(target.max() > target.min())
+
+
+def psnr(target: np.ndarray, image: np.ndarray) -> float:
+    """Return the peak signal-to-noise ratio, dB, of an 8-bit slice: 10 log10(range^2 / MSE); infinite when equal.
+
+    >>> round(psnr(np.array([[0, 100]], np.uint8), np.array([[0, 90]], np.uint8)), 2)
+    23.01
+    """
+    error = float(np.mean((target.astype(np.float64) - image.astype(np.float64)) ** 2))
+    data_range = float(target.max()) - float(target.min())
+    return math.inf if error == 0 else 10 * math.log10(data_range**2 / error)
+
+
+def ssim(target: np.ndarray, image: np.ndarray) -> float:
+    """Return the structural similarity, -1..1, of an 8-bit slice of 7 x 7 pixels or more.
+
+    :raises DependencyError: when scikit-image is missing.
+    """
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise DependencyError("SSIM needs the package scikit-image: pip install scikit-image.") from error
+    return float(structural_similarity(target, image, data_range=float(target.max()) - float(target.min())))
+
+
+class Perceptual:
+    """LPIPS with AlexNet (Zhang et al., CVPR 2018), where the package ``lpips`` and its weights are at hand."""
+
+    def __init__(self):
+        self._distance, self.reason = _lpips()
+
+    @property
+    def available(self) -> bool:
+        """Whether LPIPS can be computed; otherwise ``reason`` says why not."""
+        return self._distance is not None
+
+    def __call__(self, target: np.ndarray, image: np.ndarray) -> float:
+        """Return LPIPS of an 8-bit slice: 0 when equal."""
+        import torch
+
+        pair = [
+            torch.from_numpy(slice_).float()[None, None].repeat(1, 3, 1, 1) / 127.5 - 1 for slice_ in (target, image)
+        ]
+        with torch.no_grad():
+            return float(self._distance(*pair))
+
+
+def _lpips() -> Tuple[Optional[object], str]:
+    try:
+        import lpips
+    except ImportError:
+        return None, "LPIPS is left out: the package lpips (with torchvision) is not installed."
+    try:
+        return lpips.LPIPS(net="alex", verbose=False).eval(), ""
+    except Exception as error:  # the package fetches AlexNet's weights and fails in many ways without a network
+        return None, f"LPIPS is left out: AlexNet's weights cannot be had ({error})."

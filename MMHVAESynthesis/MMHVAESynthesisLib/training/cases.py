@@ -1,0 +1,201 @@
+"""The cases of a data folder: which modalities each has, their voxels and what harmonises them."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from ..errors import InputError
+from ..modalities import MODALITIES, US
+from ..volumes.files import read, stem, suffix
+from ..volumes.intensity import IntensityRange
+from .config import DataConfig
+
+log = logging.getLogger(__name__)
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+LABEL = "seg"
+_SPACING_TOLERANCE = 1e-3
+_PERCENTILE = 99.95
+
+
+def white_matter_level(volume: np.ndarray) -> float:
+    """Return the intensity of white matter in a skull-stripped volume (background 0): a stand-in for SynthSeg's label.
+
+    White matter is the largest homogeneous tissue away from the surface. So: every second voxel; those 5 steps (10 mm at
+    1 mm) or more inside the mask; of these the half with the smaller gradient (Gaussian, sigma one step); the mode of
+    their histogram (128 bins from their minimum to their 99.5th percentile, smoothed by 2 bins). Where too little lies
+    deep, the whole mask is used.
+    """
+    coarse = volume[::2, ::2, ::2].astype(np.float32)
+    mask = coarse > 0
+    deep = ndimage.binary_erosion(mask, iterations=5)
+    if deep.sum() < 1000:
+        deep = mask
+    gradient = ndimage.gaussian_gradient_magnitude(coarse, 1.0)
+    flat = coarse[deep & (gradient <= np.median(gradient[deep]))]
+    counts, edges = np.histogram(flat, bins=128, range=(flat.min(), max(np.percentile(flat, 99.5), flat.min() + 1e-3)))
+    peak = int(ndimage.gaussian_filter1d(counts.astype(np.float64), 2).argmax())
+    return float((edges[peak] + edges[peak + 1]) / 2)
+
+
+def intensity_range(values: np.ndarray) -> Optional[IntensityRange]:
+    """Return the range of the voxels above 0 (network.md: minimum, 99.95th percentile); None where there is none."""
+    inside = values[values > 0]
+    if not inside.size:
+        return None
+    return IntensityRange(float(inside.min()), float(np.percentile(inside, _PERCENTILE)))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case in memory.
+
+    :param volumes: ``{modality: (k, j, i)}``, background 0, all of one shape.
+    :param ranges: Intensity range of each whole volume.
+    :param white_matter: Intensity of white matter in each MR volume.
+    :param label: Tumour label map of the same shape, if there is one.
+    """
+
+    name: str
+    folder: Path
+    volumes: Dict[str, np.ndarray]
+    ranges: Dict[str, IntensityRange]
+    white_matter: Dict[str, float]
+    label: Optional[np.ndarray] = None
+
+    @property
+    def modalities(self) -> tuple:
+        """Its modalities, in the published order."""
+        return tuple(modality for modality in MODALITIES if modality in self.volumes)
+
+    @property
+    def shape(self) -> tuple:
+        """(k, j, i)."""
+        return next(iter(self.volumes.values())).shape
+
+
+def _files(folder: Path) -> Dict[str, Path]:
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and suffix(path) in VOLUME_SUFFIXES and stem(path) in (*MODALITIES, LABEL):
+            found[stem(path)] = path
+    return found
+
+
+def data_folder(given: Optional[Union[str, Path]]) -> Path:
+    """Return the data folder: the one given, else the environment variable MMHVAE_DATA.
+
+    :raises InputError: when there is none.
+    """
+    name = given or os.environ.get("MMHVAE_DATA")
+    if not name:
+        raise InputError("Say where the cases lie: --data DIR, or the environment variable MMHVAE_DATA.")
+    if not Path(name).is_dir():
+        raise InputError(f"The data folder {name} does not exist.")
+    return Path(name)
+
+
+def find(data: Path, folders: Sequence[str] = ()) -> List[Path]:
+    """Return the case folders: ``data/<folder>/<case>/`` with at least one of us, t2, cet1, flair in it.
+
+    :raises InputError: when there is none.
+    """
+    roots = [data / name for name in folders] if folders else sorted(path for path in data.iterdir() if path.is_dir())
+    missing = [root.name for root in roots if not root.is_dir()]
+    if missing:
+        log.warning("%s has no folder %s", data, ", ".join(missing))
+    cases = [
+        case
+        for root in roots
+        if root.is_dir()
+        for case in sorted(root.iterdir())
+        if case.is_dir() and set(_files(case)) & set(MODALITIES)
+    ]
+    if not cases:
+        raise InputError(
+            f"{data} holds no cases: put each in a folder of its own, {data}/<folder>/<case>/, "
+            "with any of us, t2, cet1, flair as .nii.gz."
+        )
+    return cases
+
+
+def split(cases: Sequence[Path], held_out: Sequence[str]) -> tuple:
+    """Return the case folders to train on and those held out, by name."""
+    return (
+        [case for case in cases if case.name not in held_out],
+        [case for case in cases if case.name in held_out],
+    )
+
+
+def _resampled(image: sitk.Image, spacing: float, is_label: bool) -> sitk.Image:
+    """Resample to isotropic ``spacing``, linear (labels: nearest); an image that has it already is returned as it is."""
+    if all(abs(edge - spacing) <= _SPACING_TOLERANCE for edge in image.GetSpacing()):
+        return image
+    size = [max(1, round(count * edge / spacing)) for count, edge in zip(image.GetSize(), image.GetSpacing())]
+    resample = sitk.ResampleImageFilter()
+    resample.SetOutputSpacing([spacing] * 3)
+    resample.SetSize([int(count) for count in size])
+    resample.SetOutputOrigin(image.GetOrigin())
+    resample.SetOutputDirection(image.GetDirection())
+    resample.SetInterpolator(sitk.sitkNearestNeighbor if is_label else sitk.sitkLinear)
+    return resample.Execute(image)
+
+
+def _box(volumes: Sequence[np.ndarray]) -> tuple:
+    """Return the slices of the smallest box around all that is not 0."""
+    union = np.zeros(volumes[0].shape, bool)
+    for volume in volumes:
+        union |= volume > 0
+    return ndimage.find_objects(union.astype(np.uint8))[0]
+
+
+def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIES) -> Optional[Case]:
+    """Read a case: resampled, its minimum subtracted where negative, and (for crops) cropped to what is not empty.
+
+    :return: None when it has none of ``modalities``.
+    :raises InputError: when its volumes do not lie on one grid, or one is empty.
+    """
+    files = _files(folder)
+    volumes = {}
+    for name, path in files.items():
+        if name in modalities or name == LABEL:
+            array = sitk.GetArrayFromImage(_resampled(read(path), config.spacing, name == LABEL))
+            volumes[name] = array if name == LABEL or array.min() >= 0 else array - array.min()
+    if not set(volumes) & set(modalities):
+        return None
+    if len({volume.shape for volume in volumes.values()}) > 1:
+        raise InputError(f"The volumes of {folder} do not lie on one grid: resample them onto one.")
+    for name, volume in volumes.items():
+        if name != LABEL and not volume.any():
+            raise InputError(f"{files[name]} is empty.")
+    if config.sampling == "crops":
+        box = _box([volume for name, volume in volumes.items() if name != LABEL])
+        volumes = {name: np.ascontiguousarray(volume[box]) for name, volume in volumes.items()}
+    label = volumes.pop(LABEL, None)
+    ranges = {name: intensity_range(volume) for name, volume in volumes.items()}
+    white = {name: white_matter_level(volume) for name, volume in volumes.items() if name != US}
+    return Case(folder.name, folder, volumes, ranges, white, label)
+
+
+def load_all(folders: Sequence[Path], config: DataConfig, modalities: Sequence[str] = MODALITIES) -> List[Case]:
+    """Read all cases that have any of ``modalities``; say what was read."""
+    cases = [case for case in (load(folder, config, modalities) for folder in folders) if case is not None]
+    for case in cases:
+        log.info("%s: %s, %s", case.name, ", ".join(case.modalities), "x".join(map(str, case.shape)))
+    return cases
+
+
+def harmonised(values: np.ndarray, white_matter: float, grey_value: float) -> np.ndarray:
+    """Return a training target: linear, 0 to 0 and white matter to ``grey_value``, in the network's range.
+
+    :param values: Intensities of any shape, background 0.
+    :return: float32, -1 for background, else in [-255/256, 1]; what is brighter than 255 is cut off.
+    """
+    grey = np.clip(values.astype(np.float32) * np.float32(grey_value / white_matter), 0, 255)
+    return IntensityRange(0.0, 255.0).to_network(grey)

@@ -1,0 +1,72 @@
+"""The command ``train``."""
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from ..progress import CancelFlag, ProgressCallback
+from . import presets
+from .cases import data_folder
+from .config import TrainingConfig, load
+
+DEFAULT = "demonstrator"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the words of the command."""
+    parser.add_argument(
+        "--data", metavar="DIR", help="cases: DIR/<folder>/<case>/{us,t2,cet1,flair}.nii.gz; else MMHVAE_DATA"
+    )
+    parser.add_argument(
+        "--state", metavar="DIR", required=True, help="state and curves; a run that lies there is gone on with"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE|NAME",
+        help=f"JSON file, or {', '.join(sorted(presets.PRESETS))}; default: that of the state, else {DEFAULT}",
+    )
+    parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
+    parser.add_argument("--minutes", type=float, metavar="N", help="stop in time, state saved")
+    parser.add_argument("--output", metavar="FILE", help="write the weights there at the end of this session")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu or cuda; several GPUs: start with torchrun (never tried on GPUs)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads on a CPU; default: PyTorch's own choice")
+
+
+def _configuration(args: argparse.Namespace) -> TrainingConfig:
+    saved = Path(args.state) / "config.json"
+    if args.config is None and saved.is_file():
+        return load(saved)
+    return presets.configuration(args.config or DEFAULT)
+
+
+def run(
+    args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> Dict[str, Any]:
+    """Run the command; return what was done, JSON-able.
+
+    :raises MMHVAEError: when something cannot be used; before any work starts.
+    """
+    import torch
+
+    from ..models.loading import load as load_model
+    from . import distributed
+    from .export import export
+    from .loop import train
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    config = _configuration(args)
+    init = load_model(args.init).network.state_dict() if args.init else None
+    try:
+        session, complete = train(
+            data_folder(args.data), Path(args.state), config, init, args.minutes, args.device, progress, cancel
+        )
+        result = {"steps": session.step, "of": session.steps, "complete": complete, "hours": session.seconds / 3600}
+        if args.output and distributed.rank() == 0:
+            header = export(session, Path(args.output))
+            result.update(output=args.output, digest=header.digest)
+        return result
+    finally:
+        distributed.stop()

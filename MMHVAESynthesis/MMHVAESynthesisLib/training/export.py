@@ -1,0 +1,34 @@
+"""From a run to a checkpoint that everything else can load."""
+
+from pathlib import Path
+
+from ..models import checkpoint
+from ..models.header import ModelHeader
+from .loop import Run
+
+LICENCE = "Research use only; not for clinical use. The licences of the training data apply."
+
+
+def export(run: Run, path: Path, licence: str = LICENCE) -> ModelHeader:
+    """Write the run's weights (the averaged ones where there are any) in float16, with how they came about.
+
+    :raises OutputError: when the file cannot be written.
+    """
+    training = {
+        "config": run.config.as_dict(),
+        "steps": run.step,
+        "of": run.steps,
+        "hours": round(run.seconds / 3600, 2),
+        "cases": run.names,
+        "held_out": list(run.config.data.held_out),
+        "validation_psnr": run.scores.rows[-1] if run.scores.rows else {},
+    }
+    header = ModelHeader(
+        name=path.stem,
+        sizes=run.config.sizes,
+        spacing=run.config.data.spacing,
+        skull_stripped=run.config.data.skull_stripped,
+        training=training,
+        licence=licence,
+    )
+    return checkpoint.save(path, header, run.learner.shipped, half=True)

@@ -1,0 +1,178 @@
+"""The training loop: a run from its cases to its weights, from the top to the bottom."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+
+from ..errors import InputError
+from ..progress import CancelFlag, Progress, ProgressCallback
+from . import cases as case_files
+from . import config as configurations
+from . import distributed, state
+from .batches import BatchSource, Loader, source
+from .cases import Case
+from .config import TrainingConfig
+from .curves import Curves, Means, draw
+from .learner import Learner
+from .stop import StopRequest
+from .validation import Validation
+
+log = logging.getLogger(__name__)
+
+CONFIG_FILE, LOSSES_FILE, VALIDATION_FILE, PICTURE_FILE = "config.json", "losses.csv", "validation.csv", "curves.png"
+_ROW_EVERY = 20
+_SAVE_SECONDS = 240.0
+
+
+class Run:
+    """A run that can be left and gone on with: batch n, its random numbers and so all that follows depend on n alone.
+
+    :param config: What to do; a state in ``folder`` must have been made with the same configuration.
+    :param cases: To train on.
+    :param held_out: To validate on.
+    :param folder: Of the state; made where it is absent.
+    :param device: ``cpu`` or ``cuda`` (with torchrun one process a GPU).
+    :param init: Weights to start from, where there is no state yet.
+    :param batches: Makes the batches; None makes them from ``cases`` as configured.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        cases: Sequence[Case],
+        held_out: Sequence[Case],
+        folder: Path,
+        device: torch.device,
+        init: Optional[Dict[str, torch.Tensor]] = None,
+        batches: Optional[BatchSource] = None,
+    ):
+        self.config, self.folder = config, folder
+        self.names = sorted(case.name for case in cases)
+        self.batches = batches or source(list(cases), config)
+        self.validation = Validation(held_out, config) if config.validate_every and held_out else None
+        self.learner = Learner(config, device)
+        self.step, self.seconds = 0, 0.0
+        self.losses, self.scores, self.means = Curves(), Curves(), Means()
+        # Every process takes other batches, so that an epoch has fewer steps with more processes.
+        self.epoch_steps = -(-self.batches.epoch_batches // distributed.world())
+        self.steps = config.epochs * self.epoch_steps
+        self._begin(init)
+
+    def _begin(self, init: Optional[Dict[str, torch.Tensor]]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = state.load(self.folder)
+        if found is not None:
+            self._resume(*found)
+        elif init is not None:
+            self.learner.begin_from(init)
+        if distributed.rank() == 0:
+            self.config.save(self.folder / CONFIG_FILE)
+
+    def _resume(self, saved: Dict[str, Any], path: Path) -> None:
+        if configurations.from_dict(saved["config"]) != self.config:
+            raise InputError(
+                f"{path} belongs to a run with another configuration: give that one (its {CONFIG_FILE} lies beside it), "
+                "or another --state folder."
+            )
+        self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
+        self.losses = Curves.from_text(saved["losses"])
+        self.scores = Curves.from_text(saved["validation"])
+        self.learner.restore(saved["learner"])
+        log.info("Going on from step %d of %d (%s)", self.step, self.steps, path)
+
+    def save(self) -> None:
+        """Write the state, the curves and their picture. Every process has to call it, the first one writes."""
+        learner = self.learner.state()
+        if distributed.rank() != 0:
+            return
+        saved = {"config": self.config.as_dict(), "step": self.step, "seconds": self.seconds, "learner": learner}
+        saved.update(losses=self.losses.to_text(), validation=self.scores.to_text())
+        state.save(self.folder, saved)
+        self.losses.write(self.folder / LOSSES_FILE)
+        self.scores.write(self.folder / VALIDATION_FILE)
+        draw(self.losses, self.scores, self.folder / PICTURE_FILE)
+
+    def go(self, stop: StopRequest, progress: Optional[ProgressCallback] = None) -> bool:
+        """Train until the end or until asked to stop, saving on the way and at the end; return whether it is complete."""
+        rank, world = distributed.rank(), distributed.world()
+        loader = Loader(self.batches, lambda step: step * world + rank, self.step)
+        begun, first, saved_at = time.monotonic(), self.step, time.monotonic()
+        before = self.seconds
+        try:
+            while self.step < self.steps:
+                epoch = self.step // self.epoch_steps + 1
+                if self.step % self.epoch_steps == 0 or self.step == first:
+                    self.learner.begin_epoch(epoch, is_new=self.step % self.epoch_steps == 0)
+                self.means.add(self.learner.learn(loader.take(), self.step, epoch))
+                self.step += 1
+                self.seconds = before + time.monotonic() - begun
+                self._note(epoch)
+                stopping = distributed.any_process(stop.is_set())
+                if stopping:
+                    break
+                if distributed.any_process(time.monotonic() - saved_at > _SAVE_SECONDS):
+                    self.save()
+                    saved_at = time.monotonic()
+                if progress is not None:
+                    left = (self.steps - self.step) * (time.monotonic() - begun) / (self.step - first)
+                    progress(Progress("training", self.step, self.steps, left))
+        finally:
+            loader.close()
+        self.save()
+        return self.step >= self.steps
+
+    def _note(self, epoch: int) -> None:
+        """Add a row to the curves where it is due; validate where it is due."""
+        if self.step % _ROW_EVERY == 0:
+            row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **self.means.take()}
+            self.losses.add(row)
+            log.info(
+                "step %d/%d, epoch %d: %s",
+                self.step,
+                self.steps,
+                epoch,
+                ", ".join(f"{k} {v:.4g}" for k, v in row.items()),
+            )
+        every = self.config.validate_every
+        if self.validation is not None and self.step % every == 0 and distributed.rank() == 0:
+            scores = self.validation.psnr(self.learner.shipped)
+            self.scores.add({"step": self.step, **scores})
+            log.info(
+                "step %d, PSNR dB: %s", self.step, ", ".join(f"{pair} {value:.2f}" for pair, value in scores.items())
+            )
+            self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
+
+
+def train(
+    data: Path,
+    folder: Path,
+    config: TrainingConfig,
+    init: Optional[Dict[str, torch.Tensor]] = None,
+    minutes: Optional[float] = None,
+    device: str = "cpu",
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+) -> Tuple[Run, bool]:
+    """Read the cases, go on with the run in ``folder`` (or begin it), and stop at its end or when asked.
+
+    :param data: The data folder; see :mod:`.cases`.
+    :param minutes: Time limit, reading the cases included.
+    :return: The run, and whether it is complete.
+    :raises InputError: when the data or the state cannot be used.
+    """
+    stop = StopRequest(minutes, cancel)
+    # Denormal numbers at the start of training cost a factor of 25 on a CPU.
+    torch.set_flush_denormal(True)
+    where = distributed.local_device(device)
+    distributed.start(where)
+    with stop.signals():
+        to_train, held_out = case_files.split(case_files.find(data, config.data.folders), config.data.held_out)
+        run = Run(config, _read(to_train, config), _read(held_out, config), folder, where, init)
+        return run, run.go(stop, progress)
+
+
+def _read(folders: Sequence[Path], config: TrainingConfig) -> List[Case]:
+    return case_files.load_all(folders, config.data)

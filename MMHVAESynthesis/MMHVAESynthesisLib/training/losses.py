@@ -1,0 +1,40 @@
+"""The three terms of the objective (Dorent et al. 2025, eq. 17-19), each a plain function of tensors."""
+
+from typing import Dict, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Score = Mapping[str, torch.nn.Module]
+"""``{modality: discriminator}``."""
+
+
+def l1_term(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    """Return the mean over the modalities of ``targets`` of mean |output - target| / 2, over all pixels."""
+    return torch.stack([(outputs[name] - target).abs().mean() / 2 for name, target in targets.items()]).mean()
+
+
+def kl_term(kl: Sequence[Tensor], pixels: int, modalities: int) -> Tensor:
+    """Return the KL estimates of all levels, summed, over (pixels * modalities); ``pixels`` counts batch, rows, columns."""
+    return torch.stack(list(kl)).sum() / (pixels * modalities)
+
+
+def generator_term(outputs: Mapping[str, Tensor], discriminators: Score) -> Tensor:
+    """Return the mean over all modalities of mean (D(output) - 1)^2: how far the outputs are from being taken for real."""
+    return torch.stack([((discriminators[name](image) - 1) ** 2).mean() for name, image in outputs.items()]).mean()
+
+
+def discriminator_term(real: Tensor, fake: Tensor, discriminator: torch.nn.Module) -> Tensor:
+    """Return mean (D(real) - 1)^2 + mean D(fake)^2 of one modality."""
+    return ((discriminator(real) - 1) ** 2).mean() + (discriminator(fake) ** 2).mean()
+
+
+def fakes(passes: Iterable, modalities: Sequence[str]) -> Dict[str, Tensor]:
+    """Return, for each modality, the detached outputs of the passes that did not see it, one behind the other.
+
+    :param passes: ``(inputs, outputs)`` of each pass: the modalities seen, ``{modality: (B, 1, S, S)}``.
+    :return: ``{modality: (n B, 1, S, S)}``; a modality that every pass saw has no fakes and is not in it.
+    """
+    done = list(passes)
+    found = {name: [outputs[name].detach() for inputs, outputs in done if name not in inputs] for name in modalities}
+    return {name: torch.cat(images) for name, images in found.items() if images}

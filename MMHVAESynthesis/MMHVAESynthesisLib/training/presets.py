@@ -1,0 +1,98 @@
+"""The configurations that have a name: the published protocol, the demonstrator, forerunner and ablations."""
+
+import dataclasses
+from pathlib import Path
+from typing import Callable, Dict
+
+from ..errors import InputError
+from ..network.sizes import NetworkSizes
+from .config import DataConfig, TrainingConfig, load
+
+
+def published() -> TrainingConfig:
+    """Return the published protocol at the published sizes: 192 x 192 at 0.5 mm, 1000 epochs of every case."""
+    return TrainingConfig()
+
+
+def forerunner() -> TrainingConfig:
+    """Return the forerunner, MHVAE (MICCAI 2023): iUS and T2 only, L1 weighted 100, GAN 1 over the last 200 epochs."""
+    sizes = NetworkSizes(modalities=("us", "t2"), halvings=5)
+    return dataclasses.replace(published(), name="forerunner", sizes=sizes, l1_weight=100.0, gan_weight=1.0)
+
+
+def demonstrator() -> TrainingConfig:
+    """Return the shipped demonstrator: 96 x 96 at 1 mm, from skull-stripped MR with simulated iUS and from real iUS.
+
+    The published schedule is kept in proportion, but the discriminators come in earlier: real iUS has no other teacher.
+    An epoch is 50 batches of four crops.
+    """
+    data = DataConfig(
+        folders=("mri", "mri_incomplete", "ius"),
+        sampling="crops",
+        spacing=1.0,
+        slices=4,
+        kinds={"sweep": 0.6, "mr": 0.22, "us": 0.18},
+        augment=0.6,
+        skull_stripped=True,
+    )
+    sizes = NetworkSizes(size=96, max_features=64, halvings=5, decoder_blocks=4)
+    return TrainingConfig(
+        name="demonstrator",
+        sizes=sizes,
+        data=data,
+        epochs=600,
+        epoch_batches=50,
+        restart_epoch=0,
+        kl_epochs=30,
+        pool_epoch=300,
+        discriminator_epoch=310,
+        gan_epoch=330,
+        discriminator_features=32,
+        pool_whole_field=True,
+        ema=0.999,
+        precision="bfloat16",
+        validate_every=500,
+    )
+
+
+def _ablation(name: str, **changes) -> Callable[[], TrainingConfig]:
+    """Return a maker of a short run of the demonstrator without GAN, its network changed: the paper's Tables II, III."""
+
+    def make() -> TrainingConfig:
+        base = demonstrator()
+        sizes = dataclasses.replace(base.sizes, base_features=8, max_features=32, decoder_blocks=2, **changes)
+        return dataclasses.replace(
+            base, name=name, sizes=sizes, epochs=40, kl_epochs=2, gan_weight=0.0, validate_every=500
+        )
+
+    return make
+
+
+PRESETS: Dict[str, Callable[[], TrainingConfig]] = {
+    "published": published,
+    "published-all-subsets": lambda: dataclasses.replace(published(), name="published-all-subsets", subsets="all"),
+    "published-no-gan": lambda: dataclasses.replace(published(), name="published-no-gan", gan_weight=0.0),
+    "forerunner": forerunner,
+    "demonstrator": demonstrator,
+    "ablation-product": _ablation("ablation-product"),
+    "ablation-average": _ablation("ablation-average", fusion="average"),
+    "ablation-zero-fill": _ablation("ablation-zero-fill", fusion="zero_fill"),
+    "ablation-one-level": _ablation("ablation-one-level", latent_levels=1),
+    "ablation-three-levels": _ablation("ablation-three-levels", latent_levels=3),
+    "ablation-pair": _ablation("ablation-pair", modalities=("us", "t2")),
+}
+"""``{name: maker}``. The ablations share one small network and one short schedule, so that they compare like with like."""
+
+
+def configuration(name_or_file: str) -> TrainingConfig:
+    """Return the configuration of that name, or read it from that JSON file.
+
+    :raises InputError: when it is neither.
+    """
+    if name_or_file in PRESETS:
+        return PRESETS[name_or_file]()
+    if Path(name_or_file).is_file():
+        return load(name_or_file)
+    raise InputError(
+        f"There is no configuration {name_or_file!r}: give a JSON file or one of {', '.join(sorted(PRESETS))}."
+    )

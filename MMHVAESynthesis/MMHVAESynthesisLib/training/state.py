@@ -1,0 +1,91 @@
+"""The state of a run in a folder: two generations of one safetensors file, each written beside, checked and renamed."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError, OutputError
+from ..models import safetensors_file
+
+log = logging.getLogger(__name__)
+
+CURRENT, PREVIOUS, WRITTEN = "state.safetensors", "state-previous.safetensors", "state-next.safetensors"
+_TREE = "tree"
+_TENSOR = "tensor:"
+
+
+def _take_apart(value: Any, name: str, tensors: Dict[str, Tensor]) -> Any:
+    """Replace the tensors of a tree of dicts, lists and plain values by their names; collect them in ``tensors``."""
+    if isinstance(value, Tensor):
+        if value.dtype != torch.float32:
+            raise TypeError(f"{name} is {value.dtype}: a state holds float32 tensors and plain values")
+        tensors[name] = value.detach().cpu().contiguous()
+        return _TENSOR + name
+    if isinstance(value, Mapping):
+        # As pairs, because optimisers number their states and JSON has only names.
+        return [[key, _take_apart(item, f"{name}/{key}", tensors)] for key, item in value.items()] + ["mapping"]
+    if isinstance(value, (list, tuple)):
+        return [_take_apart(item, f"{name}/{index}", tensors) for index, item in enumerate(value)] + ["sequence"]
+    return value
+
+
+def _put_together(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, str) and value.startswith(_TENSOR):
+        return tensors[value[len(_TENSOR) :]]
+    if isinstance(value, list):
+        *items, kind = value
+        if kind == "mapping":
+            return {key: _put_together(item, tensors) for key, item in items}
+        return [_put_together(item, tensors) for item in items]
+    return value
+
+
+def save(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write ``state``; the state that was there becomes the previous one.
+
+    :param state: Dicts, lists, float32 tensors, numbers, texts.
+    :raises OutputError: when it cannot be written; what was there stays.
+    """
+    tensors: Dict[str, Tensor] = {}
+    tree = json.dumps(_take_apart(dict(state), "", tensors))
+    content = {
+        name: ("F32", tuple(tensor.shape), memoryview(tensor.reshape(-1).numpy()).cast("B"))
+        for name, tensor in tensors.items()
+    }
+    safetensors_file.write(folder / WRITTEN, {_TREE: tree}, content, safetensors_file.read_layout)
+    try:
+        if (folder / CURRENT).exists():
+            os.replace(folder / CURRENT, folder / PREVIOUS)
+        os.replace(folder / WRITTEN, folder / CURRENT)
+    except OSError as error:
+        raise OutputError(f"The training state cannot be written to {folder}: {error}.") from error
+
+
+def _read(path: Path) -> Dict[str, Any]:
+    layout = safetensors_file.read_layout(path)
+    tensors = {
+        name: torch.frombuffer(buffer, dtype=torch.float32).reshape(layout.entries[name].shape)
+        for name, buffer in safetensors_file.read_tensors(path, layout).items()
+    }
+    return _put_together(json.loads(layout.metadata[_TREE]), tensors)
+
+
+def load(folder: Path) -> Optional[Tuple[Dict[str, Any], Path]]:
+    """Return the newest state that can be read and its file; None when the folder has none.
+
+    :raises OutputError: when there are files but none can be read, so that no run is begun over them.
+    """
+    found = [folder / name for name in (WRITTEN, CURRENT, PREVIOUS) if (folder / name).exists()]
+    for path in found:
+        try:
+            return _read(path), path
+        except (OSError, ModelError, ValueError, KeyError) as error:
+            log.warning("%s cannot be read (%s), trying the generation before", path, error)
+    if found:
+        raise OutputError(f"No training state in {folder} can be read: move it away to begin anew.")
+    return None
