@@ -65,3 +65,8 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 def distances(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return how far apart, in mm, two (4, 4) matrices put each of (N, 3) points: (N,)."""
     return np.linalg.norm(apply(first, points) - apply(second, points), axis=1)
+
+
+def gap(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
+    """Return how far apart two (4, 4) matrices put (N, 3) points, root mean square, in mm."""
+    return float(np.sqrt((distances(first, second, points) ** 2).mean()))

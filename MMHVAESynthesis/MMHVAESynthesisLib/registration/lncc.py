@@ -15,9 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from ..progress import Reporter
 from .pyramid import Level
 from .similarity import FLOOR, LEAST_FILLED, WINDOWS, seen
-
-MOST_STRETCH = 0.05
-"""Bound of an affine refinement's scales and shears."""
+from .solution import MOST_STRETCH
 
 _TURN, _SHIFT, _STRETCH = slice(0, 3), slice(3, 6), slice(6, 12)
 

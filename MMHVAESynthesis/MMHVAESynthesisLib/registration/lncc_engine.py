@@ -8,9 +8,9 @@ import torch
 from ..errors import DeviceError
 from ..progress import Reporter
 from ..request import AFFINE, RegistrationRequest
-from .frame import distances, pose_of, rotation
+from .frame import gap
 from .lncc import Schedule, descend
-from .parts import halves, jitter
+from .parts import halves, perturbed
 from .problem import Problem
 from .solution import Solution
 
@@ -68,7 +68,7 @@ class LnccEngine:
         poses, values = descend(pyramid.level(2), poses, MIDDLE, report, device)
         best = int(np.argmax(values))
         rivals = [
-            p for p, v in zip(poses, values) if v >= _RIVAL * values[best] and _gap(p, poses[best], points) > _APART
+            p for p, v in zip(poses, values) if v >= _RIVAL * values[best] and gap(p, poses[best], points) > _APART
         ]
         repeats = self._repeats(problem, request, poses[best], report, device)
         (pose,), _ = descend(pyramid.level(1), [poses[best]], FINE, report, device)
@@ -80,23 +80,14 @@ class LnccEngine:
     @staticmethod
     def _repeats(problem: Problem, request: RegistrationRequest, pose: np.ndarray, report: Reporter, device):
         level = problem.pyramid.level(2)
-        generator = np.random.default_rng(request.seed)
-        radius = float(np.sqrt((problem.points**2).sum(axis=1).mean()))
-        starts = []
-        for _ in range(REPEATS):
-            turn, shift = jitter(generator, radius, _JITTER)
-            starts.append(pose @ pose_of(rotation(turn), shift))
+        starts = perturbed(pose, problem.points, _JITTER, REPEATS, request.seed)
         return descend(level, starts, REPEAT, report, device, halves(level, REPEATS, request.seed))[0]
-
-
-def _gap(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
-    return float(np.sqrt((distances(first, second, points) ** 2).mean()))
 
 
 def _distinct(poses: List[np.ndarray], values: List[float], points: np.ndarray, count: int) -> List[np.ndarray]:
     """Return the best pose and up to ``count`` in all that lie apart from those before."""
     kept: List[np.ndarray] = []
     for index in np.argsort(-np.array(values), kind="stable"):
-        if len(kept) < count and all(_gap(poses[index], other, points) > _APART for other in kept):
+        if len(kept) < count and all(gap(poses[index], other, points) > _APART for other in kept):
             kept.append(poses[index])
     return kept

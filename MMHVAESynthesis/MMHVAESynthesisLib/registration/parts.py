@@ -4,6 +4,7 @@ from typing import List, Tuple
 
 import numpy as np
 
+from .frame import pose_of, rotation
 from .pyramid import Level
 
 BLOCK = 16.0
@@ -32,6 +33,9 @@ def _half(generator, level: Level, size: Tuple[int, int, int], blocks) -> np.nda
     return taken[number]
 
 
-def jitter(generator: np.random.Generator, radius: float, size: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Draw a small motion: a rotation vector (3,) and a shift (3,) that move points at ``radius`` mm by about ``size`` mm."""
-    return generator.normal(size=3) * size / radius, generator.normal(size=3) * size
+def perturbed(pose: np.ndarray, points: np.ndarray, size: float, count: int, seed: int) -> List[np.ndarray]:
+    """Return ``count`` local poses (4, 4) about ``pose`` that move the field's points (N, 3) by some ``size`` mm."""
+    generator = np.random.default_rng(seed)
+    radius = float(np.sqrt((points**2).sum(axis=1).mean()))
+    draws = size * generator.normal(size=(count, 2, 3))
+    return [pose @ pose_of(rotation(turn / radius), shift) for turn, shift in draws]

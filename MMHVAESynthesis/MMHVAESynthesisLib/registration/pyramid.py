@@ -45,6 +45,16 @@ class Level:
         """Return where local points (N, 3) lie in the moving arrays, (N, 3) in voxels."""
         return (points - self.moving_origin) / self.spacing
 
+    def valid_at(self, pair: int, indices: np.ndarray) -> np.ndarray:
+        """Return whether the moving volume of a pair has data at indices (N, 3): (N,) bool."""
+        nearest = np.rint(indices).astype(np.intp)
+        size = np.array(self.valid.shape[1:])
+        inside = ((nearest >= 0) & (nearest < size)).all(axis=1)
+        if self.valid[pair].all():
+            return inside
+        x, y, z = np.clip(nearest, 0, size - 1).T
+        return inside & self.valid[pair][x, y, z]
+
 
 @dataclass(frozen=True)
 class Box:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from ..progress import Reporter
-from .frame import apply, distances, pose_of, rotation
+from .frame import apply, gap, pose_of, rotation
 from .pyramid import Level
 
 STEP_DEGREES = 8.0
@@ -69,15 +69,11 @@ def search(level: Level, points: np.ndarray, count: int, report: Reporter) -> Li
     found.sort(key=lambda peak: -peak.correlation)
     peaks: List[Peak] = []
     for peak in found:
-        if all(_apart(peak.pose, other.pose, points) > APART for other in peaks):
+        if all(gap(peak.pose, other.pose, points) > APART for other in peaks):
             peaks.append(peak)
         if len(peaks) == count:
             break
     return peaks
-
-
-def _apart(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
-    return float(np.sqrt((distances(first, second, points) ** 2).mean()))
 
 
 class _Correlator:
@@ -124,7 +120,8 @@ class _Correlator:
         return np.where(usable, total / len(self.level.fixed), -1.0)
 
     def _turned(self, pair: int, at: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        valid = ndimage.map_coordinates(self.level.valid[pair].astype(np.float32), at, order=1, mode="constant") > 0.5
+        """Return the moving volume at voxel positions (3, N), and where it has data, on the searched grid."""
+        valid = self.level.valid_at(pair, at.T)
         values = ndimage.map_coordinates(self.level.moving[pair], at, order=1, mode="nearest", output=np.float32)
         return (values * valid).reshape(self.size), valid.astype(np.float32).reshape(self.size)
 

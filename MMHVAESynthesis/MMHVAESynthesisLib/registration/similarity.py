@@ -27,11 +27,7 @@ def moved(level: Level, pose: np.ndarray, pair: int) -> np.ndarray:
 
 def seen(level: Level, pose: np.ndarray, pair: int) -> np.ndarray:
     """Return where both images of a pair have data under a local pose, (X, Y, Z) bool."""
-    at = np.rint(level.moving_indices(apply(pose, level.fixed_points()))).astype(int)
-    size = np.array(level.valid.shape[1:])
-    inside = ((at >= 0) & (at < size)).all(axis=1)
-    at = np.clip(at, 0, size - 1)
-    there = inside & level.valid[pair][at[:, 0], at[:, 1], at[:, 2]]
+    there = level.valid_at(pair, level.moving_indices(apply(pose, level.fixed_points())))
     return level.mask[pair] & there.reshape(level.fixed.shape[1:])
 
 

@@ -9,6 +9,9 @@ from ..progress import Reporter
 from ..request import RegistrationRequest
 from .problem import Problem
 
+MOST_STRETCH = 0.05
+"""Bound of an affine refinement's scales and shears."""
+
 
 @dataclass(frozen=True)
 class Solution:
