@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, List
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import torch
 
 from ..errors import Cancelled, InputError

@@ -3,7 +3,7 @@
 from typing import Dict, Iterable
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from .intensity import BACKGROUND
 from .preparation import PreparedCase

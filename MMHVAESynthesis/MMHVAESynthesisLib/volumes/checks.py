@@ -1,7 +1,7 @@
 """What a volume must be before it can serve as an input."""
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from ..errors import InputError
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 SPACING_TOLERANCE = 1e-3
 """Millimetres within which a volume has the model's spacing."""

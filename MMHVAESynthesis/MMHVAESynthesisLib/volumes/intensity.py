@@ -20,7 +20,7 @@ class IntensityRange:
 
     def to_network(self, intensities: np.ndarray) -> np.ndarray:
         """Map intensities to [-255/256, 1] where above 0, to exactly -1 elsewhere; float32, any shape."""
-        span = max(self.high - self.low, np.finfo(np.float32).tiny)
+        span = self.high - self.low or 1.0
         clipped = np.minimum(intensities, self.high)
         scaled = (clipped - self.low) / span * (1 + _DARKEST) - _DARKEST
         return np.where(intensities > 0, scaled, BACKGROUND).astype(np.float32)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.volumes.checks import checked
+from MMHVAESynthesisLib.volumes.likeness import warnings
+from MMHVAESynthesisLib.volumes.preparation import PreparedCase
+
+from .making import ORDER, ball, volume
+
+
+def bad(value):
+    array = ball().astype(np.float32)
+    array[5, 5, 5] = value
+    return volume(array)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (bad(np.nan), "not numbers"),
+        (bad(np.inf), "not numbers"),
+        (volume(np.zeros((4, 8, 8), np.uint8)), "is empty"),
+        (volume(np.full((4, 8, 8), 3, np.int16)), "is empty"),
+        (sitk.Image([8, 8, 4], sitk.sitkVectorUInt8, 3), "3 values a voxel"),
+        (sitk.Image([8, 8], sitk.sitkUInt8), "2D picture"),
+        (sitk.Image([8, 8, 4, 2], sitk.sitkUInt8), "sequence in 4 dimensions"),
+        (sitk.Image([8, 8, 4], sitk.sitkComplexFloat32), "complex"),
+    ],
+)
+def test_what_cannot_serve_is_named_and_refused(image, message):
+    with pytest.raises(InputError, match=message) as caught:
+        checked(image, "The T2 volume 'Brain'")
+    assert "The T2 volume 'Brain'" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64])
+def test_every_grey_type_serves(dtype):
+    image = volume((ball() // 2).astype(dtype))
+    case = PreparedCase({"us": checked(image, "iUS", ultrasound=True)}, ORDER, 0.5, 32)
+    assert max(case.plane(k)["us"].max() for k in case.planes) == pytest.approx(1)
+
+
+def test_one_value_a_voxel_serves_even_where_it_could_be_several():
+    image = sitk.Compose(volume(ball()))
+    assert image.GetNumberOfComponentsPerPixel() == 1
+    checked(image, "iUS")
+
+
+def test_ultrasound_without_a_positive_voxel_is_empty():
+    array = -ball().astype(np.int16)
+    checked(volume(array), "T2")
+    with pytest.raises(InputError, match="empty"):
+        checked(volume(array), "iUS", ultrasound=True)
+
+
+def signs(images, spacing=0.5, size=32, skull_stripped=True):
+    return " ".join(warnings(PreparedCase(images, ORDER, spacing, size), spacing, skull_stripped))
+
+
+def test_a_likely_input_gives_no_warning():
+    assert signs({"t2": volume(ball((8, 32, 32), 14, dtype=np.int16))}) == ""
+
+
+def test_unlikely_inputs_are_warned_of():
+    whole_head = volume(ball((8, 32, 32), 40, dtype=np.int16))
+    assert "skull" in signs({"t2": whole_head})
+    assert signs({"t2": whole_head}, skull_stripped=None) == ""
+    assert "pixels of 2 mm" in signs({"t2": volume(ball((8, 16, 16), 7, dtype=np.int16), (2, 2, 2))})
+    assert "label map" in signs({"t2": volume((ball((8, 32, 32), 14) > 0).astype(np.uint8))})
+    assert "fills less" in signs({"us": volume(ball((8, 32, 32), 2))})
+    bright = ball((8, 32, 32), 14, dtype=np.float32)
+    bright[:, 16, 12:20] = 1e5
+    assert "almost black" in signs({"t2": volume(bright)})
+
+
+def test_little_overlap_is_warned_of():
+    t2 = volume(ball((8, 32, 32), 14, dtype=np.int16), origin=(8, 0, 0))
+    assert "T2 covers only" in signs({"us": volume(ball((8, 32, 32), 14)), "t2": t2})

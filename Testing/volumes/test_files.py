@@ -1,0 +1,112 @@
+import os
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.volumes import files
+
+from .making import LEFT_HANDED, OBLIQUE, ball, volume
+
+
+@pytest.mark.parametrize("ending", files.WRITABLE)
+@pytest.mark.parametrize("direction", [OBLIQUE, LEFT_HANDED])
+def test_voxels_and_geometry_survive(tmp_path, ending, direction):
+    image = volume(ball(dtype=np.float32) / 3, (0.4, 0.5, 3.1), (-10.5, 20.25, 7), direction)
+    path = files.write(image, tmp_path / f"case{ending}")
+    back = files.read(path)
+    assert files.same_geometry(image, back, 1e-3)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(image))
+    assert os.listdir(tmp_path) == [f"case{ending}"]
+
+
+SHEARED = (1.0, 0.2, 0.0, 0.0, np.sqrt(1 - 0.04), 0.0, 0.0, 0.0, 1.0)
+
+
+def test_sheared_axes_survive_or_are_refused_in_words(tmp_path):
+    image = volume(ball(dtype=np.float32), direction=SHEARED)
+    back = files.read(files.write(image, tmp_path / "sheared.nrrd"))
+    assert files.same_geometry(image, back, 1e-3)
+    with pytest.raises(OutputError):
+        files.write(image, tmp_path / "sheared.nii.gz")
+    assert os.listdir(tmp_path) == ["sheared.nrrd"]
+
+
+@pytest.mark.parametrize("ending", files.WRITABLE)
+def test_a_file_cut_short_while_writing_is_found_and_taken_away(tmp_path, monkeypatch, ending):
+    whole = sitk.WriteImage
+
+    def cut(image, name, *args):
+        whole(image, name, *args)
+        with open(name, "rb+") as file:
+            file.truncate(os.path.getsize(name) * 2 // 3)
+
+    former = files.write(volume(ball()), tmp_path / f"case{ending}").read_bytes()
+    monkeypatch.setattr(sitk, "WriteImage", cut)
+    with pytest.raises(OutputError, match="could not be written whole"):
+        files.write(volume(ball(value=50)), tmp_path / f"case{ending}")
+    assert os.listdir(tmp_path) == [f"case{ending}"]
+    assert (tmp_path / f"case{ending}").read_bytes() == former
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not os.path.exists("/dev/full"), reason="needs a full device")
+def test_a_full_disk_is_an_error(tmp_path):
+    link = tmp_path / f".case.{os.getpid()}.part.nrrd"
+    link.symlink_to("/dev/full")
+    with pytest.raises(OutputError):
+        files.write(volume(ball()), tmp_path / "case.nrrd")
+    assert os.listdir(tmp_path) == []
+
+
+def test_unknown_format_and_missing_folder(tmp_path):
+    with pytest.raises(OutputError, match="must end with"):
+        files.write(volume(ball()), tmp_path / "case.png")
+    with pytest.raises(OutputError):
+        files.write(volume(ball()), tmp_path / "absent" / "case.nrrd")
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("x")
+    with pytest.raises(OutputError, match="Cannot write into"):
+        files.check_writable(in_the_way / "folder")
+    with pytest.raises(OutputError, match="MB left"):
+        files.check_writable(tmp_path / "new", 10**18)
+    assert files.check_writable(tmp_path / "new", 1000) == tmp_path / "new"
+    assert not os.listdir(tmp_path / "new")
+
+
+def make_bad_files(folder):
+    whole = files.write(volume(ball()), folder / "whole.nrrd", compress=False)
+    (folder / "cut.nrrd").write_bytes(whole.read_bytes()[:-500])
+    (folder / "text.nii").write_text("not a volume")
+    (folder / "empty.nrrd").write_bytes(b"")
+    sitk.WriteImage(sitk.Image([8, 8], sitk.sitkUInt8), str(folder / "flat.png"))
+    sitk.WriteImage(sitk.Image([8, 8, 3], sitk.sitkVectorUInt8, 3), str(folder / "colour.nrrd"))
+    sitk.WriteImage(sitk.Image([8, 8, 4, 2], sitk.sitkUInt8), str(folder / "sequence.nii"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.nrrd", "does not exist"),
+        (".", "is a folder"),
+        ("cut.nrrd", "cannot be read"),
+        ("text.nii", "cannot be read"),
+        ("empty.nrrd", "cannot be read"),
+        ("flat.png", "2D picture"),
+        ("colour.nrrd", "3 values a voxel"),
+        ("sequence.nii", "sequence in 4 dimensions"),
+    ],
+)
+def test_unreadable_files_are_told_apart(tmp_path, name, message):
+    make_bad_files(tmp_path)
+    with pytest.raises(InputError, match=message):
+        files.read(tmp_path / name)
+
+
+def test_a_fourth_axis_of_one_is_dropped(tmp_path):
+    sitk.WriteImage(sitk.JoinSeries([volume(ball())]), str(tmp_path / "four.nii.gz"))
+    assert files.read(tmp_path / "four.nii.gz").GetSize() == (44, 40, 10)
