@@ -1,4 +1,4 @@
-"""Simulated error of a synthesis, and ultrasound-like fields of view in real MR: the truth of the registration benchmark."""
+"""Simulated error of a synthesis, and an ultrasound's field of view in real MR: what the benchmark knows the truth of."""
 
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ def with_error(values, mask, quality, generator):
 
 
 def cone(shape=CONE_MM):
-    """Return a probe's field of view at 1 mm, (depth, width, thickness) bool: a truncated pyramid with a curved far end."""
+    """Return a probe's field of view at 1 mm, (depth, width, thickness) bool: a cut pyramid with a curved far end."""
     depth, width, thickness = (np.arange(n, dtype=np.float32) for n in shape)
     across = np.abs(width - (shape[1] - 1) / 2)[None, :, None]
     through = np.abs(thickness - (shape[2] - 1) / 2)[None, None, :]
@@ -106,7 +106,7 @@ def image_on(grid, values):
 
 
 def synthesis_of(head, grid, quality, seed):
-    """Return the simulated synthesis of a head MR on a probe's grid, its field of view, and its correlation with the truth."""
+    """Return the simulated synthesis of a head MR on a probe's grid, its field, and its correlation with the truth."""
     generator = np.random.default_rng(seed)
     values = sitk.GetArrayFromImage(sitk.Resample(head, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
     values, mask = values.transpose(2, 1, 0), cone()
@@ -134,7 +134,7 @@ def displaced(image, matrix):
 
 
 def random_displacement(points, median, most_degrees, generator):
-    """Return a rigid matrix that moves world points (N, 3) by ``median`` mm in the median, turning up to ``most_degrees``."""
+    """Return a rigid matrix that moves points (N, 3) by ``median`` mm in the median, turning up to ``most_degrees``."""
     centre = points.mean(axis=0)
     axis, way = (vector / np.linalg.norm(vector) for vector in generator.normal(size=(2, 3)))
     angle = generator.uniform(0, most_degrees)

@@ -28,8 +28,8 @@ def diagnose(field: np.ndarray, moving: sitk.Image, initial: np.ndarray) -> str:
     middle = [(size - 1) / 2 for size in moving.GetSize()]
     apart = np.linalg.norm(there.mean(axis=0) - moving.TransformContinuousIndexToPhysicalPoint(middle))
     said = (
-        f"{100 * covered(moving, there):.0f} % of the field of view lies inside the pre-operative MR, and their middles are "
-        f"{apart:.0f} mm apart."
+        f"{100 * covered(moving, there):.0f} % of the field of view lies inside the pre-operative MR, and their "
+        f"middles are {apart:.0f} mm apart."
     )
     return f"{said} {_likely_cause(field, moving, initial)}"
 
@@ -42,8 +42,8 @@ def _likely_cause(field: np.ndarray, moving: sitk.Image, initial: np.ndarray) ->
             return "They do overlap under the inverse of the initial transform: invert it."
     if covered(moving, apply(initial @ _LPS_TO_RAS, field)) >= _ENOUGH:
         return (
-            "They would overlap if one were turned from RAS to LPS coordinates: was one of them saved or converted with the "
-            "wrong coordinate system?"
+            "They would overlap if one were turned from RAS to LPS coordinates: was one of them saved or converted "
+            "with the wrong coordinate system?"
         )
     return (
         "Move the MR roughly onto the ultrasound first, with a linear transform, or give one as the initial transform."

@@ -42,7 +42,8 @@ def choose_engine(name: str) -> Engine:
         from .lncc_engine import LnccEngine
     except ImportError as error:
         raise DependencyError(
-            "The engine 'lncc' needs PyTorch, which is missing or does not load: install it, or choose the engine 'mattes'."
+            "The engine 'lncc' needs PyTorch, which is missing or does not load: install it, or choose the engine "
+            "'mattes'."
         ) from error
     return LnccEngine()
 

@@ -9,8 +9,9 @@ import numpy as np
 class Frame:
     """World (LPS, mm) = axes @ local (mm) + centre.
 
-    ``axes`` (3, 3) is orthonormal and may be left-handed; ``centre`` (3,) is the middle of the field of view. A pose is a
-    (4, 4) matrix in local coordinates that maps fixed points to moving points, so its rotation turns about the centre.
+    ``axes`` (3, 3) is orthonormal and may be left-handed; ``centre`` (3,) is the middle of the field of view. A pose
+    is a (4, 4) matrix in local coordinates that maps fixed points to moving points, so its rotation turns about the
+    centre.
     """
 
     centre: np.ndarray

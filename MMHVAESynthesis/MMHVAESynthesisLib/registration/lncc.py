@@ -1,7 +1,7 @@
 """Multi-scale local normalised cross-correlation by gradient descent: the engine that needs PyTorch and nothing else.
 
-The signed correlation coefficient in windows of 5 and 9 voxels, raised by Adam over the six parameters of a rigid motion
-(twelve when affine) at 4, 2 and 1 mm, as in Dorent et al., IEEE TPAMI 2025, section on registration.
+The signed correlation coefficient in windows of 5 and 9 voxels, raised by Adam over the six parameters of a rigid
+motion (twelve when affine) at 4, 2 and 1 mm, as in Dorent et al., IEEE TPAMI 2025, section on registration.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _TURN, _SHIFT, _STRETCH = slice(0, 3), slice(3, 6), slice(6, 12)
 
 @dataclass(frozen=True)
 class Schedule:
-    """One descent: how many iterations, its first and last step in mm, and every how many voxels a window is centred."""
+    """One descent: its iterations, its first and last step in mm, and every how many voxels a window is centred."""
 
     iterations: int
     first_step: float
@@ -36,7 +36,7 @@ class Schedule:
 
 
 def box_matrix(length: int, width: int, stride: int) -> Tensor:
-    """Return the matrix (ceil(length / stride), length) that sums windows of ``width`` around every ``stride``-th sample."""
+    """Return the matrix (ceil(length / stride), length) that sums ``width`` samples around every ``stride``-th."""
     centres = torch.arange(0, length, stride)
     return ((centres[:, None] - torch.arange(length)[None]).abs() <= width // 2).float()
 
@@ -58,11 +58,12 @@ class Windows:
 class Landscape:
     """The metric of several candidate poses (B of them) at one level, differentiable in their parameters.
 
-    Which voxels count is settled by the poses at the start of a descent, so that no candidate gains by sliding out of view.
+    Which voxels count is settled by the poses at the start of a descent, so that no candidate gains by sliding out of
+    view.
     """
 
     def __init__(self, level: Level, poses: Sequence[np.ndarray], parts: Sequence[np.ndarray], stride: int, device):
-        """Take (4, 4) local poses, and for each the part of the field (X, Y, Z; weights 0 or 1) that it is judged by."""
+        """Take (4, 4) local poses, and for each the part of the field, (X, Y, Z) of 0 and 1, to judge it by."""
         self.level, self.device = level, device
         self.poses = torch.tensor(np.stack(poses), dtype=torch.float64, device=device)
         points = level.fixed_points()
@@ -151,7 +152,8 @@ def descend(
     """Raise the LNCC from several poses at once.
 
     :param poses: (4, 4) local poses to start from.
-    :param parts: For each pose, the part of the field that it is judged by, (X, Y, Z) of 0 and 1; none means the whole field.
+    :param parts: For each pose, the part of the field that it is judged by, (X, Y, Z) of 0 and 1; none means the whole
+        field.
     :param report: Is stepped once an iteration.
     :return: The best pose met on each way, and its LNCC.
     """

@@ -53,7 +53,9 @@ class MattesEngine:
         return Solution(pose, repeats)
 
     @staticmethod
-    def _repeats(problem: Problem, request: RegistrationRequest, coarse: "_Descent", pose: np.ndarray) -> List[np.ndarray]:
+    def _repeats(
+        problem: Problem, request: RegistrationRequest, coarse: "_Descent", pose: np.ndarray
+    ) -> List[np.ndarray]:
         starts = perturbed(pose, problem.points, _JITTER, REPEATS, request.seed)
         parts = halves(coarse.level, REPEATS, request.seed)
         return [coarse.run(start, sitk.Euler3DTransform(), 0.5, part) for start, part in zip(starts, parts)]
@@ -77,7 +79,7 @@ class _Descent:
     def run(
         self, start: np.ndarray, change: sitk.Transform, step: float, part: Optional[np.ndarray] = None
     ) -> np.ndarray:
-        """Return the (4, 4) local pose reached from ``start`` by steps of up to ``step`` mm, judged by a part of the field."""
+        """Return the (4, 4) local pose reached from ``start`` in steps of up to ``step`` mm, on a part of the field."""
         level, pair = self.level, self.pair
         method = sitk.ImageRegistrationMethod()
         method.SetNumberOfThreads(1)

@@ -12,7 +12,7 @@ BLOCK = 16.0
 
 
 def halves(level: Level, count: int, seed: int) -> List[np.ndarray]:
-    """Return ``count`` random halves of the field, (X, Y, Z) bool each; every second one is its predecessor's complement."""
+    """Return ``count`` random halves of the field, (X, Y, Z) bool: every second one completes the one before it."""
     generator = np.random.default_rng(seed)
     shape = level.fixed.shape[1:]
     blocks = [np.floor(level.spacing * np.arange(n) / BLOCK).astype(int) for n in shape]

@@ -25,7 +25,7 @@ LEAST_EXTENT = 10.0
 """mm that the field of view must measure along each axis."""
 
 LEAST_OVERLAP, GOOD_OVERLAP = 0.05, 0.5
-"""Parts of the field of view in which the moving volume must have data: below the first there is nothing to search in."""
+"""Parts of the field of view with data in the moving volume: below the first a search makes no sense."""
 
 _POINTS = 2000
 
@@ -102,8 +102,8 @@ def _transform(source) -> sitk.Transform:
 def _check_differ(fixed: sitk.Image, moving: sitk.Image, modality: str) -> None:
     if files.same_geometry(fixed, moving) and np.array_equal(checks.array_view(fixed), checks.array_view(moving)):
         raise InputError(
-            f"The synthetic and the pre-operative {label(modality)} are the same volume: choose the MR that was acquired "
-            "before the operation."
+            f"The synthetic and the pre-operative {label(modality)} are the same volume: choose the MR that was "
+            "acquired before the operation."
         )
 
 
@@ -150,8 +150,8 @@ def _field_of_view(first: sitk.Image, masks: List[sitk.Image]) -> Tuple[Frame, f
     thickness = _extent(mask, spacing)
     if thickness < LEAST_EXTENT:
         raise InputError(
-            f"The field of view is only {thickness:.0f} mm thick: registration needs {LEAST_EXTENT:.0f} mm or more along "
-            "each axis. Is the mask the ultrasound's, and in the same place as the synthetic MR?"
+            f"The field of view is only {thickness:.0f} mm thick: registration needs {LEAST_EXTENT:.0f} mm or more "
+            "along each axis. Is the mask the ultrasound's, and in the same place as the synthetic MR?"
         )
     return frame, spacing, box, mask
 
@@ -178,7 +178,8 @@ def _check_contents(problem: Problem) -> None:
     for modality, fixed, mask in zip(problem.modalities, level.fixed, level.mask):
         if not mask.any() or float(fixed[mask].std()) < 1e-6:
             raise InputError(
-                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place as it?"
+                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place as "
+                "it?"
             )
 
 

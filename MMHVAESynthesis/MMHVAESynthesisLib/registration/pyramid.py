@@ -13,7 +13,7 @@ REACH = 44.0
 """Millimetres around the field of view in which the moving volume is looked at."""
 
 MOST_VOXELS = 1.5e6
-"""Of the field of view's box at the finest level: larger fields are worked on coarser grids, so that time stays bounded."""
+"""Of the field of view's box at the finest level: larger fields get coarser grids, so that time stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Box:
 
 
 def sampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Tuple[np.ndarray, np.ndarray]:
-    """Sample ``image`` linearly at a grid's points mapped by ``transform``: values (X, Y, Z) float32, and where there are any."""
+    """Sample ``image`` linearly at a grid's points under ``transform``: values (X, Y, Z) float32, and where it has any."""
     values = sitk.Resample(image, grid, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     ones = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(image)

@@ -1,7 +1,7 @@
 """Where to start: masked normalised cross-correlation by FFT over a grid of rotations and all shifts.
 
-The masked correlation follows Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012. Its error does
-not depend on how far the volumes start from one another, so the gradient descent behind it never has far to go.
+The masked correlation follows Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012. Its error
+does not depend on how far the volumes start from one another, so the gradient descent behind it never has far to go.
 """
 
 import itertools

@@ -41,8 +41,9 @@ def overlap(level: Level, pose: np.ndarray) -> float:
 def lncc(level: Level, pose: np.ndarray, pairs: Optional[List[int]] = None) -> List[float]:
     """Return each pair's local normalised cross-correlation under a (4, 4) local pose, -1 to 1.
 
-    The signed correlation coefficient in windows of :data:`WINDOWS` voxels around each voxel of the field of view, averaged
-    over voxels and window sizes; only voxels where both images have data count in a window. 0 where nothing overlaps.
+    The signed correlation coefficient in windows of :data:`WINDOWS` voxels around each voxel of the field of view,
+    averaged over voxels and window sizes; only voxels where both images have data count in a window. 0 where nothing
+    overlaps.
     """
     pairs = range(len(level.fixed)) if pairs is None else pairs
     return [_lncc(level.fixed[p], moved(level, pose, p), seen(level, pose, p)) for p in pairs]

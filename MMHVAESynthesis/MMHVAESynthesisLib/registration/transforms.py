@@ -1,7 +1,7 @@
 """Linear transforms as matrices, as SimpleITK's objects and as files.
 
-Everywhere LPS millimetres. The file's direction is ITK's for resampling: it maps fixed points to moving points. Slicer reads
-such a file as a transform node that, put over the moving volume, moves it onto the fixed one.
+Everywhere LPS millimetres. The file's direction is ITK's for resampling: it maps fixed points to moving points. Slicer
+reads such a file as a transform node that, put over the moving volume, moves it onto the fixed one.
 """
 
 import os
@@ -30,8 +30,8 @@ def matrix_of(transform: sitk.Transform) -> np.ndarray:
         raise InputError("The initial transform is not 3D: choose a linear 3D transform.")
     if not transform.IsLinear():
         raise InputError(
-            "The initial transform is not linear, and registration can start from a linear one only: harden it onto the "
-            "volume first, or choose a linear transform."
+            "The initial transform is not linear, and registration can start from a linear one only: harden it onto "
+            "the volume first, or choose a linear transform."
         )
     probes = np.vstack([np.zeros(3), _STEP * np.eye(3)])
     there = np.array([transform.TransformPoint(point.tolist()) for point in probes])

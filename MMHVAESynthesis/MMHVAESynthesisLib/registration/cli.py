@@ -1,0 +1,160 @@
+"""The command ``register``: files in, a transform and what goes with it out."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError, OutputError
+from ..modalities import DESCRIPTIONS, LABELS, MODALITIES, US, label
+from ..progress import CancelFlag, ProgressCallback
+from ..request import AFFINE, RIGID, RegistrationRequest
+from ..volumes import files
+from . import figures, landmarks, transforms
+from .engine import ENGINES, register
+from .result import RegistrationResult
+
+HELP = "register pre-operative MR to the ultrasound through synthetic MR"
+
+_MR = tuple(modality for modality in MODALITIES if modality != US)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    for modality in _MR:
+        parser.add_argument(f"--{modality}", metavar="FILE", help=f"pre-operative {DESCRIPTIONS[modality]} volume")
+        parser.add_argument(f"--synthetic-{modality}", metavar="FILE", help=f"synthetic {LABELS[modality]} volume")
+    parser.add_argument(
+        "--us", metavar="FILE", help="the ultrasound, or a mask: its field of view; default: the synthetic MR's"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", required=True, help=f"the transform, {', '.join(transforms.WRITABLE)}"
+    )
+    parser.add_argument(
+        "--resampled-dir", metavar="DIR", help="also write the MR resampled onto the synthetic MR's grid"
+    )
+    parser.add_argument("--initial", metavar="FILE", help="linear transform to start from")
+    parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="default %(default)s")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default %(default)s")
+    parser.add_argument("--starts", metavar="N", type=int, default=4, help="1: no search; default %(default)s")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="default %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N; default %(default)s")
+    parser.add_argument(
+        "--landmarks", metavar="FILE", help="MNI .tag file, MR first, ultrasound second: report the TRE"
+    )
+    parser.add_argument("--fixed-landmarks", metavar="FILE", help="landmarks in the ultrasound, .fcsv or .mrk.json")
+    parser.add_argument("--moving-landmarks", metavar="FILE", help="the same landmarks in the MR")
+    parser.add_argument("--displacement", metavar="FILE", help="also write the displacement in mm, a volume")
+    parser.add_argument("--checkerboard", metavar="FILE", help="also write a checkerboard picture, .png")
+
+
+def run(
+    args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> Dict[str, Any]:
+    """Register and write.
+
+    :return: ``outputs`` ``{what: file}``, the figures of the result, and its ``provenance``; JSON-able.
+    :raises MMHVAEError: with nothing written.
+    """
+    request = _request(args)
+    _check_outputs(args, request)
+    points = _landmarks(args)
+    result = register(request, progress, cancel)
+    report = _figures(result)
+    if points is not None:
+        report["tre"] = _tre(result, *points)
+    return {**report, "outputs": _write(args, request, result), "provenance": result.provenance}
+
+
+def _request(args: argparse.Namespace) -> RegistrationRequest:
+    fixed = {m: getattr(args, f"synthetic_{m}") for m in _MR}
+    moving = {m: getattr(args, m) for m in _MR}
+    return RegistrationRequest(
+        fixed, moving, args.us, args.initial, args.kind, args.engine, args.starts, args.seed, args.device
+    )
+
+
+def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> None:
+    transforms.check_writable_name(args.output)
+    if args.checkerboard and not args.checkerboard.lower().endswith(".png"):
+        raise OutputError(f"Cannot write {args.checkerboard}: a picture's name must end with .png.")
+    if args.displacement:
+        files.check_format(args.displacement)
+    targets = [args.output, args.displacement, args.checkerboard]
+    folders = [Path(target).expanduser().parent for target in targets if target]
+    for folder in folders + ([Path(args.resampled_dir)] if args.resampled_dir else []):
+        files.check_writable(folder)
+    inputs = {Path(source).expanduser().resolve() for source in [*request.fixed.values(), *request.moving.values()]}
+    for target in targets:
+        if target and Path(target).expanduser().resolve() in inputs:
+            raise OutputError(f"{target} is one of the inputs: choose another name for the output.")
+
+
+def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    """Return fixed and moving landmarks, checked before any work."""
+    if args.landmarks:
+        moving, fixed = landmarks.read_tag(args.landmarks)
+    elif args.fixed_landmarks and args.moving_landmarks:
+        fixed, moving = landmarks.read_points(args.fixed_landmarks), landmarks.read_points(args.moving_landmarks)
+    elif args.fixed_landmarks or args.moving_landmarks:
+        raise InputError("Landmarks are given for one volume only: give both --fixed-landmarks and --moving-landmarks.")
+    else:
+        return None
+    landmarks.target_registration_error(sitk.Transform(), fixed, moving)
+    return fixed, moving
+
+
+def _figures(result: RegistrationResult) -> Dict[str, Any]:
+    return {
+        "metric_before": result.metric_before,
+        "metric_after": result.metric_after,
+        "confidence_mm": result.confidence,
+        "moved_mm": result.moved,
+        "overlap": result.overlap,
+        "kept_start": result.kept_start,
+        "contrasts": [dataclasses.asdict(contrast) for contrast in result.contrasts],
+        "fixed_to_moving": transforms.matrix_of(result.fixed_to_moving).tolist(),
+    }
+
+
+def _tre(result: RegistrationResult, fixed: np.ndarray, moving: np.ndarray) -> Dict[str, Dict[str, float]]:
+    errors = {
+        "before": landmarks.target_registration_error(sitk.Transform(), fixed, moving),
+        "after": landmarks.target_registration_error(result.fixed_to_moving, fixed, moving),
+    }
+    return {
+        when: {"mean_mm": error.mean, "median_mm": error.median, "largest_mm": error.largest}
+        for when, error in errors.items()
+    }
+
+
+def _write(args: argparse.Namespace, request: RegistrationRequest, result: RegistrationResult) -> Dict[str, str]:
+    first = request.pairs[0]
+    written = {}
+    if args.resampled_dir:
+        written.update(_write_resampled(args, request, result))
+    if args.displacement:
+        field = files.read(args.us or request.fixed[first])
+        written["displacement"] = files.write(figures.displacement(result.fixed_to_moving, field), args.displacement)
+    if args.checkerboard:
+        fixed, moving = files.read(request.fixed[first]), files.read(request.moving[first])
+        picture = figures.checkerboard(fixed, moving, result.fixed_to_moving)
+        written["checkerboard"] = figures.write_picture(picture, args.checkerboard)
+    # Last: who finds the transform finds everything.
+    written["transform"] = transforms.write(result.fixed_to_moving, args.output)
+    return {what: str(path) for what, path in written.items()}
+
+
+def _write_resampled(args, request: RegistrationRequest, result: RegistrationResult) -> Dict[str, Path]:
+    grid = files.read(request.fixed[request.pairs[0]])
+    written = {}
+    for modality, source in request.moving.items():
+        image = files.read(source)
+        lowest = float(sitk.GetArrayViewFromImage(image).min())
+        resampled = sitk.Resample(image, grid, result.fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID())
+        target = Path(args.resampled_dir).expanduser() / f"{files.stem(Path(source))}_registered-{label(modality)}.nrrd"
+        written[f"resampled_{modality}"] = files.write(resampled, target)
+    return written

@@ -1,0 +1,119 @@
+"""What shows a registration: displacement in mm over the field of view, and a checkerboard of both volumes."""
+
+import os
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError, OutputError
+from ..volumes import checks
+from .frame import nearest_orthonormal
+from .transforms import matrix_of
+
+LINEAR_ONLY = (
+    "A rigid or affine transform moves the brain as one piece: this map shows how far the MR was moved, not how the "
+    "brain shifted or deformed inside the field of view."
+)
+"""To be shown beside any map of displacement."""
+
+PIXEL = 0.5
+"""mm, of a checkerboard picture."""
+
+TILE = 10.0
+"""mm, of a checkerboard."""
+
+
+def displacement(fixed_to_moving: sitk.Transform, field: sitk.Image) -> sitk.Image:
+    """Return how far in mm each point of the field of view was moved, as a volume on the field's grid; see LINEAR_ONLY.
+
+    :param field: Non-zero in the field of view; elsewhere the result is 0.
+    :return: float32, mm: the distance between a fixed point and its place in the moving volume as it lay before.
+    """
+    change = matrix_of(fixed_to_moving) - np.eye(4)
+    to_world = np.eye(4)
+    to_world[:3, :3] = np.array(field.GetDirection()).reshape(3, 3) * np.array(field.GetSpacing())
+    to_world[:3, 3] = field.GetOrigin()
+    # The displacement is linear in the index, so each axis adds its own part.
+    linear = change @ to_world
+    view = checks.array_view(field)
+    i, j, k = (np.arange(n)[:, None] * linear[:3, axis] for axis, n in enumerate(field.GetSize()))
+    result = np.empty(view.shape, dtype=np.float32)
+    for plane, offset in enumerate(k + linear[:3, 3]):
+        result[plane] = np.linalg.norm(j[:, None] + i[None] + offset, axis=-1)
+    result[view == 0] = 0
+    image = sitk.GetImageFromArray(result)
+    image.CopyInformation(field)
+    return image
+
+
+def checkerboard(fixed: sitk.Image, moving: sitk.Image, fixed_to_moving: sitk.Transform) -> sitk.Image:
+    """Return a grey 8-bit 2D picture: three planes through the middle of the fixed volume's field of view, side by
+    side.
+
+    Tiles of :data:`TILE` mm show the fixed and the moved volume by turns: an edge that runs on from tile to tile is
+    aligned.
+
+    :raises InputError: when the fixed volume is empty.
+    """
+    where = np.argwhere(checks.array_view(fixed) != 0)
+    if len(where) == 0:
+        raise InputError("The synthetic MR is empty: there is nothing to show.")
+    low, high = where.min(axis=0)[::-1].astype(float), where.max(axis=0)[::-1].astype(float)
+    axes = nearest_orthonormal(np.array(fixed.GetDirection()).reshape(3, 3))
+    centre = np.array(fixed.TransformContinuousIndexToPhysicalPoint(((low + high) / 2).tolist()))
+    half = (high - low) * np.array(fixed.GetSpacing()) / 2
+    planes = [_plane(fixed, moving, fixed_to_moving, centre, axes, half, normal) for normal in (2, 1, 0)]
+    height = max(len(plane) for plane in planes)
+    padded = [np.pad(plane, ((0, height - len(plane)), (0, 4))) for plane in planes]
+    picture = sitk.GetImageFromArray(np.concatenate(padded, axis=1))
+    picture.SetSpacing([PIXEL, PIXEL])
+    return picture
+
+
+def _plane(fixed, moving, fixed_to_moving, centre, axes, half, normal: int) -> np.ndarray:
+    """Return one plane's tiles, (rows, columns) uint8."""
+    across, down = (axis for axis in range(3) if axis != normal)
+    size = [1, 1, 1]
+    start = np.zeros(3)
+    for axis in (across, down):
+        size[axis] = int(np.ceil(2 * half[axis] / PIXEL)) + 1
+        start[axis] = -PIXEL * (size[axis] - 1) / 2
+    grid = sitk.Image(size, sitk.sitkUInt8)
+    grid.SetSpacing([PIXEL] * 3)
+    grid.SetDirection(axes.ravel().tolist())
+    grid.SetOrigin((centre + axes @ start).tolist())
+    here = _grey(sitk.Resample(fixed, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    there = _grey(sitk.Resample(moving, grid, fixed_to_moving, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    rows, columns = (np.arange(size[axis]) * PIXEL // TILE for axis in (down, across))
+    odd = (rows[:, None] + columns[None]) % 2 == 1
+    return np.where(odd, there.reshape(odd.shape), here.reshape(odd.shape))
+
+
+def _grey(image: sitk.Image) -> np.ndarray:
+    values = sitk.GetArrayFromImage(image)
+    low, high = np.percentile(values[values != 0], (1, 99)) if (values != 0).any() else (0, 1)
+    return np.clip(255 * (values - low) / max(high - low, 1e-6), 0, 255).astype(np.uint8)
+
+
+def write_picture(picture: sitk.Image, target: Union[str, Path]) -> Path:
+    """Write an 8-bit picture as PNG beside ``target``, read it back, compare, then put it in place.
+
+    :raises OutputError: when it cannot be written whole.
+    """
+    path = Path(target).expanduser()
+    if path.suffix.lower() != ".png":
+        raise OutputError(f"Cannot write {path}: a picture's name must end with .png.")
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.png")
+    try:
+        sitk.WriteImage(picture, str(part))
+        if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(part))), sitk.GetArrayFromImage(picture)):
+            raise OSError("the picture read back differs")
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path} could not be written: is the folder there and writable?") from error
+    finally:
+        if part.exists():
+            part.unlink()
+    return path

@@ -1,0 +1,136 @@
+"""Corresponding landmarks: reading them, and the target registration error (TRE) of a transform at them."""
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Tuple, Union
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import InputError
+
+_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+
+_FCSV_SYSTEMS = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}
+
+
+@dataclass(frozen=True)
+class TargetRegistrationError:
+    """Distances in mm, one a landmark (N,), and what sums them up."""
+
+    distances: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean distance in mm."""
+        return float(self.distances.mean())
+
+    @property
+    def median(self) -> float:
+        """Median distance in mm."""
+        return float(np.median(self.distances))
+
+    @property
+    def largest(self) -> float:
+        """Largest distance in mm."""
+        return float(self.distances.max())
+
+
+def target_registration_error(
+    fixed_to_moving: sitk.Transform, fixed: np.ndarray, moving: np.ndarray
+) -> TargetRegistrationError:
+    """Return how far a transform leaves each fixed landmark from its moving one, measured where the moving one lies.
+
+    :param fixed: (N, 3) LPS mm, landmarks in the fixed volume (the ultrasound); ``moving`` likewise, in the same order.
+    :raises InputError: when the lists differ in length or are empty.
+    """
+    if len(fixed) != len(moving):
+        raise InputError(
+            f"There are {len(fixed)} landmarks in the ultrasound and {len(moving)} in the MR: they must be the same "
+            "ones, in the same order."
+        )
+    if len(fixed) == 0:
+        raise InputError("There are no landmarks: place at least one pair.")
+    mapped = np.array([fixed_to_moving.TransformPoint(point) for point in np.asarray(fixed, dtype=float).tolist()])
+    return TargetRegistrationError(np.linalg.norm(mapped - moving, axis=1))
+
+
+def read_points(source: Union[str, Path]) -> np.ndarray:
+    """Read one list of points from Slicer's .fcsv or .mrk.json, in their order: (N, 3) LPS mm.
+
+    :raises InputError: when the file is absent, damaged, or says nothing of its coordinates.
+    """
+    path, text = _text(source)
+    name = path.name.lower()
+    try:
+        if name.endswith(".fcsv"):
+            points, system = _fcsv(text)
+        elif name.endswith(".json"):
+            points, system = _markups(text)
+        else:
+            raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
+        array = np.array(points, dtype=float).reshape(-1, 3)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged or no list of points: save it anew from Slicer.") from error
+    if system not in ("RAS", "LPS"):
+        raise InputError(f"{path} gives its points in {system} coordinates: save it in LPS or RAS.")
+    return _finite(path, array * _RAS_TO_LPS if system == "RAS" else array)
+
+
+def read_tag(source: Union[str, Path]) -> Tuple[np.ndarray, np.ndarray]:
+    """Read pairs of points from an MNI tag file, as RESECT has them (mm, RAS).
+
+    :return: The first volume's points (in RESECT the MR's) and the second's (the ultrasound's), (N, 3) LPS mm each.
+    :raises InputError: when the file is absent, damaged, or has not two volumes.
+    """
+    path, text = _text(source)
+    text = re.sub(r"^[%#].*$", "", text, flags=re.MULTILINE)
+    volumes = re.search(r"Volumes\s*=\s*(\d+)\s*;", text)
+    points = re.search(r"Points\s*=(.*?);", text, flags=re.DOTALL)
+    if not text.lstrip().startswith("MNI Tag Point File") or not volumes or not points:
+        raise InputError(f"{path} is no MNI tag file, or is cut off: give a whole .tag file.")
+    if volumes.group(1) != "2":
+        raise InputError(f"{path} holds points of {volumes.group(1)} volume: give a .tag file of two volumes.")
+    rows = [re.sub(r'"[^"]*"', "", line).split() for line in points.group(1).strip().splitlines() if line.strip()]
+    try:
+        array = np.array([[float(number) for number in row[:6]] for row in rows]).reshape(-1, 6)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: a line of points does not hold six numbers.") from error
+    _finite(path, array)
+    return array[:, :3] * _RAS_TO_LPS, array[:, 3:] * _RAS_TO_LPS
+
+
+def _text(source: Union[str, Path]) -> Tuple[Path, str]:
+    path = Path(source).expanduser()
+    try:
+        return path, path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: check the name of the file.") from error
+
+
+def _finite(path: Path, points: np.ndarray) -> np.ndarray:
+    if not np.isfinite(points).all():
+        raise InputError(f"{path} holds points that are not numbers: place them again.")
+    return points
+
+
+def _fcsv(text: str) -> Tuple[List[List[float]], str]:
+    system = re.search(r"^#\s*CoordinateSystem\s*=\s*(\w+)", text, flags=re.MULTILINE)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    points = [[float(number) for number in row[1:4]] for row in csv.reader(lines)]
+    name = system.group(1).upper() if system else "unknown"
+    return points, _FCSV_SYSTEMS.get(name, name)
+
+
+def _markups(text: str) -> Tuple[List[List[float]], str]:
+    markups = json.loads(text)["markups"]
+    if len(markups) != 1:
+        raise ValueError("not one list")
+    points = markups[0]["controlPoints"]
+    placed = [point["position"] for point in points if point.get("positionStatus", "defined") == "defined"]
+    return placed, markups[0].get("coordinateSystem", "LPS").upper()
