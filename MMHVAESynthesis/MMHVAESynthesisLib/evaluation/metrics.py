@@ -1,6 +1,6 @@
 """Image metrics a slice, as published: 8-bit images, each slice whose target is not empty, the whole slice.
 
-PSNR and SSIM take as data range the target slice's maximum minus its minimum. SSIM is the ordinary 2D one of scikit-image
+The data range of PSNR and SSIM is the target slice's maximum minus its minimum. SSIM is scikit-image's ordinary 2D one
 (Wang et al., IEEE TIP 2004); the published call made it treat the rows as channels, so those figures differ a little.
 """
 

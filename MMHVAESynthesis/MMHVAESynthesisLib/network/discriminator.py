@@ -11,8 +11,8 @@ LAYERS: Tuple[Tuple[int, int], ...] = ((1, 2), (2, 2), (4, 2), (4, 1))
 class Discriminator(nn.Module):
     """Judges overlapping patches of 70 x 70 pixels (Isola et al., CVPR 2017), for a least-squares GAN.
 
-    With 64 features the published one: widths 64, 128, 256, 256, 1, strides 2, 2, 2, 1, 1, padding 1, with bias; instance
-    normalisation without parameters on all but the first and last layer; LeakyReLU 0.2 between.
+    With 64 features the published one: widths 64, 128, 256, 256, 1, strides 2, 2, 2, 1, 1, padding 1, with bias;
+    instance normalisation without parameters on all but the first and last layer; LeakyReLU 0.2 between.
     """
 
     def __init__(self, features: int = 64):

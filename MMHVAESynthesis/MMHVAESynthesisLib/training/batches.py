@@ -46,8 +46,8 @@ class BatchSource(Protocol):
 class Blocks:
     """Consecutive slices of one case, all its modalities on one grid, flipped along I half the time: as published.
 
-    In-plane the field is cropped or padded about the centre of the iUS (or of the first modality) to S x S; MR is set to
-    0 outside the iUS's field of view; intensity ranges are those of what remains (preprocessing.md).
+    In-plane the field is cropped or padded about the centre of the iUS (or of the first modality) to S x S; MR is set
+    to 0 outside the iUS's field of view; intensity ranges are those of what remains (preprocessing.md).
     """
 
     def __init__(self, cases: Sequence[Case], config: TrainingConfig):

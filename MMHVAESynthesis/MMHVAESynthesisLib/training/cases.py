@@ -27,10 +27,10 @@ _PERCENTILE = 99.95
 def white_matter_level(volume: np.ndarray) -> float:
     """Return the intensity of white matter in a skull-stripped volume (background 0): a stand-in for SynthSeg's label.
 
-    White matter is the largest homogeneous tissue away from the surface. So: every second voxel; those 5 steps (10 mm at
-    1 mm) or more inside the mask; of these the half with the smaller gradient (Gaussian, sigma one step); the mode of
-    their histogram (128 bins from their minimum to their 99.5th percentile, smoothed by 2 bins). Where too little lies
-    deep, the whole mask is used.
+    White matter is the largest homogeneous tissue away from the surface. So: every second voxel; those 5 steps (10 mm
+    at 1 mm) or more inside the mask; of these the half with the smaller gradient (Gaussian, sigma one step); the mode
+    of their histogram (128 bins from their minimum to their 99.5th percentile, smoothed by 2 bins). Where too little
+    lies deep, the whole mask is used.
     """
     coarse = volume[::2, ::2, ::2].astype(np.float32)
     mask = coarse > 0
@@ -134,7 +134,7 @@ def split(cases: Sequence[Path], held_out: Sequence[str]) -> tuple:
 
 
 def _resampled(image: sitk.Image, spacing: float, is_label: bool) -> sitk.Image:
-    """Resample to isotropic ``spacing``, linear (labels: nearest); an image that has it already is returned as it is."""
+    """Resample to isotropic ``spacing``, linear (labels: nearest); an image that has it is returned as it is."""
     if all(abs(edge - spacing) <= _SPACING_TOLERANCE for edge in image.GetSpacing()):
         return image
     size = [max(1, round(count * edge / spacing)) for count, edge in zip(image.GetSize(), image.GetSpacing())]

@@ -14,12 +14,8 @@ DEFAULT = "demonstrator"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the words of the command."""
-    parser.add_argument(
-        "--data", metavar="DIR", help="cases: DIR/<folder>/<case>/{us,t2,cet1,flair}.nii.gz; else MMHVAE_DATA"
-    )
-    parser.add_argument(
-        "--state", metavar="DIR", required=True, help="state and curves; a run that lies there is gone on with"
-    )
+    parser.add_argument("--data", metavar="DIR", help="DIR/<folder>/<case>/{us,t2,cet1,flair}.nii.gz; else MMHVAE_DATA")
+    parser.add_argument("--state", metavar="DIR", required=True, help="state and curves; a run there is gone on with")
     parser.add_argument(
         "--config",
         metavar="FILE|NAME",
@@ -28,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
     parser.add_argument("--minutes", type=float, metavar="N", help="stop in time, state saved")
     parser.add_argument("--output", metavar="FILE", help="write the weights there at the end of this session")
-    parser.add_argument(
-        "--device", default="cpu", help="cpu or cuda; several GPUs: start with torchrun (never tried on GPUs)"
-    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; several GPUs: torchrun (never tried on GPUs)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads on a CPU; default: PyTorch's own choice")
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a training run: one typed object, read from and written to JSON, saved with state and weights."""
+"""The configuration of a training run: one typed object, a JSON file, saved with state and weights."""
 
 import dataclasses
 import json
@@ -28,8 +28,8 @@ class DataConfig:
         ``crops``: random crops in all directions, with fresh simulated iUS (the demonstrator).
     :param spacing: Millimetres a pixel; volumes of another spacing are resampled (linear).
     :param slices: Slices a batch.
-    :param kinds: With ``crops``, how often a batch is an MR crop seen by a simulated sweep (``sweep``), MR alone with its
-        whole field (``mr``), or a real iUS volume alone (``us``); weights, any sum.
+    :param kinds: With ``crops``, how often a batch is an MR crop seen by a simulated sweep (``sweep``), MR alone with
+        its whole field (``mr``), or a real iUS volume alone (``us``); weights, any sum.
     :param slab: With ``crops``, planes that are simulated around the one that is used, odd.
     :param augment: With ``crops``, the chance that an MR input's intensities are changed (gain, gamma, shading, noise).
     :param skull_stripped: Whether the MR are; written into the weights' header. None: nobody says.
@@ -67,19 +67,20 @@ class TrainingConfig:
     :param data: Its cases and batches.
     :param epochs: Length of the run and of the cosine.
     :param epoch_batches: Batches an epoch; 0 means every case once.
-    :param subsets: How the third pass's inputs R are chosen among the MR of a case: ``uniform``, one subset drawn for each
-        batch (the paper), or ``all``, every subset in turn, one optimiser step each (the published code).
+    :param subsets: How the third pass's inputs R are chosen among the MR of a case: ``uniform``, one subset drawn for
+        each batch (the paper), or ``all``, every subset in turn, one optimiser step each (the published code).
     :param learning_rate: Of Adamax at the start, ``final_learning_rate`` at the end of the cosine.
     :param restart_epoch: Adamax's state is made anew at its start; 0 means never.
     :param l1_weight: Of the L1 term; 1 as published (the forerunner's 100).
     :param kl_weight: Of the KL term, reached linearly after ``kl_epochs``.
     :param gan_weight: Of the adversarial term, from ``gan_epoch``; 0 means no discriminators at all.
-    :param discriminator_epoch: From here on the discriminators learn; the pool of real slices fills from ``pool_epoch``.
+    :param discriminator_epoch: From here on the discriminators learn; the pool of real slices fills from
+        ``pool_epoch``.
     :param discriminator_features: Width of the first layer of a discriminator.
     :param discriminator_learning_rate: Of Adam.
     :param pool_size: Real slices kept a modality.
-    :param pool_whole_field: The pool takes MR with its whole field only, and what is drawn is masked like the fakes that
-        it is compared with. For data where the cases without MR have other fields of view than the rest: a
+    :param pool_whole_field: The pool takes MR with its whole field only, and what is drawn is masked like the fakes
+        that it is compared with. For data where the cases without MR have other fields of view than the rest: a
         discriminator must not learn the shape of the field.
     :param ema: Decay a step of the averaged weights, which are the ones validated and exported; 0 means none.
     :param precision: ``float32`` or ``bfloat16`` (autocast; latents, KL and losses stay float32).

@@ -9,20 +9,19 @@ from ..errors import InputError
 from ..modalities import US
 from ..ultrasound.tissue import Levels, contrast_levels
 from ..volumes.intensity import IntensityRange
-from ..volumes.preparation import filled
 from .augmentation import change_intensities
 from .batches import Batch, window
 from .cases import Case, harmonised, intensity_range
 from .config import TrainingConfig
 
 Simulator = Callable[..., Tuple[np.ndarray, np.ndarray]]
-"""As :func:`..ultrasound.simulate.simulate_slices`: ``(contrasts, label, spacing_mm, rng, levels=)`` to iUS and its field."""
+"""As ``ultrasound.simulate.simulate_slices``: ``(contrasts, label, spacing_mm, rng, levels=)`` to iUS and its field."""
 
 _CENTRES = 20000
 _LEAST_FILLED = 0.08
 _ATTEMPTS = 8
 _RANGE_REACH = 24
-"""Planes to either side from which the intensity range of an MR cut to a sweep is taken: half a sweep's width, in mm at 1 mm."""
+"""Planes to either side over which the range of an MR cut to a sweep is taken: half a sweep's width at 1 mm."""
 
 
 @dataclass(frozen=True)

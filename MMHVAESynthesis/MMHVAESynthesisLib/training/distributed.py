@@ -1,7 +1,7 @@
 """Several processes, one a GPU, started by ``torchrun``: ranks, the mean of gradients, gathered states.
 
-DistributedDataParallel is not used: a step makes three passes before one backward pass, and which encoders get a gradient
-differs from process to process. The mean of the gradients is taken here instead, once a step.
+DistributedDataParallel is not used: a step makes three passes before one backward pass, and which encoders get a
+gradient differs from process to process. The mean of the gradients is taken here instead, once a step.
 """
 
 import os

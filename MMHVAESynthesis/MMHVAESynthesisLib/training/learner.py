@@ -100,16 +100,18 @@ class Learner:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def _generator_step(self, inputs, targets, passes, epoch: int, noise: torch.Generator):
-        """Make the passes, step Adamax with the sum of their terms; return ``(inputs, outputs)`` of each and the terms."""
+        """Make the passes and step Adamax with the sum of their terms; return what they saw and gave, and the terms."""
         config = self.config
         gan_weight = config.gan_weight_at(epoch)
         batch, _, rows, columns = next(iter(inputs.values())).shape
+        # Without discriminators nothing is learnt from the images of modalities that the case lacks.
+        wanted = None if config.discriminates(epoch) or gan_weight > 0 else tuple(targets)
         self.network.train()
         self.adamax.zero_grad(set_to_none=True)
         total, done = torch.zeros((), device=self.device), []
         terms = {"l1": 0.0, "kl": 0.0, "gan": 0.0}
         for name, seen in passes:
-            outputs, kl = self._forward({key: inputs[key] for key in seen}, batch, noise)
+            outputs, kl = self._forward({key: inputs[key] for key in seen}, wanted, batch, noise)
             l1 = l1_term(outputs, targets)
             divergence = kl_term(kl, batch * rows * columns, len(config.sizes.modalities))
             loss = config.l1_weight * l1 + config.kl_weight_at(epoch) * divergence
@@ -127,13 +129,13 @@ class Learner:
         terms["loss"] = float(total.detach())
         return done, terms
 
-    def _forward(self, seen: Dict[str, Tensor], batch: int, noise: torch.Generator):
+    def _forward(self, seen: Dict[str, Tensor], wanted: Optional[Subset], batch: int, noise: torch.Generator):
         """Return the images of one pass, float32, and its KL terms."""
         draws = [
             torch.randn(batch, *shape, generator=noise).to(self.device) for shape in self.config.sizes.noise_shapes()
         ]
         with self._autocast():
-            output = self.network(seen, draws, temperature=1.0, with_kl=True)
+            output = self.network(seen, draws, temperature=1.0, targets=wanted, with_kl=True)
         return {name: image.float() for name, image in output.images.items()}, output.kl
 
     def _adversarial(self, outputs: Dict[str, Tensor]) -> Tensor:

@@ -74,8 +74,8 @@ class Run:
     def _resume(self, saved: Dict[str, Any], path: Path) -> None:
         if configurations.from_dict(saved["config"]) != self.config:
             raise InputError(
-                f"{path} belongs to a run with another configuration: give that one (its {CONFIG_FILE} lies beside it), "
-                "or another --state folder."
+                f"{path} belongs to a run with another configuration: give that one (its {CONFIG_FILE} lies beside "
+                "it), or another --state folder."
             )
         self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
         self.losses = Curves.from_text(saved["losses"])
@@ -96,7 +96,7 @@ class Run:
         draw(self.losses, self.scores, self.folder / PICTURE_FILE)
 
     def go(self, stop: StopRequest, progress: Optional[ProgressCallback] = None) -> bool:
-        """Train until the end or until asked to stop, saving on the way and at the end; return whether it is complete."""
+        """Train to the end or until asked to stop, saving on the way and at the end; return whether it is complete."""
         rank, world = distributed.rank(), distributed.world()
         loader = Loader(self.batches, lambda step: step * world + rank, self.step)
         begun, first, saved_at = time.monotonic(), self.step, time.monotonic()
@@ -144,6 +144,10 @@ class Run:
                 "step %d, PSNR dB: %s", self.step, ", ".join(f"{pair} {value:.2f}" for pair, value in scores.items())
             )
             self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
+
+
+def _text(row: Dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in row.items())
 
 
 def train(

@@ -15,12 +15,12 @@ def l1_term(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Ten
 
 
 def kl_term(kl: Sequence[Tensor], pixels: int, modalities: int) -> Tensor:
-    """Return the KL estimates of all levels, summed, over (pixels * modalities); ``pixels`` counts batch, rows, columns."""
+    """Return the sum of all levels' KL estimates over (pixels * modalities); ``pixels`` counts batch, rows, columns."""
     return torch.stack(list(kl)).sum() / (pixels * modalities)
 
 
 def generator_term(outputs: Mapping[str, Tensor], discriminators: Score) -> Tensor:
-    """Return the mean over all modalities of mean (D(output) - 1)^2: how far the outputs are from being taken for real."""
+    """Return the mean over all modalities of mean (D(output) - 1)^2: how far outputs are from being taken for real."""
     return torch.stack([((discriminators[name](image) - 1) ** 2).mean() for name, image in outputs.items()]).mean()
 
 

@@ -40,13 +40,13 @@ def demonstrator() -> TrainingConfig:
         name="demonstrator",
         sizes=sizes,
         data=data,
-        epochs=600,
+        epochs=480,
         epoch_batches=50,
         restart_epoch=0,
-        kl_epochs=30,
-        pool_epoch=300,
-        discriminator_epoch=310,
-        gan_epoch=330,
+        kl_epochs=24,
+        pool_epoch=270,
+        discriminator_epoch=280,
+        gan_epoch=290,
         discriminator_features=32,
         pool_whole_field=True,
         ema=0.999,
@@ -56,7 +56,7 @@ def demonstrator() -> TrainingConfig:
 
 
 def _ablation(name: str, **changes) -> Callable[[], TrainingConfig]:
-    """Return a maker of a short run of the demonstrator without GAN, its network changed: the paper's Tables II, III."""
+    """Return a maker of a short run like the demonstrator's, smaller, without GAN, its network changed."""
 
     def make() -> TrainingConfig:
         base = demonstrator()
@@ -81,7 +81,7 @@ PRESETS: Dict[str, Callable[[], TrainingConfig]] = {
     "ablation-three-levels": _ablation("ablation-three-levels", latent_levels=3),
     "ablation-pair": _ablation("ablation-pair", modalities=("us", "t2")),
 }
-"""``{name: maker}``. The ablations share one small network and one short schedule, so that they compare like with like."""
+"""``{name: maker}``. The ablations share one small network and one short schedule: like is compared with like."""
 
 
 def configuration(name_or_file: str) -> TrainingConfig:

@@ -52,7 +52,7 @@ class Validation:
         return {pair: float(np.mean(scores)) for pair, scores in values.items() if scores}
 
     def picture(self, network: MMHVAE, path: Path) -> None:
-        """Write a PNG: each row a held-out slice (simulated iUS first, then real iUS), its input and all outputs from iUS.
+        """Write a PNG: each row a held-out slice (simulated iUS, then real iUS): the input and all outputs from it.
 
         For slices with MR the targets stand under the outputs.
         """
@@ -112,7 +112,7 @@ def _scores(targets: np.ndarray, images: np.ndarray) -> List[float]:
 
 
 def save_grid(rows: Sequence[Sequence[np.ndarray]], path: Path) -> None:
-    """Write images in the network's range as one PNG of rows and columns; without matplotlib the log says that it cannot."""
+    """Write images in the network's range as one PNG of rows and columns; without matplotlib the log says so."""
     try:
         from matplotlib.image import imsave
     except ImportError:

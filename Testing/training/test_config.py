@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.network.model import MMHVAE
+from MMHVAESynthesisLib.training import config as configurations
+from MMHVAESynthesisLib.training import presets
+from MMHVAESynthesisLib.training.config import TrainingConfig
+
+
+def parameters(config):
+    return sum(parameter.numel() for parameter in MMHVAE(config.sizes).parameters())
+
+
+def test_kl_weight_rises_linearly_over_50_epochs_and_stays():
+    published = presets.published()
+    assert [published.kl_weight_at(epoch) for epoch in (1, 25, 50, 51, 1000)] == pytest.approx(
+        [2e-5, 5e-4, 1e-3, 1e-3, 1e-3]
+    )
+
+
+def test_learning_rate_is_a_cosine_from_first_to_last_epoch():
+    published = presets.published()
+    assert published.learning_rate_at(1) == pytest.approx(2e-3)
+    assert published.learning_rate_at(501) == pytest.approx((2e-3 + 1e-4) / 2)
+    assert published.learning_rate_at(1001) == pytest.approx(1e-4)
+
+
+def test_gan_pool_and_discriminators_begin_at_their_published_epochs():
+    published = presets.published()
+    assert [published.pools(epoch) for epoch in (788, 789)] == [False, True]
+    assert [published.discriminates(epoch) for epoch in (789, 790)] == [False, True]
+    assert [published.gan_weight_at(epoch) for epoch in (799, 800)] == [0.0, 0.025]
+    assert published.restart_epoch == 780
+
+
+def test_published_sizes_and_batches():
+    published = presets.published()
+    assert parameters(published) == 13_774_770
+    assert (published.data.slices, published.data.spacing, published.sizes.size) == (16, 0.5, 192)
+    assert (published.epochs, published.epoch_batches, published.subsets) == (1000, 0, "uniform")
+
+
+def test_the_demonstrator_has_two_and_a_half_to_three_and_a_half_million_parameters():
+    assert 2_500_000 <= parameters(presets.demonstrator()) <= 3_500_000
+
+
+def test_no_gan_never_pools_nor_discriminates():
+    config = presets.configuration("published-no-gan")
+    assert not config.pools(1000) and not config.discriminates(1000) and config.gan_weight_at(1000) == 0
+
+
+@pytest.mark.parametrize("name", sorted(presets.PRESETS))
+def test_every_named_configuration_survives_its_file(name, tmp_path):
+    config = presets.configuration(name)
+    config.save(tmp_path / "config.json")
+    assert configurations.load(tmp_path / "config.json") == config
+
+
+def test_a_file_of_own_values_keeps_the_published_rest(tmp_path):
+    (tmp_path / "own.json").write_text(json.dumps({"epochs": 7, "sizes": {"halvings": 5}}), encoding="utf-8")
+    config = presets.configuration(str(tmp_path / "own.json"))
+    assert (config.epochs, config.sizes.halvings, config.learning_rate) == (7, 5, 2e-3)
+
+
+@pytest.mark.parametrize(
+    "values", [{"epoch": 3}, {"sizes": {"depth": 3}}, {"data": 3}, {"subsets": "some"}, {"epochs": "many"}, {"ema": 1}]
+)
+def test_wrong_configurations_are_refused_in_words(values):
+    with pytest.raises(InputError):
+        configurations.from_dict(values)
+
+
+def test_an_unknown_name_lists_those_known():
+    with pytest.raises(InputError, match="demonstrator"):
+        presets.configuration("demonstrater")
+
+
+def test_held_out_cases_are_named_by_default():
+    names = {"BraTS2021_01484", "BraTS2021_01485", "TCGA-DU-7294", "Case27", "Case18"}
+    assert names == set(TrainingConfig().data.held_out) == set(presets.demonstrator().data.held_out)
