@@ -28,7 +28,7 @@ class Appearance:
     :param lateral_deg: The same across the beam, degrees: it grows with depth.
     :param elevation_mm: The same across the plane, mm.
     :param speckle: Exponent of the speckle's envelope: 1 is full speckle, less is what compounding leaves.
-    :param attenuation_db: Fall of brightness at fractions 0, 1/4, 1/2, 3/4, 1 of the depth, 0 or less.
+    :param attenuation_db: Fall of brightness at evenly spaced depths from the face to the end of the beams.
     :param noise_db: Electronic noise at the face and at full depth, in decibels.
     :param band_mm: Thickness of the bright band at the face; 0: none.
     :param band: Its amplitude.
@@ -74,8 +74,6 @@ class Appearance:
 def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw the looks of one sweep."""
     uniform = rng.uniform
-    fall = np.cumsum(rng.gamma(1.0, 1.8, size=4))
-    noise_near = uniform(-32, -18)
     return Appearance(
         grey_db=uniform(-4, 1),
         tumour_db=uniform(4, 11),
@@ -84,19 +82,19 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         enhancing_db=uniform(1, 5),
         choroid_db=uniform(8, 15),
         fluid_db=uniform(-30, -14),
-        sulcus=uniform(5, 14),
-        wall=uniform(4, 12),
+        sulcus=uniform(4, 12),
+        wall=uniform(3, 10),
         skull=uniform(3, 12),
-        vessels=uniform(2, 9),
-        vessel_density=float(np.exp(uniform(np.log(0.002), np.log(0.03)))),
-        texture=uniform(0.05, 0.25),
-        texture_mm=uniform(1.0, 2.5),
-        axial_mm=uniform(0.35, 0.6),
-        lateral_deg=uniform(0.4, 1.0),
-        elevation_mm=uniform(0.5, 1.2),
+        vessels=float(np.exp(uniform(np.log(4), np.log(20)))),
+        vessel_density=float(np.exp(uniform(np.log(0.003), np.log(0.05)))),
+        texture=uniform(0.05, 0.3),
+        texture_mm=uniform(2.0, 6.0),
+        axial_mm=uniform(0.3, 0.55),
+        lateral_deg=uniform(0.35, 0.9),
+        elevation_mm=uniform(0.3, 0.8),
         speckle=uniform(0.4, 0.9),
-        attenuation_db=(0.0,) + tuple(float(-value) for value in fall),
-        noise_db=(noise_near, noise_near + uniform(0, 14)),
+        attenuation_db=_draw_attenuation(rng),
+        noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
         band=uniform(6, 25),
         clutter=uniform(0, 0.8),
@@ -118,3 +116,18 @@ def _draw_edge_shadows(rng: np.random.Generator) -> Tuple[Tuple[float, float, fl
         )
         for _ in range(count)
     )
+
+
+def _draw_attenuation(rng: np.random.Generator) -> Tuple[float, ...]:
+    """Draw a steady fall and a further drop that begins somewhere along the beam, where the gain no longer makes up."""
+    depth = np.linspace(0, 1, 9)
+    drop, middle, width = rng.uniform(0, 20), rng.uniform(0.4, 1.0), rng.uniform(0.05, 0.2)
+    fall = rng.uniform(-2, 8) * depth + drop / (1 + np.exp((middle - depth) / width))
+    return tuple(float(-value) for value in fall - fall[0])
+
+
+def _draw_noise(rng: np.random.Generator) -> Tuple[float, float]:
+    """Draw electronic noise, which the gain lifts with depth; in some sweeps above the brain's own echoes."""
+    near = rng.uniform(-26, -10)
+    lift = rng.uniform(6, 16) if rng.uniform() < 0.2 else rng.uniform(0, 6)
+    return near, near + lift

@@ -67,7 +67,7 @@ def form_image(
 ) -> np.ndarray:
     """Return grey values (unclipped, float32) of the beam samples.
 
-    :param echoes: On the grid: ``scatter`` (amplitude, 1 is white matter), ``sheets`` (amplitude of thin bright
+    :param echoes: On the grid: ``scatter`` (amplitude, 1 is white matter), ``sheets`` (fraction of thin bright
         structures), ``fluid`` and ``inside`` (fractions), ``lesion`` (fraction, where texture is coarser).
     """
     elevation, angle, depth = grid.axes()
@@ -100,15 +100,14 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
 
     Walls and the border shine by their change along the beam, less across it; sheets are broken into dashes.
     """
+    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.3) / 0.6, 0, 1) ** 1.5
     dashes = np.exp(0.6 * _noise(rng, grid.shape, (1.0, 1.5, 1.5)))
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
     threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density))
-    vessels = np.maximum(_noise(rng, grid.shape, (0.7, 1.2, 0.7)) - threshold + 0.7, 0) * (inside * (1 - fluid))
-    return (
-        (echoes["sheets"] + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
-    )
+    vessels = np.maximum(_noise(rng, grid.shape, (0.5, 1.0, 0.5)) - threshold + 0.7, 0) * (inside * (1 - fluid))
+    return (sheets + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
 
 
 def _transmission(reflectors: np.ndarray, depth: np.ndarray, appearance: Appearance) -> np.ndarray:

@@ -75,8 +75,8 @@ class SweepSettings:
     """Ranges from which a probe and its movement are drawn, uniformly unless said otherwise.
 
     Depth and opening are those of convex intra-operative probes; the length of the path, the radius (log-uniform; small
-    ones are curved faces, large ones nearly flat) and the pivot (log-uniform) were read off the reconstructed volumes of
-    RESECT (Xiao et al. 2017), whose fields span 94-159 x 107-189 x 99-156 voxels of 0.5 mm.
+    ones are curved faces, large ones nearly flat) and the pivot (log-uniform) were read off the reconstructed volumes
+    of RESECT (Xiao et al. 2017), whose fields span 94-159 x 107-189 x 99-156 voxels of 0.5 mm.
     """
 
     depth: Tuple[float, float] = (50.0, 80.0)

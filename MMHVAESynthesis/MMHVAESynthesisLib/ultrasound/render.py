@@ -36,7 +36,7 @@ def echo_maps(tissue: Tissue, appearance: Appearance):
     )
     return {
         "scatter": 10 ** (decibels / 20) * tissue.inside,
-        "sheets": appearance.sulcus * (tissue.sulcus + 0.3 * tissue.enhancing * (1 - tissue.tumour)) * tissue.inside,
+        "sheets": np.maximum(tissue.sulcus, 0.7 * tissue.enhancing * (1 - tissue.tumour)) * tissue.inside,
         "fluid": tissue.fluid,
         "inside": tissue.inside,
         "lesion": np.maximum(tissue.tumour, tissue.oedema),

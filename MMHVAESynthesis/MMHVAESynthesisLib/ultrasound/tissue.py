@@ -1,7 +1,7 @@
 """What the ultrasound meets: echo strengths of brain, fluid, sulci and tumour estimated from MR contrasts.
 
-A rule-based stand-in for a segmentation: CSF is what is bright in T2 and dark in FLAIR and ceT1; thin CSF is a sulcus or
-a fissure (bright in ultrasound, for its pia and vessels), thick CSF is a ventricle (black with bright walls).
+A rule-based stand-in for a segmentation: CSF is what is bright in T2 and dark in FLAIR and ceT1; thin CSF is a sulcus
+or a fissure (bright in ultrasound, for its pia and vessels), thick CSF is a ventricle (black with bright walls).
 """
 
 from dataclasses import dataclass
@@ -17,24 +17,26 @@ NECROSIS, OEDEMA, ENHANCING = 1, 2, (3, 4)
 
 @dataclass(frozen=True)
 class Levels:
-    """Intensities of one contrast that make cases alike: low, that of brain tissue, high."""
+    """Intensities of one contrast that make cases alike: low, that of brain tissue, upper quarter, high."""
 
     low: float
     tissue: float
+    upper: float
     high: float
 
 
 def contrast_levels(image: np.ndarray) -> Levels:
-    """Return the levels of one contrast (background 0): percentiles 1, 40 and 99 of what is not background.
+    """Return the levels of one contrast (background 0): percentiles 1, 40, 75 and 99 of what is not background.
 
     Measured once on the whole volume and handed to the simulation of crops, they keep a crop that holds only tumour
-    from being taken for one that holds only brain. An empty image has levels 0, 0.5 and 1.
+    from being taken for one that holds only brain. An empty image has levels 0, 0.5, 0.75 and 1.
     """
     values = image[image > 0]
     if values.size == 0:
-        return Levels(0.0, 0.5, 1.0)
-    low, tissue, high = np.percentile(values[:: max(1, values.size // 200000)], [1, 40, 99])
-    return Levels(float(low), float(max(tissue, low + 1e-3)), float(max(high, tissue + 1e-3)))
+        return Levels(0.0, 0.5, 0.75, 1.0)
+    low, tissue, upper, high = np.percentile(values[:: max(1, values.size // 200000)], [1, 40, 75, 99])
+    tissue = max(tissue, low + 1e-3)
+    return Levels(float(low), float(tissue), float(upper), float(max(high, tissue + 1e-3)))
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,22 @@ def _csf(relative: Mapping[str, np.ndarray]) -> np.ndarray:
     return product
 
 
+def _sulci(relative: Mapping[str, np.ndarray], inside: np.ndarray, spacing: float) -> np.ndarray:
+    """Return the fraction of thin fluid: lines and sheets brighter in T2, darker in FLAIR and ceT1 than around them.
+
+    By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid.
+    """
+    weights = {m: w for m, w in ((T2, 0.6), (FLAIR, -0.4), (CET1, -0.25)) if m in relative}
+    mixed = sum(weight * relative[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
+    mixed = np.where(inside, mixed, 0.4).astype(np.float32)
+    return np.where(inside, np.clip((mixed - _blur(mixed, 1.6, spacing) - 0.03) / 0.13, 0, 1), 0)
+
+
+def _enhancing(image: np.ndarray, levels: Levels) -> np.ndarray:
+    """Return the fraction of what is clearly brighter than white matter in ceT1, which lies in its upper quarter."""
+    return _step(image.astype(np.float32) / max(levels.upper, 1e-3), 1.30, 0.06)
+
+
 def tissue_from_mr(
     contrasts: Mapping[str, np.ndarray],
     label: Optional[np.ndarray],
@@ -99,14 +117,15 @@ def tissue_from_mr(
     :param levels: From :func:`contrast_levels`, by modality; missing ones are measured here.
     """
     known: Dict[str, Levels] = dict(levels or {})
-    relative = {m: _relative(image, known.get(m) or contrast_levels(image)) for m, image in contrasts.items()}
+    known.update({m: contrast_levels(image) for m, image in contrasts.items() if m not in known})
+    relative = {m: _relative(image, known[m]) for m, image in contrasts.items()}
     shape = next(iter(contrasts.values())).shape
     inside = np.zeros(shape, dtype=bool)
     for image in contrasts.values():
         inside |= image > 0
     csf = np.where(inside, _csf(relative), 0).astype(np.float32)
     zero = np.zeros(shape, dtype=np.float32)
-    enhancing = np.where(inside, _step(relative[CET1], 0.55, 0.12), 0) if CET1 in relative else zero
+    enhancing = _enhancing(contrasts[CET1], known[CET1]) if CET1 in contrasts else zero
     if label is not None and np.any(label):
         csf = csf * (label == 0)
         tumour, oedema, necrosis = _lesion_of_label(label, spacing)
@@ -116,9 +135,9 @@ def tissue_from_mr(
         tumour = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
         necrosis = zero
     surroundings = _blur(csf, 2.2, spacing)
-    fluid = csf * _step(surroundings, 0.66, 0.06)
-    thin = np.maximum(csf - fluid, 0)
-    sulcus = np.clip(2.0 * (thin - 0.9 * _blur(thin, 1.4, spacing)), 0, 1)
+    wide = ndimage.maximum_filter(_step(surroundings, 0.66, 0.06), size=2 * max(1, int(round(2.0 / spacing))) + 1)
+    fluid = csf * wide
+    sulcus = _sulci(relative, inside, spacing) * (1 - wide) * (1 - np.clip(2 * tumour, 0, 1))
     choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1)
     first = next(m for m in (T2, FLAIR, CET1) if m in relative)
     sign = -1.0 if first == CET1 else 1.0
