@@ -101,8 +101,8 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
     if name is None:
         raise ModelError(
             "No model comes with this version yet. Give a model file by its path: the checkpoint that the authors "
-            "published (.pth), or one trained with this software (.safetensors); or by its name, if it lies in the folder "
-            f"'{models_dir()}'."
+            "published (.pth), or one trained with this software (.safetensors); or by its name, if it lies in the "
+            f"folder '{models_dir()}'."
         )
     entries = list_models(resources)
     for entry in entries:
@@ -142,7 +142,8 @@ def verify(entry: ModelEntry, path: Path) -> None:
         if stated is not None and stated != found():
             raise ModelError(
                 f"'{path}' is not the model '{entry.name}': its {what} differs from the catalogue's. The "
-                "download was not complete, or the file was changed: get it again, or rename it to use it as a model of your own."
+                "download was not complete, or the file was changed: get it again, or rename it to use it as your own "
+                "model."
             )
 
 

@@ -148,7 +148,10 @@ def sizes_from_json(content: Mapping[str, Any]) -> NetworkSizes:
             raise ModelError(f"'{name}' is {values[name]}.")
     if values.get("halvings", 1) > math.log2(_UPPER_BOUND):
         raise ModelError(f"'halvings' is {values['halvings']}.")
-    return NetworkSizes(**values)
+    sizes = NetworkSizes(**values)
+    if sizes.base_features > sizes.max_features:
+        raise ModelError("'base_features' is larger than 'max_features'.")
+    return sizes
 
 
 def checked_modalities(keys) -> tuple:

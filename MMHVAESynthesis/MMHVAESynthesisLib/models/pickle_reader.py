@@ -149,7 +149,8 @@ class PickleReader:
     def _refuse(self, what: str) -> NoReturn:
         raise Refused(
             f"'{self._what}' contains code or objects other than tensors ({what:.80}) and is not opened. "
-            "Save the weights alone, torch.save(network.state_dict(), ...), and take model files only from sources that you trust."
+            "Save the weights alone, torch.save(network.state_dict(), ...), and take model files only from sources "
+            "that you trust."
         )
 
     def _take(self, count: int) -> bytes:

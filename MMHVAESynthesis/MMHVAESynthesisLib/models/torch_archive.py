@@ -112,7 +112,9 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, TensorRecord]:
     if isinstance(content, dict):
         found = [c for c in (content, *(content.get(key) for key in _NESTED)) if _is_state_dict(c)]
     if len(found) != 1:
-        raise ModelError(f"'{path}' is a file of torch, but holds no state dict: it is not a MMHVAE checkpoint.")
+        raise ModelError(
+            f"'{path}' is a file of torch, but holds no state dict, or several: it is no MMHVAE checkpoint."
+        )
     return found[0]
 
 

@@ -1,0 +1,193 @@
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from MMHVAESynthesisLib.errors import ModelError
+from MMHVAESynthesisLib.models import catalogue
+from MMHVAESynthesisLib.models.catalogue import AVAILABLE, BUNDLED, DOWNLOADED
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(catalogue.MODELS_DIR_VARIABLE, str(tmp_path / "user"))
+    (tmp_path / "user").mkdir()
+    return tmp_path / "user"
+
+
+@pytest.fixture
+def resources(tmp_path):
+    """Write a catalogue and return its folder."""
+
+    def write(models=(), default=None, **changes):
+        place = tmp_path / "resources"
+        place.mkdir(exist_ok=True)
+        content = {"version": 1, "default": default, "models": list(models), **changes}
+        (place / "catalogue.json").write_text(json.dumps(content), encoding="utf-8")
+        return place
+
+    return write
+
+
+def entry(name="one", **changes):
+    return {"name": name, "title": name, "file": f"{name}.safetensors", **changes}
+
+
+def test_the_shipped_catalogue_has_the_published_model_and_no_default(folder):
+    assert catalogue.default_name() is None
+    (published,) = catalogue.list_models()
+    assert (published.name, published.where, published.path) == ("mmhvae-fold0", AVAILABLE, None)
+    assert published.file == "CP_main_1000.pth" and published.licence == "MIT" and published.permissive
+    assert published.git_blob_id == "4271a36d9148d8bf0ee653166a2dce794110d26d"
+    assert published.url.startswith("https://") and published.url.endswith(published.file)
+
+
+def test_files_that_the_catalogue_bundles_are_there():
+    _, entries = catalogue._catalogue(catalogue.RESOURCES)
+    for model in entries:
+        assert not model.bundled or (catalogue.RESOURCES / model.file).is_file()
+        assert model.card is None or model.card.is_file()
+
+
+def test_without_a_model_the_message_says_what_to_give(folder):
+    with pytest.raises(ModelError, match="Give a model file by its path") as caught:
+        catalogue.find(None)
+    assert str(folder) in str(caught.value)
+
+
+def test_models_are_bundled_downloaded_or_available(folder, resources):
+    place = resources([entry("one", bundled=True), entry("two"), entry("three")], default="one")
+    (place / "one.safetensors").write_bytes(b"PK\x03\x04")
+    (folder / "two.safetensors").write_bytes(b"PK\x03\x04")
+    models = catalogue.list_models(place)
+    assert [(m.name, m.where) for m in models] == [("one", BUNDLED), ("two", DOWNLOADED), ("three", AVAILABLE)]
+    assert models[0].path == place / "one.safetensors" and models[1].path == folder / "two.safetensors"
+    assert catalogue.find(None, place) == models[0]
+
+
+def test_a_bundled_model_that_is_missing_asks_for_a_new_installation(folder, resources):
+    (model,) = catalogue.list_models(resources([entry(bundled=True)]))
+    assert model.where == AVAILABLE and "install it again" in catalogue.how_to_get(model)
+
+
+def test_files_dropped_into_the_folder_are_listed_with_their_faults(folder, resources):
+    for name, content in {
+        "b.pth": b"PK\x03\x04", "a.safetensors": b"<html>", "c.PT": b"PK\x03\x04", "notes.txt": b"", ".x.pth": b"",
+        ".a.safetensors.12.part": b"",
+    }.items():  # fmt: skip
+        (folder / name).write_bytes(content)
+    (folder / "sub.pth").mkdir()
+    models = catalogue.list_models(resources([]))
+    assert [(m.name, m.where, m.in_catalogue) for m in models] == [
+        (name, DOWNLOADED, False) for name in ("a.safetensors", "b.pth", "c.PT")
+    ]
+    assert "web page" in models[0].problem and models[1].problem == models[2].problem == ""
+    assert catalogue.find("b.pth", resources([])).path == folder / "b.pth"
+
+
+def test_a_dropped_file_of_ours_shows_its_own_name_and_licence(folder, resources):
+    from MMHVAESynthesisLib.models import safetensors_file
+    from MMHVAESynthesisLib.models.header import ModelHeader
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    header = ModelHeader("For children", NetworkSizes(), licence="CC0-1.0").to_json()
+    safetensors_file.write(folder / "mine.safetensors", {"mmhvae": header}, {}, lambda path: None)
+    (model,) = catalogue.list_models(resources([]))
+    assert (model.name, model.title, model.licence, model.problem) == (
+        "mine.safetensors",
+        "For children",
+        "CC0-1.0",
+        "",
+    )
+
+
+def test_a_catalogues_name_goes_before_a_file_of_that_name(folder, resources, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one").write_bytes(b"")
+    assert catalogue.find("one", resources([entry()])).in_catalogue
+    assert not catalogue.find(str(tmp_path / "one"), resources([entry()])).in_catalogue
+
+
+def test_an_unknown_name_lists_the_known_ones(folder, resources):
+    with pytest.raises(ModelError, match="no model named 'x', nor a file .* Known models: one, two"):
+        catalogue.find("x", resources([entry("one"), entry("two")]))
+
+
+def test_no_folder_of_the_user_means_no_models_in_it(monkeypatch, resources, tmp_path):
+    monkeypatch.setenv(catalogue.MODELS_DIR_VARIABLE, str(tmp_path / "absent"))
+    assert catalogue.list_models(resources([])) == []
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {}, "home/.local/share/mmhvae/models"),
+        ("linux", {"XDG_DATA_HOME": "/data"}, "/data/mmhvae/models"),
+        ("darwin", {}, "home/Library/Application Support/MMHVAE/models"),
+        ("win32", {}, "home/AppData/Local/MMHVAE/models"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/MMHVAE/models"),
+        ("darwin", {"MMHVAE_MODELS_DIR": "/mine"}, "/mine"),
+    ],
+)
+def test_the_users_folder_is_the_platforms_own(monkeypatch, platform, variables, expected):
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", catalogue.MODELS_DIR_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: Path("home"))
+    assert catalogue.models_dir() == (Path(expected).absolute() if "MMHVAE_MODELS_DIR" in variables else Path(expected))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2}, {"default": "absent"}, {"models": [entry(), entry()]}, {"models": [{"name": "x"}]},
+        {"models": [1]},
+        {"models": [entry(file="../../x.pth")]}, {"models": [entry(mood="good")]}, {"models": [entry(where="bundled")]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_catalogue_is_said_to_be(folder, resources, changes):
+    with pytest.raises(ModelError, match="catalogue .* cannot be read"):
+        catalogue.list_models(resources(**changes))
+
+
+def test_an_absent_or_unreadable_catalogue_is_said_to_be(folder, tmp_path):
+    with pytest.raises(ModelError, match="cannot be read"):
+        catalogue.default_name(tmp_path)
+    (tmp_path / "catalogue.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match="cannot be read"):
+        catalogue.default_name(tmp_path)
+
+
+def test_digests_are_those_of_git_and_sha256sum(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"test content\n")
+    assert catalogue.git_blob_id(path) == "d670460b4b4aece5915caf5c68d12f560a9fe3e4"
+    assert catalogue.sha256(path) == hashlib.sha256(b"test content\n").hexdigest()
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", 4), ("sha256", "0" * 64), ("git_blob_id", "0" * 40)])
+def test_a_file_that_is_not_the_catalogues_is_refused(tmp_path, key, value):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    right = {"size": 3, "sha256": catalogue.sha256(path), "git_blob_id": catalogue.git_blob_id(path)}
+    catalogue.verify(catalogue.ModelEntry("m", "m", "file", **right), path)
+    with pytest.raises(ModelError, match="differs from the catalogue's"):
+        catalogue.verify(catalogue.ModelEntry("m", "m", "file", **{**right, key: value}), path)
+
+
+def test_listing_models_needs_no_torch(folder):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from MMHVAESynthesisLib.models import catalogue, header, identify, layout, names, pickle_reader, released\n"
+        "print(len(catalogue.list_models()))"
+    )
+    library = Path(catalogue.__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=library, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "1", done.stderr

@@ -1,0 +1,101 @@
+import dataclasses
+import threading
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.errors import ModelError  # noqa: E402
+from MMHVAESynthesisLib.models import catalogue, loading  # noqa: E402
+from MMHVAESynthesisLib.models.checkpoint import save  # noqa: E402
+from MMHVAESynthesisLib.models.header import ModelHeader  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(catalogue.MODELS_DIR_VARIABLE, str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def file(tiny, tiny_sizes, tmp_path):
+    save(tmp_path / "m.safetensors", ModelHeader("m", tiny_sizes), tiny)
+    return tmp_path / "m.safetensors"
+
+
+def test_a_model_that_is_not_here_says_where_to_get_it(folder):
+    with pytest.raises(
+        ModelError, match="not on this machine yet: download 'CP_main_1000.pth' from https://github.com/"
+    ):
+        loading.load("mmhvae-fold0")
+
+
+def test_a_file_in_the_users_folder_loads_by_its_name(folder, file):
+    file.rename(folder / file.name)
+    assert loading.load("m.safetensors").header.name == "m"
+
+
+def test_a_changed_copy_of_a_published_model_is_not_taken_for_it(folder, tiny, released_state):
+    torch.save(released_state(tiny), folder / "CP_main_1000.pth")
+    with pytest.raises(ModelError, match="is not the model 'mmhvae-fold0': its git blob id differs"):
+        loading.load("mmhvae-fold0")
+    assert loading.load(str(folder / "CP_main_1000.pth")).header.name == "CP_main_1000"
+
+
+def test_a_published_model_carries_the_catalogues_licence(folder, tiny, released_state, monkeypatch):
+    path = folder / "CP_main_1000.pth"
+    torch.save(released_state(tiny), path)
+    (entry,) = catalogue.list_models()
+    matching = dataclasses.replace(entry, git_blob_id=catalogue.git_blob_id(path))
+    monkeypatch.setattr(catalogue, "find", lambda model: matching)
+    header = loading.load("mmhvae-fold0").header
+    assert (header.name, header.licence) == ("mmhvae-fold0", "MIT")
+
+
+def test_each_caller_has_a_network_of_its_own(file):
+    one, other = loading.load(str(file)), loading.load(str(file))
+    one.network.coarsest.down.bias.fill_(7)
+    one.network.double()
+    for network in (other.network, loading.load(str(file)).network):
+        assert network.coarsest.down.bias.dtype == torch.float32
+        assert not torch.equal(network.coarsest.down.bias, torch.full_like(network.coarsest.down.bias, 7))
+
+
+def test_a_file_is_read_once_until_it_changes(file, tiny, tiny_sizes, monkeypatch):
+    count = []
+    real = loading.read
+    monkeypatch.setattr(loading, "read", lambda *arguments: count.append(1) or real(*arguments))
+    monkeypatch.setattr(loading, "_cache", loading._Cache())
+    threads = [threading.Thread(target=loading.load, args=(str(file),)) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(count) == 1
+    tiny.coarsest.down.bias.add_(1)
+    save(file, ModelHeader("longer name", tiny_sizes), tiny)
+    model = loading.load(str(file))
+    assert model.header.name == "longer name" and torch.equal(model.network.coarsest.down.bias, tiny.coarsest.down.bias)
+    assert len(count) == 2
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(file):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    loading.load(str(file))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_our_own_file_needs_no_modalities(file):
+    assert loading.load(str(file), ["us", "t2"]).header.name == "m"
+    with pytest.raises(ModelError, match="states its modalities itself"):
+        loading.load(str(file), ["t2", "us"])
+
+
+def test_modalities_that_no_network_can_have_are_refused(make_network, released_state, tmp_path):
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    state = released_state(make_network(NetworkSizes(("us",), 4, 8, 1, 4, 1, 2)))
+    torch.save({name.replace(".us.", ".keys."): tensor for name, tensor in state.items()}, tmp_path / "odd.pth")
+    with pytest.raises(ModelError, match="cannot be built"):
+        loading.load(str(tmp_path / "odd.pth"))
