@@ -101,7 +101,7 @@ def test_every_mention_of_a_repository_of_ours_is_the_homepage(tracked_texts):
     owner, name = cmake_settings()["HOMEPAGE"].split("/")[-2:]
     for path, text in tracked_texts.items():
         for mention in re.findall(r"(?:github\.com|githubusercontent\.com)/([\w.-]+/\w+)", text):
-            if "mmhvae" in mention.lower():
+            if mention.split("/")[0].lower() == owner or mention.split("/")[1].lower() == name.lower():
                 assert mention == f"{owner}/{name}", path
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from extension.update_file_lists import MODULE, RESOURCES, SCRIPTS, listed, packaged
 
 ROOT = Path(__file__).resolve().parents[2]
