@@ -1,0 +1,276 @@
+"""Synthesis of intra-operative ultrasound and MR contrasts in 3D Slicer: the module's four classes.
+
+The work is done by MMHVAESynthesisLib; this file is what Slicer needs to find it.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from typing import Annotated, Any, Dict, Mapping, Optional, Sequence
+
+import slicer
+import vtk
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# Slicer's Reload runs this file again, but not the library that it imports.
+for _name in [name for name in sys.modules if name.split(".")[0] == "MMHVAESynthesisLib"]:
+    del sys.modules[_name]
+
+MODEL_SETTING = "MMHVAESynthesis/model"
+
+
+class MMHVAESynthesis(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("MMHVAE Synthesis")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Image Synthesis")]
+        parent.dependencies = ["SubjectHierarchy", "Volumes"]
+        parent.contributors = ["The MMHVAE for 3D Slicer contributors"]
+        parent.helpText = _(
+            "Synthesises missing intra-operative ultrasound and MR contrasts (T2, ceT1, FLAIR) from those that are "
+            "there, with the network MMHVAE. Choose one volume or more, a model, and Apply. Research software: "
+            "synthetic images are computed, not acquired, and must not guide treatment."
+        )
+        parent.acknowledgementText = _(
+            "The method: R. Dorent, N. Haouchine, A. Golby, S. Frisken, T. Kapur, W. Wells: Unified Cross-Modal Image "
+            "Synthesis with Hierarchical Mixture of Product-of-Experts. IEEE Transactions on Pattern Analysis and "
+            "Machine Intelligence, 2025 (arXiv 2410.19378). Please cite it if you use this module."
+        )
+
+
+@parameterNodeWrapper
+class MMHVAESynthesisParameterNode:
+    """The choices that belong to a scene; the model file is kept in the application's settings."""
+
+    usVolume: vtkMRMLScalarVolumeNode
+    t2Volume: vtkMRMLScalarVolumeNode
+    cet1Volume: vtkMRMLScalarVolumeNode
+    flairVolume: vtkMRMLScalarVolumeNode
+    temperature: Annotated[float, WithinRange(0, 1)] = 0.7
+
+
+class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: it asks, and the logic works."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._guiTag = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MMHVAESynthesis.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = MMHVAESynthesisLogic()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.ui.modelPath.currentPath = slicer.util.settingsValue(MODEL_SETTING, "")
+        self.ui.modelPath.connect("currentPathChanged(QString)", self.onModelPathChanged)
+        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+        self.initializeParameterNode()
+
+    def cleanup(self):
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self):
+        self.initializeParameterNode()
+
+    def exit(self):
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, caller, event):
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self):
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode: Optional[MMHVAESynthesisParameterNode]):
+        """Bind the panel to a parameter node, after letting go of the former; None only lets go."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateApplyButton)
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._guiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateApplyButton)
+            self.updateApplyButton()
+
+    def inputs(self) -> Dict[str, Any]:
+        """Return the chosen volumes by modality."""
+        from MMHVAESynthesisLib.modalities import MODALITIES
+
+        chosen = {modality: self._parameterNode.getValue(f"{modality}Volume") for modality in MODALITIES}
+        return {modality: node for modality, node in chosen.items() if node is not None}
+
+    def missing(self) -> str:
+        """Return what Apply still waits for, as a sentence for the user; empty when it can start."""
+        if not self.inputs():
+            return _("Choose at least one input volume first.")
+        if self.ui.modelPath.currentPath and not os.path.isfile(self.ui.modelPath.currentPath):
+            return _("There is no such model file: choose another, or none for the default model.")
+        return ""
+
+    def updateApplyButton(self, caller=None, event=None):
+        missing = self.missing()
+        self.ui.applyButton.enabled = not missing
+        self.ui.applyButton.toolTip = missing or _(
+            "Synthesise all contrasts that the model knows. This may take minutes, in which Slicer waits."
+        )
+
+    def onModelPathChanged(self, path):
+        import qt
+
+        qt.QSettings().setValue(MODEL_SETTING, path)
+        self.updateApplyButton()
+
+    def onApplyButton(self, checked=False):
+        with slicer.util.tryWithErrorDisplay(_("The synthesis did not succeed."), waitCursor=True):
+            nodes = self.logic.synthesize(
+                self.inputs(), model=self.ui.modelPath.currentPath or None, temperature=self._parameterNode.temperature
+            )
+            slicer.util.setSliceViewerLayers(background=next(iter(nodes.values())), fit=True)
+
+
+class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
+    """The work, for the panel and for the Python console."""
+
+    def getParameterNode(self):
+        return MMHVAESynthesisParameterNode(super().getParameterNode())
+
+    def synthesize(
+        self,
+        inputs: Mapping[str, Any],
+        targets: Optional[Sequence[str]] = None,
+        outputs: Optional[Mapping[str, Any]] = None,
+        model: Optional[str] = None,
+        temperature: float = 0.7,
+        samples: int = 1,
+        seed: int = 0,
+        device: str = "auto",
+        progress=None,
+        cancel=None,
+        **settings,
+    ) -> Dict[str, Any]:
+        """Synthesise volumes from volumes in the scene; blocks, and returns ``{modality: new volume node}``.
+
+        :param inputs: ``{modality: volume node, or the name or ID of one}``; modalities are us, t2, cet1, flair.
+        :param outputs: ``{modality: scalar volume node to overwrite}``; what is not there becomes a new volume.
+        :param progress: Called with a ``Progress`` after each slice, in this thread.
+        :param cancel: A ``threading.Event``, or anything that answers like one.
+        :param settings: ``noise``, ``half_precision``, ``batch``, ``workers``; these and the other settings are
+            described at ``MMHVAESynthesisLib.request.SynthesisRequest``.
+        :raises MMHVAEError: with a sentence for the user. Whatever fails, the scene is left as it was.
+
+        With ``samples`` of 2 or more the map of the standard deviation of a returned node is found with
+        ``MMHVAESynthesisLib.scene.provenance.uncertainty_node(node)``.
+        """
+        from MMHVAESynthesisLib.request import SynthesisRequest
+        from MMHVAESynthesisLib.scene import nodes, provenance
+        from MMHVAESynthesisLib.scene import outputs as results
+        from MMHVAESynthesisLib.synthesis import engine
+
+        sources = nodes.inputs_of(inputs)
+        given = results.checked(outputs, sources, targets)
+        request = SynthesisRequest(
+            inputs=nodes.to_images(sources),
+            targets=targets,
+            model=model,
+            temperature=temperature,
+            samples=samples,
+            seed=seed,
+            device=device,
+            names={modality: node.GetName() for modality, node in sources.items()},
+            **settings,
+        )
+        result = provenance.with_input_warnings(engine.synthesize(request, progress, cancel), sources)
+        for warning in result.warnings:
+            logging.warning(warning)
+        return results.add(result, sources, given)
+
+
+class MMHVAESynthesisTest(ScriptedLoadableModuleTest):
+    """The self test: the whole way through a scene, with random weights."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self):
+        self.setUp()
+        self.test_synthesis()
+
+    def test_synthesis(self):
+        """A volume under a rotation gives two volumes on its grid, marked as synthetic."""
+        from MMHVAESynthesisLib.dependencies import require_torch
+        from MMHVAESynthesisLib.errors import DependencyError
+
+        try:
+            require_torch()
+        except DependencyError as error:
+            self.skipTest(str(error))
+        source = self.makeUltrasound()
+        with tempfile.TemporaryDirectory() as folder:
+            model = self.makeModel(os.path.join(folder, "random.safetensors"))
+            nodes = MMHVAESynthesisLogic().synthesize(
+                {"us": source}, targets=["t2", "flair"], model=model, device="cpu"
+            )
+        self.assertEqual(list(nodes), ["t2", "flair"])
+        for node in nodes.values():
+            self.assertEqual(node.GetAttribute("MMHVAE.synthetic"), "1")
+            self.assertEqual(node.GetTransformNodeID(), source.GetTransformNodeID())
+            self.assertEqual(node.GetImageData().GetDimensions(), source.GetImageData().GetDimensions())
+            voxels = slicer.util.arrayFromVolume(node)
+            self.assertGreater(voxels.std(), 0)
+            self.assertTrue((voxels[slicer.util.arrayFromVolume(source) == 0] == 0).all())
+        self.delayDisplay("Test passed")
+
+    def makeUltrasound(self):
+        """Return a small volume, zero outside a box, under a rotation."""
+        import numpy as np
+
+        voxels = np.zeros((4, 40, 48), np.uint8)
+        voxels[:, 8:32, 8:40] = np.random.default_rng(0).integers(1, 255, (4, 24, 32))
+        node = slicer.util.addVolumeFromArray(voxels, np.diag([0.5, 0.5, 0.5, 1.0]), "Test iUS")
+        rotation = vtk.vtkTransform()
+        rotation.RotateWXYZ(20, 1, 2, 3)
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Test placement")
+        transform.SetMatrixTransformToParent(rotation.GetMatrix())
+        node.SetAndObserveTransformNodeID(transform.GetID())
+        return node
+
+    def makeModel(self, path):
+        """Write a small network of seeded random weights to a checkpoint file and return its path."""
+        from pathlib import Path
+
+        import torch
+
+        from MMHVAESynthesisLib.models.checkpoint import save
+        from MMHVAESynthesisLib.models.header import ModelHeader
+        from MMHVAESynthesisLib.network.model import MMHVAE
+        from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+        torch.manual_seed(0)
+        sizes = NetworkSizes(base_features=4, max_features=8, halvings=4, size=64, decoder_blocks=1, decoder_features=4)
+        save(Path(path), ModelHeader(name="random weights", sizes=sizes), MMHVAE(sizes))
+        return path

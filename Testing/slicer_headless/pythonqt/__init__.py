@@ -1,0 +1,1 @@
+"""PySide6 with the manners of PythonQt, and the widgets of Slicer and CTK that the module uses. Import ``qt``."""
