@@ -116,6 +116,14 @@ def test_an_unknown_name_lists_the_known_ones(folder, resources):
         catalogue.find("x", resources([entry("one"), entry("two")]))
 
 
+@pytest.mark.parametrize("name", ["~nobody-here/x.pth", "x" * 5000, "a\0b", ""])
+def test_names_that_no_file_can_have_are_just_unknown(folder, resources, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="no model named|is a folder"):
+        entry = catalogue.find(name, resources([]))
+        catalogue.identify.identify(entry.path)
+
+
 def test_no_folder_of_the_user_means_no_models_in_it(monkeypatch, resources, tmp_path):
     monkeypatch.setenv(catalogue.MODELS_DIR_VARIABLE, str(tmp_path / "absent"))
     assert catalogue.list_models(resources([])) == []

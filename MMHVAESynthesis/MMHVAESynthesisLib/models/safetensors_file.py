@@ -20,7 +20,7 @@ ITEM_SIZES = {"F16": 2, "F32": 4}
 """Types of our checkpoints and the bytes of one element."""
 
 METADATA = "__metadata__"
-_MAX_HEADER = 16 << 20
+_MAX_HEADER = 2 << 20
 
 Buffer = Union[bytes, bytearray, memoryview]
 
