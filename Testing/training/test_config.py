@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.network.model import MMHVAE
 from MMHVAESynthesisLib.training import config as configurations

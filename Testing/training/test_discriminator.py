@@ -1,4 +1,5 @@
 import torch
+
 from MMHVAESynthesisLib.network.discriminator import Discriminator
 
 

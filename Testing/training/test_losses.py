@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from MMHVAESynthesisLib.training.losses import discriminator_term, fakes, generator_term, kl_term, l1_term
 
 

@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from MMHVAESynthesisLib.training.passes import mr_subsets, plan
 
 ALL = ("us", "t2", "cet1", "flair")

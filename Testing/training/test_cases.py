@@ -1,0 +1,106 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.training import cases
+from MMHVAESynthesisLib.training.config import DataConfig
+
+CROPS = DataConfig(("mri", "mri_incomplete", "ius"), sampling="crops", spacing=1.0)
+
+
+def write(folder, name, array, spacing=1.0):
+    import SimpleITK as sitk
+
+    folder.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing([spacing] * 3)
+    sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+
+
+def test_any_subset_of_modalities_makes_a_case(data):
+    loaded = {case.name: case.modalities for case in cases.load_all(cases.find(data), CROPS)}
+    assert loaded["case1"] == ("t2", "cet1", "flair")
+    assert loaded["case4"] == ("flair",)
+    assert loaded["Case5"] == ("us",)
+
+
+def test_held_out_cases_are_never_among_those_to_train_on(data):
+    to_train, held_out = cases.split(cases.find(data), CROPS.held_out)
+    assert {case.name for case in held_out} == {"BraTS2021_01484", "Case18"}
+    assert not {case.name for case in to_train} & set(CROPS.held_out)
+    assert len(to_train) + len(held_out) == len(cases.find(data))
+
+
+def test_a_folder_without_cases_says_what_it_should_hold(tmp_path):
+    with pytest.raises(InputError, match="nii.gz"):
+        cases.find(tmp_path)
+
+
+def test_no_data_folder_names_both_ways_to_give_one(monkeypatch):
+    monkeypatch.delenv("MMHVAE_DATA", raising=False)
+    with pytest.raises(InputError, match="MMHVAE_DATA"):
+        cases.data_folder(None)
+
+
+def test_volumes_on_two_grids_are_refused(tmp_path):
+    write(tmp_path / "mri" / "x", "t2", np.ones((4, 5, 6), np.int16))
+    write(tmp_path / "mri" / "x", "flair", np.ones((4, 5, 7), np.int16))
+    with pytest.raises(InputError, match="one grid"):
+        cases.load(tmp_path / "mri" / "x", CROPS)
+
+
+def test_an_empty_volume_is_refused(tmp_path):
+    write(tmp_path / "mri" / "x", "t2", np.zeros((4, 5, 6), np.int16))
+    with pytest.raises(InputError, match="empty"):
+        cases.load(tmp_path / "mri" / "x", CROPS)
+
+
+def test_volumes_are_resampled_to_the_spacing_of_the_configuration(tmp_path):
+    write(tmp_path / "ius" / "x", "us", np.full((10, 12, 14), 7, np.uint8), spacing=0.5)
+    assert cases.load(tmp_path / "ius" / "x", CROPS).shape == (5, 6, 7)
+    fine = dataclasses.replace(CROPS, spacing=0.5)
+    assert cases.load(tmp_path / "ius" / "x", fine).shape == (10, 12, 14)
+
+
+def test_the_minimum_of_negative_volumes_is_subtracted(tmp_path):
+    array = np.zeros((10, 10, 10), np.int16)
+    array[2:8, 2:8, 2:8] = 90
+    write(tmp_path / "mri" / "x", "t2", array - 10)
+    assert cases.load(tmp_path / "mri" / "x", CROPS).volumes["t2"].max() == 90
+
+
+def phantom(white, size=64, noise=0.03):
+    """White matter inside a thick shell of brighter grey matter, with a very bright lesion."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(size) - size / 2] * 3, indexing="ij"))
+    radius = np.sqrt((grid**2).sum(0))
+    volume = np.where(radius < 24, white, 1.5 * white)
+    lesion = np.sqrt(((grid - 8) ** 2).sum(0)) < 8
+    volume = np.where(lesion, 3 * white, volume) + rng.normal(0, noise * white, volume.shape)
+    return np.where(radius < 30, volume, 0)
+
+
+@pytest.mark.parametrize("white", [50.0, 1200.0])
+def test_white_matter_is_found_beside_grey_matter_and_a_lesion(white):
+    assert cases.white_matter_level(phantom(white)) == pytest.approx(white, rel=0.03)
+
+
+def test_white_matter_level_scales_with_the_volume():
+    volume = phantom(100.0)
+    assert cases.white_matter_level(3 * volume) == pytest.approx(3 * cases.white_matter_level(volume), rel=1e-3)
+
+
+def test_a_harmonised_target_has_white_matter_at_its_grey_value_and_background_at_minus_one():
+    target = cases.harmonised(np.array([0.0, 50.0, 400.0]), white_matter=50.0, grey_value=102.0)
+    assert target[0] == -1
+    assert target[1] == pytest.approx(102 / 255 * (1 + 255 / 256) - 255 / 256)
+    assert target[2] == 1
+
+
+def test_the_range_is_that_of_the_voxels_above_zero():
+    values = np.concatenate([np.zeros(100), np.arange(1, 2002)])
+    found = cases.intensity_range(values)
+    assert found.low == 1 and found.high == pytest.approx(2000)
+    assert cases.intensity_range(np.zeros(3)) is None

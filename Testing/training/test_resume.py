@@ -1,0 +1,123 @@
+import dataclasses
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.training import loop, state
+from MMHVAESynthesisLib.training.stop import StopRequest
+
+
+class After:
+    """Asks to stop after some steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def is_set(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tensors(tree, name=""):
+    if isinstance(tree, torch.Tensor):
+        return {name: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return {key: value for part, item in items for key, value in tensors(item, f"{name}/{part}").items()}
+
+
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(data, config, tmp_path):
+    whole, complete = loop.train(data, tmp_path / "whole", config)
+    assert complete and whole.step == 12
+    for steps in (4, 5, 99):
+        parts, complete = loop.train(data, tmp_path / "parts", config, cancel=After(steps))
+    assert complete and parts.step == 12
+    ours, theirs = (tensors(state.load(tmp_path / name)[0]) for name in ("whole", "parts"))
+    assert ours.keys() == theirs.keys() and len(ours) > 100
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any("pools" in name for name in ours) and any("adam/" in name for name in ours)
+
+
+def test_the_folder_holds_configuration_curves_and_two_generations(data, config, tmp_path):
+    validated = dataclasses.replace(config, validate_every=6)
+    loop.train(data, tmp_path, validated, cancel=After(6))
+    loop.train(data, tmp_path, validated, cancel=After(2))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"config.json", "state.safetensors", "state-previous.safetensors", "losses.csv", "validation.csv"} <= names
+    assert not any("part" in name or "next" in name for name in names)
+    header, row = (tmp_path / "validation.csv").read_text(encoding="utf-8").splitlines()
+    assert {"us>t2", "t2>flair", "all>cet1"} <= set(header.split(",")) and row.startswith("6,")
+
+
+def test_a_damaged_state_falls_back_to_the_generation_before(data, config, tmp_path):
+    for _ in range(2):
+        loop.train(data, tmp_path, config, cancel=After(2))
+    newest = tmp_path / state.CURRENT
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert state.load(tmp_path)[0]["step"] == 2
+    (tmp_path / state.PREVIOUS).write_bytes(b"")
+    with pytest.raises(OutputError, match="begin anew"):
+        state.load(tmp_path)
+
+
+def test_another_configuration_is_not_resumed(data, config, tmp_path):
+    loop.train(data, tmp_path, config, cancel=After(1))
+    with pytest.raises(InputError, match="another configuration"):
+        loop.train(data, tmp_path, dataclasses.replace(config, seed=5), cancel=After(1))
+
+
+def test_a_run_may_start_from_weights(data, config, tmp_path):
+    first, _ = loop.train(data, tmp_path / "first", config, cancel=After(3))
+    weights = first.learner.shipped.state_dict()
+    second = dataclasses.replace(config, learning_rate=1e-9, final_learning_rate=1e-9)
+    run, _ = loop.train(data, tmp_path / "second", second, init=weights, cancel=After(1))
+    for name, tensor in run.learner.network.state_dict().items():
+        assert torch.allclose(tensor, weights[name], atol=1e-6)
+
+
+def test_the_time_limit_ends_a_run_with_its_state_saved(data, config, tmp_path):
+    run, complete = loop.train(data, tmp_path, config, minutes=0.01)
+    assert not complete and state.load(tmp_path)[0]["step"] == run.step == 1
+
+
+def test_signals_ask_for_a_stop_and_the_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    stop = StopRequest()
+    with stop.signals():
+        assert not stop.is_set()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_thread_of_another_program_may_train(data, config, tmp_path):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(loop.train(data, tmp_path, config, cancel=After(1))))
+    thread.start()
+    thread.join()
+    assert done[0][0].step == 1
+
+
+def test_nothing_half_written_takes_the_place_of_a_state(tmp_path, monkeypatch):
+    state.save(tmp_path, {"step": 1, "weights": torch.ones(3)})
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError):
+        state.save(tmp_path, {"step": 2, "weights": torch.ones(3)})
+    monkeypatch.undo()
+    assert state.load(tmp_path)[0]["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == [state.CURRENT]
