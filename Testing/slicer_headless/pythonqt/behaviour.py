@@ -12,7 +12,7 @@ from functools import cache, partial
 
 from PySide6.QtCore import QMetaObject, QObject
 
-_get, _set = QObject.__getattribute__, QObject.__setattr__
+_get = QObject.__getattribute__
 
 
 @cache
@@ -28,8 +28,15 @@ def is_property(instance: QObject, name: str) -> bool:
 
 
 def activate() -> None:
-    """Change QObject for this process; a second call changes nothing."""
-    QObject.__getattribute__, QObject.__setattr__ = _getattribute, _setattr
+    """Change QObject and all its classes for this process; a second call changes nothing."""
+    QObject.__getattribute__ = _getattribute
+    classes = [QObject]
+    while classes:
+        cls = classes.pop()
+        # PySide6 gives every class a __setattr__ of its own, so that the base class's does not reach it.
+        if "__setattr__" in vars(cls):
+            cls.__setattr__ = _setattr
+        classes += cls.__subclasses__()
 
 
 def _getattribute(self, name):
@@ -50,8 +57,10 @@ def _setattr(self, name, value):
         name = "objectName"
     if not name.startswith("_") and is_property(self, name):
         _get(self, "setProperty")(name, list(value) if isinstance(value, tuple) else value)
+    elif hasattr(getattr(type(self), name, None), "__set__"):
+        getattr(type(self), name).__set__(self, value)
     else:
-        _set(self, name, value)
+        self.__dict__[name] = value
 
 
 def signal(sender: QObject, signature: str):

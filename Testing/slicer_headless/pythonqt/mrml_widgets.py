@@ -2,6 +2,7 @@
 
 from PySide6.QtCore import Property, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from shiboken6 import isValid
 
 from .ctk_widgets import stored
 
@@ -52,16 +53,17 @@ class qMRMLNodeComboBox(qMRMLWidget):  # noqa: N801
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent)
             self._observers = [scene.AddObserver(event, self._on_scene_changed) for event in events]
-            self.destroyed.connect(self._unobserve)
         self._refresh()
 
-    def _unobserve(self, *_):
+    def _unobserve(self):
         for tag in self._observers:
             self._scene.RemoveObserver(tag)
         self._observers = []
 
     def _on_scene_changed(self, *_):
-        if not self._scene.IsBatchProcessing():
+        if not isValid(self):
+            self._unobserve()
+        elif not self._scene.IsBatchProcessing():
             self._refresh()
 
     def _shown(self, node) -> bool:

@@ -1,0 +1,93 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slicer_headless import missing
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "MMHVAESynthesis" / "MMHVAESynthesis.py"
+
+START = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT / "Testing")!r})
+sys.dont_write_bytecode = True
+from slicer_headless import start
+slicer = start()
+from slicer_headless.modules import load_module, open_panel
+FILE = {str(FILE)!r}
+"""
+
+
+def run(script, *packages):
+    """Run a script in a Python of its own, behind START; fail with what it printed."""
+    reason = missing(*packages)
+    if reason:
+        pytest.skip(reason)
+    done = subprocess.run([sys.executable, "-c", START + script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_module_loads_where_torch_is_not_installed():
+    run("""
+sys.modules["torch"] = None
+module = load_module(FILE)
+slicer.modules.mmhvaesynthesis.module.runTest
+assert module.MMHVAESynthesisLogic().getParameterNode().temperature == 0.7
+""")
+
+
+def test_loading_imports_neither_torch_nor_simpleitk_nor_the_engine():
+    run("""
+load_module(FILE)
+heavy = [name for name in ("torch", "SimpleITK", "scipy", "qt", "PySide6") if name in sys.modules]
+assert heavy == [], heavy
+library = [name for name in sys.modules if name.startswith("MMHVAESynthesisLib")]
+assert library == [], library
+""")
+
+
+def test_the_panel_opens_without_torch_and_in_under_half_a_second():
+    output = run(
+        """
+sys.modules["torch"] = None
+import qt, ctk
+begin = time.perf_counter()
+open_panel(load_module(FILE))
+print(time.perf_counter() - begin)
+""",
+        "PySide6",
+    )
+    assert float(output.split()[-1]) < 0.5
+
+
+def test_reload_runs_a_changed_library():
+    run("""
+load_module(FILE)
+import MMHVAESynthesisLib.modalities as old
+module = load_module(FILE)
+import MMHVAESynthesisLib.modalities as new
+assert new is not old
+""")
+
+
+def test_the_self_test_says_that_it_is_skipped_without_torch():
+    run("""
+import unittest
+sys.modules["torch"] = None
+module = load_module(FILE)
+result = unittest.TestResult()
+module.MMHVAESynthesisTest().run(result)
+assert not result.errors and not result.failures and len(result.skipped) == 1, result
+assert "PyTorch is not installed" in result.skipped[0][1]
+""")
+
+
+def test_the_module_describes_itself(slicer, module):
+    parent = slicer.modules.mmhvaesynthesis
+    assert parent.title == "MMHVAE Synthesis" and parent.categories == ["Image Synthesis"]
+    assert "BRAINSFit" not in parent.dependencies
+    assert "Dorent" in parent.acknowledgementText and "2410.19378" in parent.acknowledgementText
+    assert "Research software" in parent.helpText
