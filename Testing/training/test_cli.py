@@ -1,0 +1,45 @@
+import argparse
+import json
+
+import pytest
+import torch
+
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.models import loading
+from MMHVAESynthesisLib.training import cli
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_one_command_trains_and_writes_weights_that_load(data, config, tmp_path):
+    config.save(tmp_path / "own.json")
+    words = ("--data", data, "--state", tmp_path / "state", "--threads", 1)
+    result = cli.run(arguments(*words, "--config", tmp_path / "own.json", "--output", tmp_path / "weights.safetensors"))
+    assert (result["steps"], result["of"], result["complete"]) == (12, 12, True)
+    json.dumps(result)
+    model = loading.load(str(tmp_path / "weights.safetensors"))
+    assert model.header.digest == result["digest"]
+    assert model.header.sizes == config.sizes and model.header.spacing == config.data.spacing
+    assert model.header.training["config"] == config.as_dict()
+    assert "BraTS2021_01484" not in model.header.training["cases"] and "case1" in model.header.training["cases"]
+    # the state's own configuration is taken up again, and a new run can start from the weights
+    assert cli.run(arguments(*words))["steps"] == 12
+    fresh = ("--data", data, "--state", tmp_path / "fresh", "--config", tmp_path / "own.json", "--minutes", 0.001)
+    assert cli.run(arguments(*fresh, "--init", tmp_path / "weights.safetensors", "--threads", 1))["steps"] == 1
+
+
+def test_a_missing_data_folder_is_said_before_any_work(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        cli.run(arguments("--data", tmp_path / "nowhere", "--state", tmp_path / "state"))
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
