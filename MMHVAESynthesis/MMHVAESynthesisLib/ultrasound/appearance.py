@@ -22,7 +22,7 @@ class Appearance:
     :param skull: Amplitude of the border of the brain.
     :param vessels: Amplitude of small bright structures that MR does not show.
     :param vessel_density: Their fraction of the volume.
-    :param texture: Standard deviation of the log amplitude of coarse texture in the brain; in tumour it is thrice that.
+    :param texture: Standard deviation of the log amplitude of coarse texture in the brain; in tumour it is twice that.
     :param texture_mm: Its scale, mm.
     :param axial_mm: Standard deviation of the point spread along the beam, mm.
     :param lateral_deg: The same across the beam, degrees: it grows with depth.
@@ -87,12 +87,12 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         skull=uniform(3, 12),
         vessels=float(np.exp(uniform(np.log(4), np.log(20)))),
         vessel_density=float(np.exp(uniform(np.log(0.003), np.log(0.05)))),
-        texture=uniform(0.05, 0.3),
-        texture_mm=uniform(2.0, 6.0),
+        texture=uniform(0.1, 0.4),
+        texture_mm=uniform(1.5, 5.0),
         axial_mm=uniform(0.3, 0.55),
         lateral_deg=uniform(0.35, 0.9),
         elevation_mm=uniform(0.3, 0.8),
-        speckle=uniform(0.4, 0.9),
+        speckle=uniform(0.5, 1.0),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
@@ -101,7 +101,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         shadow=uniform(0, 0.02),
         edge_shadows=_draw_edge_shadows(rng),
         black=uniform(3, 15),
-        white_matter=float(np.exp(uniform(np.log(14), np.log(38)))),
+        white_matter=float(np.exp(uniform(np.log(18), np.log(50)))),
         gamma=uniform(0.6, 0.95),
     )
 
@@ -121,8 +121,8 @@ def _draw_edge_shadows(rng: np.random.Generator) -> Tuple[Tuple[float, float, fl
 def _draw_attenuation(rng: np.random.Generator) -> Tuple[float, ...]:
     """Draw a steady fall and a further drop that begins somewhere along the beam, where the gain no longer makes up."""
     depth = np.linspace(0, 1, 9)
-    drop, middle, width = rng.uniform(0, 20), rng.uniform(0.4, 1.0), rng.uniform(0.05, 0.2)
-    fall = rng.uniform(-2, 8) * depth + drop / (1 + np.exp((middle - depth) / width))
+    drop, middle, width = rng.uniform(0, 16), rng.uniform(0.4, 1.0), rng.uniform(0.05, 0.2)
+    fall = rng.uniform(-3, 6) * depth + drop / (1 + np.exp((middle - depth) / width))
     return tuple(float(-value) for value in fall - fall[0])
 
 

@@ -92,7 +92,7 @@ def _texture(lesion, grid: BeamGrid, probe: Probe, appearance: Appearance, rng) 
     middle = probe.radius + probe.depth / 2
     size = appearance.texture_mm
     sigmas = (size / ELEVATION_STEP_MM, size / (np.deg2rad(LATERAL_STEP_DEG) * middle), size / AXIAL_STEP_MM)
-    return np.exp(appearance.texture * (1 + 2 * lesion) * _noise(rng, grid.shape, sigmas))
+    return np.exp(appearance.texture * (1 + lesion) * _noise(rng, grid.shape, sigmas))
 
 
 def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarray:
