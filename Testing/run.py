@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENTS = os.path.join(ROOT, ".venv")
 REQUIREMENTS = os.path.join(ROOT, "Testing", "requirements.txt")
 REQUIREMENTS_39 = os.path.join(ROOT, "Testing", "requirements-python39.txt")
-SUITES_39 = ["Testing/core", "Testing/volumes"]
+SUITES_39 = ["Testing/core", "Testing/volumes", "Testing/ultrasound"]
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 GIGABYTE = 10**9
