@@ -20,11 +20,12 @@ DESCRIPTIONS = {
 
 # Patterns for names as _words writes them: lower case, words apart by single spaces.
 _SYNTHETIC = re.compile(r"\b(synth\w*|mmhvae|predicted|generated|uncertainty|stdev)\b")
-_LABEL = re.compile(r"\b(seg\w*|label\w*|mask|tumou?r)\b")
+_LABEL = re.compile(r"\b(seg\w*|label\w*|mask|roi)\b")
 _ULTRASOUND = re.compile(
-    r"\b(i?us|ious|ius ?\d*|ultra ?sound|ultraschall|sono\w*|predura|postdura|echograph\w*|us ?\d+)\b"
+    r"\b(i ?us|us|io ?us|3d ?us|ius ?\d+|us ?\d+|us ?(pre|intra|post|before|after|during)\w*"
+    r"|ultra ?sound|ultraschall|sono\w*|echograph\w*|predura|postdura)\b"
 )
-_FLAIR = re.compile(r"\b(flair|dark ?fluid|tirm)\b")
+_FLAIR = re.compile(r"\b(t2 ?)?(flair|dark ?fluid|tirm)\b")
 _CONTRAST = r"(ce|gd|gad\w*|\+ ?c|post ?contrast|post ?con\w*|post|km|contrast\w*|enhanced|c|gado\w*|dotarem|gadovist)"
 _T1 = r"(t ?1w?i?|mprage|mp ?rage|bravo|spgr|fspgr|t ?1 ?weighted|t ?1 ?tfe|vibe)"
 _CET1 = re.compile(rf"\b{_T1}\b.*\b{_CONTRAST}\b|\b{_CONTRAST}\b.*\b{_T1}\b|\bt ?1 ?w?({_CONTRAST})\b")

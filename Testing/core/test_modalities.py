@@ -1,0 +1,74 @@
+import pytest
+
+from MMHVAESynthesisLib.modalities import recognise
+
+NAMES = {
+    "us": [
+        "Case3-US-before.nii.gz",
+        "USpredura",
+        "US_1 predura",
+        "iUS",
+        "us1",
+        "Ultrasound 3D",
+        "ReMIND-001-intraop-US-predura",
+        "3DUS_recon",
+        "intraop-us",
+    ],
+    "t2": ["T2_BLADE", "preopT2", "sub-01_T2w", "AXIAL T2 FRFSE", "t2_tse_tra", "3D_AX_T2_SPACE", "BraTS2021_01484_t2"],
+    "cet1": [
+        "t1ce",
+        "BraTS2021_01484_t1ce",
+        "3D_AX_T1_postcontrast",
+        "T1c",
+        "T1Gd",
+        "T1+C",
+        "6: t1_mpr_ns_sag_gd",
+        "sub-01_ce-gd_T1w",
+        "T1KM",
+        "T1post",
+        "t1_ce.nrrd",
+        "ceT1",
+        "Ax T1 BRAVO +C",
+    ],
+    "flair": ["T2_FLAIR_AX", "t2_tse_dark-fluid_tra", "sub-01_FLAIR", "FLAIR", "T2FLAIR", "3D FLAIR sag"],
+    None: [
+        "T1_MPRAGE",
+        "T1_MPRAGE_pre",
+        "t1 pre contrast",
+        "sub-01_T1w",
+        "SWI",
+        "T2star",
+        "T2*",
+        "ep2d_diff",
+        "MRHead",
+        "Status",
+        "CT bone",
+        "flair seg",
+        "tumor-label",
+        "Case27 synthetic T2 (MMHVAE)",
+        "T2 from iUS synthetic",
+        "synthetic-ceT1",
+        "",
+        "campus",
+    ],
+}
+
+
+@pytest.mark.parametrize(("modality", "name"), [(m, name) for m, names in NAMES.items() for name in names])
+def test_names_of_the_clinic(modality, name):
+    assert recognise(name) == modality
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "dicom"),
+    [
+        ("us", "unnamed 4", {"Modality": "US"}),
+        ("cet1", "7: MPRAGE", {"Modality": "MR", "SeriesDescription": "MPRAGE", "ContrastBolusAgent": "Gadovist"}),
+        ("flair", "5", {"Modality": "MR", "SeriesDescription": "t2_space_dark-fluid_sag"}),
+        (None, "MPRAGE pre contrast", {"Modality": "MR", "ContrastBolusAgent": "Gadovist"}),
+        (None, "us", {"Modality": "MR"}),
+        (None, "T2", {"Modality": "CT"}),
+    ],
+)
+def test_dicom_tags(modality, name, dicom):
+    assert recognise(name, dicom) == modality

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.request import SynthesisRequest
+
+IMAGE, OTHER = object(), object()
+
+
+def test_values_are_brought_into_their_types():
+    request = SynthesisRequest(
+        {"us": IMAGE, "t2": None}, ["t2", "t2"], temperature=np.float32(0.5), samples=np.int64(3)
+    )
+    assert request.inputs == {"us": IMAGE} and request.targets == ("t2",)
+    assert request.temperature == 0.5 and type(request.samples) is int and request.device == "auto"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "changes", "message"),
+    [
+        ({}, {}, "no input"),
+        ({"us": None}, {}, "no input"),
+        ({"us": IMAGE, "t2": IMAGE}, {}, "given as iUS and as T2"),
+        ({"us": "a.nrrd", "t2": "./a.nrrd"}, {}, "given as iUS and as T2"),
+        ({"us": IMAGE}, {"targets": []}, "No output"),
+        ({"us": IMAGE}, {"targets": "t2"}, "list of modalities"),
+        ({"us": IMAGE}, {"temperature": 1.2}, "between 0 and 1"),
+        ({"us": IMAGE}, {"temperature": float("nan")}, "between 0 and 1"),
+        ({"us": IMAGE}, {"temperature": "hot"}, "between 0 and 1"),
+        ({"us": IMAGE}, {"samples": 0}, "samples"),
+        ({"us": IMAGE}, {"samples": 1.5}, "samples"),
+        ({"us": IMAGE}, {"seed": -1}, "seed"),
+        ({"us": IMAGE}, {"device": "gpu"}, "Unknown device"),
+        ({"us": IMAGE}, {"device": "cpu:x"}, "Unknown device"),
+        ({"us": IMAGE}, {"noise": "pink"}, "noise"),
+        ({"us": IMAGE}, {"workers": 0}, "workers"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_words(inputs, changes, message):
+    with pytest.raises(InputError, match=message):
+        SynthesisRequest(inputs, **changes)

@@ -1,0 +1,172 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.__main__ import main  # noqa: E402
+from MMHVAESynthesisLib.request import SynthesisRequest  # noqa: E402
+from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
+from MMHVAESynthesisLib.volumes.files import read, same_geometry, write  # noqa: E402
+
+from .making import array, fan, model_file  # noqa: E402
+
+ROOT = Path(__file__).parents[2] / "MMHVAESynthesis"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def us(tmp_path):
+    return write(fan(), tmp_path / "Case27-US.nii.gz")
+
+
+def arguments(us, model, output, *more):
+    return ["synthesize", "--us", str(us), "--model", model, "--output-dir", str(output), "--device", "cpu", *more]
+
+
+def test_files_are_the_librarys_voxels_on_the_inputs_grid(tmp_path, us, model, capsys):
+    output = tmp_path / "new" / "out"
+    code = main(arguments(us, model, output, "--targets", "t2,flair", "--samples", "2", "--seed", "3", "--json"))
+    assert code == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    expected = synthesize(SynthesisRequest({"us": read(us)}, model=model, samples=2, seed=3, device="cpu"))
+    for kind, images in (("outputs", expected.images), ("uncertainty", expected.uncertainty)):
+        assert list(result[kind]) == ["t2", "flair"]
+        for target, file in result[kind].items():
+            assert same_geometry(read(us), read(file))
+            np.testing.assert_array_equal(array(read(file)), array(images[target]))
+    names = sorted(os.listdir(output))
+    assert names == [
+        "Case27-US_synthetic-FLAIR-uncertainty.nii.gz",
+        "Case27-US_synthetic-FLAIR.nii.gz",
+        "Case27-US_synthetic-T2-uncertainty.nii.gz",
+        "Case27-US_synthetic-T2.nii.gz",
+        "Case27-US_synthetic.json",
+    ]
+    assert json.loads((output / "Case27-US_synthetic.json").read_text(encoding="utf-8"))["seed"] == 3
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii"])
+def test_format_can_be_chosen(tmp_path, us, model, capsys, ending):
+    assert main(arguments(us, model, tmp_path, "--targets", "t2", "--format", ending)) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / f"Case27-US_synthetic-T2{ending}")
+
+
+def test_results_that_are_there_stay_unless_told_otherwise(tmp_path, us, model, capsys):
+    there = tmp_path / "Case27-US_synthetic-T2.nii.gz"
+    there.write_text("mine")
+    assert main(arguments(us, model, tmp_path)) == 6
+    assert there.read_text() == "mine" and len(os.listdir(tmp_path)) == 2
+    assert main(arguments(us, model, tmp_path, "--targets", "t2", "--overwrite")) == 0
+    assert read(there).GetSize() == (32, 32, 6)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, us, model, monkeypatch):
+    whole, written = sitk.WriteImage, []
+
+    def cut(image, name, *args):
+        whole(image, name, *args)
+        written.append(name)
+        if len(written) == 3:
+            with open(name, "rb+") as file:
+                file.truncate(os.path.getsize(name) // 2)
+
+    monkeypatch.setattr(sitk, "WriteImage", cut)
+    assert main(arguments(us, model, tmp_path / "out")) == 6
+    assert len(written) == 3 and os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (["--temperature", "2"], 3),
+        (["--targets", "pet"], 3),
+        (["--t2", "absent.nrrd"], 3),
+        (["--samples", "0"], 3),
+        (["--model", "absent.pth"], 4),
+        (["--device", "cuda:77"], 5),
+    ],
+)
+def test_exit_codes_say_what_is_wrong(tmp_path, us, model, capsys, more, code):
+    assert main([*arguments(us, model, tmp_path / "out", "--json"), *more]) == code
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_code"] == code and said["error"]
+    assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
+
+
+def test_wrong_use_of_the_command_line(us, model, tmp_path, capsys):
+    for wrong in (["--us", str(us)], ["--colour"], ["--device"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*arguments(us, model, tmp_path), *wrong])
+        assert caught.value.code == 2
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_no_input_is_an_error_with_the_options_to_give(tmp_path, capsys, model):
+    assert main(["synthesize", "--model", model, "--output-dir", str(tmp_path), "--json"]) == 3
+    assert "--us, --t2, --cet1, --flair" in capsys.readouterr().out
+
+
+def child(us, model, output, *more, **settings):
+    command = [sys.executable, "-m", "MMHVAESynthesisLib", *arguments(us, model, output, "--progress", "json", *more)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, **pipes, **settings)
+
+
+def test_the_child_reports_in_json_and_ends_with_its_result(tmp_path, us, model):
+    process = child(us, model, tmp_path / "out")
+    out, err = process.stdout.read(), process.stderr.read()
+    process.stdin.close()
+    assert process.wait() == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    steps = [line["done"] for line in lines if line.get("stage") == "synthesis"]
+    assert steps == list(range(5)) and {"stage", "done", "total", "seconds_left"} == set(lines[0])
+    assert sorted(lines[-1]["result"]["outputs"]) == ["cet1", "flair", "t2", "us"]
+
+
+@pytest.fixture
+def long_us(tmp_path):
+    return write(fan(600), tmp_path / "long.nrrd")
+
+
+def wait_for_slices(process):
+    for line in process.stdout:
+        report = json.loads(line)
+        if report.get("stage") == "synthesis" and report["done"] >= 1:
+            return report
+    pytest.fail(process.stderr.read())
+
+
+def test_the_child_stops_when_its_standard_input_closes(tmp_path, long_us, model):
+    process = child(long_us, model, tmp_path / "out")
+    report = wait_for_slices(process)
+    start = time.monotonic()
+    process.stdin.close()
+    rest = [json.loads(line) for line in process.stdout]
+    assert process.wait() == 8
+    assert rest[-1]["exit_code"] == 8 and report["total"] == 598
+    assert time.monotonic() - start < 20
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be handled")
+def test_the_child_stops_when_it_is_terminated(tmp_path, long_us, model):
+    process = child(long_us, model, tmp_path / "out")
+    wait_for_slices(process)
+    process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    assert process.wait() == 8
+    assert os.listdir(tmp_path / "out") == []

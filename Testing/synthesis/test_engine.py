@@ -1,0 +1,268 @@
+import threading
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.errors import Cancelled, DeviceError, InputError, ModelError  # noqa: E402
+from MMHVAESynthesisLib.models.loading import load  # noqa: E402
+from MMHVAESynthesisLib.request import SynthesisRequest  # noqa: E402
+from MMHVAESynthesisLib.synthesis import devices, planes  # noqa: E402
+from MMHVAESynthesisLib.synthesis.engine import preview, synthesize  # noqa: E402
+from MMHVAESynthesisLib.synthesis.noise import slice_noise  # noqa: E402
+from MMHVAESynthesisLib.volumes.files import same_geometry  # noqa: E402
+
+from .making import SIZES, array, fan, model_file, volume_like  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model"))
+
+
+def run(inputs, model, **settings):
+    return synthesize(SynthesisRequest(inputs, model=model, device="cpu", **settings))
+
+
+def same(first, second):
+    return all(np.array_equal(array(first[target]), array(second[target])) for target in first)
+
+
+def test_voxels_are_those_of_the_network_on_slices_cut_by_hand(model):
+    us, t2 = fan(), fan(dtype=np.int16, seed=3)
+    result = run({"us": us, "t2": t2}, model, seed=11)
+    network = load(model).network
+
+    def by_hand(image):
+        values = array(image).astype(np.float64)
+        mask = values > 0
+        low, high = values[mask].min(), np.percentile(values[mask], 99.95)
+        return np.where(mask, (np.minimum(values, high) - low) / (high - low) * (1 + 255 / 256) - 255 / 256, -1)
+
+    slices = {"us": by_hand(us), "t2": by_hand(t2)}
+    for k in range(1, 5):
+        noise = [torch.from_numpy(n)[None] for n in slice_noise(SIZES.noise_shapes(), "independent", 11, 0, k, 0)]
+        given = {m: torch.from_numpy(s[k].T.astype(np.float32))[None, None] for m, s in slices.items()}
+        with torch.no_grad():
+            expected = network(given, noise, 0.7).images
+        for target in SIZES.modalities:
+            found = array(result.images[target])[k]
+            np.testing.assert_allclose(found, 127.5 * (expected[target][0, 0].numpy().T + 1), atol=2e-3)
+
+
+def test_results_lie_on_the_references_grid_with_its_background(model):
+    us = fan(9, 40, (0.4, 0.45, 0.3), origin=(3, 4, 5))
+    us.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+    result = run({"us": us}, model, targets=["t2", "flair"])
+    assert list(result.images) == ["t2", "flair"] and result.reference == "us" and not result.uncertainty
+    for image in result.images.values():
+        assert same_geometry(us, image, 1e-9) and array(image).dtype == np.float32
+        np.testing.assert_array_equal(array(image) > 0, array(us) > 0)
+        assert array(image).max() <= 255
+
+
+@pytest.mark.parametrize("settings", [{}, {"samples": 3}, {"noise": "shared"}])
+def test_bits_do_not_depend_on_the_number_of_workers(model, settings):
+    us = fan(7, 50)  # two by two tiles
+    one, three = (run({"us": us}, model, workers=workers, **settings) for workers in (1, 3))
+    assert same(one.images, three.images) and same(one.uncertainty, three.uncertainty)
+
+
+def test_batch_size_changes_no_more_than_rounding(model):
+    us = fan(7, 50)
+    one, five = (run({"us": us}, model, batch=batch, samples=3) for batch in (1, 5))
+    for target, image in one.images.items():
+        expected, found = array(image).astype(float), array(five.images[target])
+        assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected)
+        deviation = array(one.uncertainty[target])
+        np.testing.assert_allclose(array(five.uncertainty[target]), deviation, atol=1e-3)
+
+
+def test_the_noise_of_a_slice_depends_on_seed_sample_and_slice_alone(model):
+    us = fan(7)
+    clipped = np.where(array(us) > 0, np.clip(array(us), 70, 130), 0)  # so that every slice has the volume's range
+    us = volume_like(us, clipped)
+    whole, again, other = (run({"us": us}, model, seed=seed) for seed in (3, 3, 4))
+    clipped[[1, 2, 4, 5]] = 0
+    lone = volume_like(us, clipped)
+    alone = run({"us": lone}, model, seed=3)
+    assert same(whole.images, again.images) and not same(whole.images, other.images)
+    for target, image in whole.images.items():
+        np.testing.assert_array_equal(array(alone.images[target])[3], array(image)[3])
+        assert array(alone.images[target])[[0, 1, 2, 4, 5, 6]].max() == 0
+
+
+def test_shared_noise_makes_equal_slices_equal(model):
+    us = fan(5)
+    for k in (2, 3):
+        us[:, :, k] = us[:, :, 1]
+    shared, independent = (array(run({"us": us}, model, noise=n).images["t2"]) for n in ("shared", "independent"))
+    np.testing.assert_array_equal(shared[1], shared[2])
+    assert not np.array_equal(independent[1], independent[2])
+
+
+def test_several_samples_give_their_mean_and_standard_deviation(model):
+    us = fan(4)
+    many = run({"us": us}, model, samples=4, targets=["t2"])
+    singles = []
+    for sample in range(4):
+        # Each sample alone, by giving its number through the noise.
+        def only(shapes, kind, seed, _, plane, tile, sample=sample):
+            return slice_noise(shapes, kind, seed, sample, plane, tile)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(planes, "slice_noise", only)
+            singles.append(array(run({"us": us}, model, targets=["t2"]).images["t2"]))
+    np.testing.assert_allclose(array(many.images["t2"]), np.mean(singles, axis=0), atol=1e-3)
+    np.testing.assert_allclose(array(many.uncertainty["t2"]), np.std(singles, axis=0, ddof=1), atol=1e-3)
+    assert array(many.uncertainty["t2"]).max() > 0
+
+
+def test_at_temperature_0_there_is_one_image_and_no_spread(model):
+    us = fan(4)
+    one, two = run({"us": us}, model, temperature=0), run({"us": us}, model, temperature=0, seed=5, samples=3)
+    assert same(one.images, two.images)
+    assert all(array(image).max() == 0 for image in two.uncertainty.values())
+
+
+def test_empty_slices_do_not_go_through_the_network(model, monkeypatch):
+    seen = []
+    real = planes.PlaneSynthesizer._forward
+    monkeypatch.setattr(
+        planes.PlaneSynthesizer, "_forward", lambda self, batch: seen.extend(batch) or real(self, batch)
+    )
+    run({"us": fan(9)}, model)
+    assert sorted(item.blend.plane for item in seen) == list(range(1, 8))
+
+
+def test_progress_counts_slices_and_cancel_stops_between_them(model):
+    reports, cancel = [], threading.Event()
+
+    def progress(report):
+        reports.append(report)
+        if report.stage == "synthesis" and report.done == 2:
+            cancel.set()
+
+    request = SynthesisRequest({"us": fan(40)}, model=model, device="cpu", workers=2)
+    with pytest.raises(Cancelled):
+        synthesize(request, progress, cancel)
+    assert reports[-1].total == 38 and reports[-1].done <= 6
+    threads = torch.get_num_threads()
+    assert threads == torch.get_num_threads() and not any("ThreadPool" in t.name for t in threading.enumerate())
+
+
+def test_the_callers_thread_gets_the_reports_and_keeps_its_thread_count(model):
+    before, threads = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    synthesize(
+        SynthesisRequest({"us": fan(4)}, model=model, device="cpu"),
+        lambda report: threads.add(threading.current_thread()),
+    )
+    assert threads == {threading.current_thread()} and torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_provenance_says_how(model):
+    request = SynthesisRequest({"us": fan(4)}, ["t2"], model, 0.5, 2, 9, "cpu", names={"us": "Case27"})
+    provenance = synthesize(request).provenance
+    assert provenance["inputs"] == {"us": "Case27"} and provenance["targets"] == ["t2"]
+    assert (provenance["temperature"], provenance["samples"], provenance["seed"]) == (0.5, 2, 9)
+    assert provenance["model"] == "random" and len(provenance["model_digest"]) == 64
+    assert provenance["version"] and provenance["device"] == "cpu"
+
+
+def test_preview_is_that_slice_of_the_whole_and_estimates_it(model):
+    us = fan(8, spacing=(0.5, 0.5, 1.0))
+    request = SynthesisRequest({"us": us}, model=model, device="cpu", workers=1)
+    shown, whole = preview(request, 3), synthesize(request)
+    assert shown.plane == 3 and shown.images["t2"].GetSize() == (32, 32, 1)
+    np.testing.assert_array_equal(array(shown.images["t2"])[0], array(whole.images["t2"])[3])
+    assert shown.seconds == pytest.approx(6 * shown.seconds_per_slice)
+    assert preview(request).plane in (3, 4)
+    with pytest.raises(InputError, match="Slice 0 of iUS is empty"):
+        preview(request, 0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "settings", "error", "message"),
+    [
+        ({"pet": fan()}, {}, InputError, "does not know the input pet"),
+        ({"us": fan()}, {"targets": ["pet"]}, InputError, "does not know the output pet"),
+        ({"us": fan() * 0}, {}, InputError, "iUS volume is empty"),
+        ({"us": fan(), "t2": fan(origin=(900, 0, 0))}, {}, InputError, "do not overlap"),
+        ({"us": fan()}, {"model": "absent.pth"}, ModelError, "absent.pth"),
+        ({"us": "absent.nrrd"}, {}, InputError, "does not exist"),
+        ({"us": fan()}, {"half_precision": True}, DeviceError, "Half precision"),
+    ],
+)
+def test_bad_requests_end_before_any_work(model, monkeypatch, inputs, settings, error, message):
+    monkeypatch.setattr(planes.PlaneSynthesizer, "__call__", lambda *_: pytest.fail("work started"))
+    with pytest.raises(error, match=message):
+        run(inputs, **{"model": model, **settings})
+
+
+def test_an_absent_device_is_named_with_those_that_are_there(model):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(DeviceError, match="no device 'cuda' here. Choose among: auto, .*cpu"):
+        synthesize(SynthesisRequest({"us": fan()}, model=model, device="cuda"))
+
+
+def test_out_of_memory_takes_smaller_batches_with_the_same_result(model, monkeypatch):
+    us, real, sizes = fan(10), planes.PlaneSynthesizer._forward, []
+
+    def scarce(self, batch):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return real(self, batch)
+
+    monkeypatch.setattr(planes.PlaneSynthesizer, "_forward", scarce)
+    found = run({"us": us}, model, batch=8, workers=1)
+    monkeypatch.undo()
+    expected = run({"us": us}, model)
+    for target, image in expected.images.items():
+        np.testing.assert_allclose(array(found.images[target]), array(image), atol=1e-3)
+    assert sizes[0] == 8 and set(sizes[-2:]) <= {1, 2}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("MPS backend out of memory"), MemoryError()])
+def test_no_memory_for_a_single_slice_says_so(model, monkeypatch, error):
+    def nothing_left(self, batch):
+        raise error
+
+    monkeypatch.setattr(planes.PlaneSynthesizer, "_forward", nothing_left)
+    with pytest.raises(DeviceError, match="memory"):
+        run({"us": fan(4)}, model, batch=4)
+    assert "device 'cpu'" in str(devices.out_of_memory(torch.device("cuda")))
+
+
+def test_a_fault_of_the_network_is_not_taken_for_lack_of_memory(model, monkeypatch):
+    def broken(self, batch):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(planes.PlaneSynthesizer, "_forward", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run({"us": fan(4)}, model)
+
+
+def test_batches_fit_into_half_of_the_free_memory():
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    released = NetworkSizes()
+    assert devices.batch_for(0, released) == 1
+    assert devices.batch_for(2**40, released) == 32
+    batch = devices.batch_for(2_000_000_000, released)
+    assert batch * 66e6 <= 1e9 < (batch + 2) * 75e6
+
+
+def test_the_callers_random_state_is_left_alone(model):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    run({"us": fan(4)}, model)
+    found = torch.rand(3), np.random.rand(3)
+    assert torch.equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
