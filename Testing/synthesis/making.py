@@ -13,7 +13,7 @@ SIZES = NetworkSizes(base_features=4, max_features=8, halvings=2, size=32, decod
 SPACING = 0.5
 
 
-def model_file(folder, **changes):
+def model_file(folder, spacing=SPACING, **changes):
     """Write a model with seeded random weights and return its file's name."""
     import torch
 
@@ -24,7 +24,7 @@ def model_file(folder, **changes):
         torch.manual_seed(7)
         network = MMHVAE(sizes).eval()
     path = folder / "model.safetensors"
-    save(path, ModelHeader("random", sizes, SPACING, skull_stripped=True), network)
+    save(path, ModelHeader("random", sizes, spacing, skull_stripped=True), network)
     return str(path)
 
 

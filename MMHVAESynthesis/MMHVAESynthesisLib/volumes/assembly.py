@@ -13,7 +13,8 @@ class Assembly:
     """Collects planes, in any order, into volumes on the reference's grid, voxel for voxel.
 
     Interpolation takes only pixels inside the mask into account, so that nothing darkens towards the edge of the field
-    of view; outside the reference's own mask every voxel is exactly 0.
+    of view; outside the reference's own mask every voxel is exactly 0. So is a lone voxel of the reference that falls
+    between the pixels of a much coarser model.
 
     :param case: Whose planes come.
     :param names: Of the volumes to collect.
