@@ -1,4 +1,4 @@
-"""Simulated error of a synthesis, and an ultrasound's field of view in real MR: what the benchmark knows the truth of."""
+"""Simulated error of a synthesis, and an ultrasound field of view in real MR: what the benchmark knows the truth of."""
 
 from dataclasses import dataclass
 

@@ -140,6 +140,26 @@ def _stretch(values: Tensor) -> Tensor:
     return torch.stack([1 + xx, xy, xz, xy, 1 + yy, yz, xz, yz, 1 + zz], dim=-1).view(-1, 3, 3)
 
 
+class _Adam:
+    """Kingma and Ba, ICLR 2015. PyTorch's own, at its first step, imports a compiler for two seconds."""
+
+    MEAN_DECAY, SQUARE_DECAY = 0.8, 0.9
+
+    def __init__(self, parameters: Tensor):
+        self.parameters, self.steps = parameters, 0
+        self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
+
+    @torch.no_grad()
+    def ascend(self, gradient: Tensor, size: float) -> None:
+        """Move each parameter up its gradient by about ``size``."""
+        self.steps += 1
+        self.mean.lerp_(gradient, 1 - self.MEAN_DECAY)
+        self.square.lerp_(gradient**2, 1 - self.SQUARE_DECAY)
+        mean = self.mean / (1 - self.MEAN_DECAY**self.steps)
+        square = self.square / (1 - self.SQUARE_DECAY**self.steps)
+        self.parameters += size * mean / (square.sqrt() + 1e-12)
+
+
 def descend(
     level: Level,
     poses: Sequence[np.ndarray],
@@ -160,11 +180,10 @@ def descend(
     whole = np.ones(level.fixed.shape[1:], dtype=bool)
     landscape = Landscape(level, poses, parts or [whole] * len(poses), schedule.window_stride, device)
     parameters = torch.zeros(len(poses), 12 if affine else 6, dtype=torch.float64, device=device, requires_grad=True)
-    optimiser = torch.optim.Adam([parameters], lr=schedule.first_step, betas=(0.8, 0.9))
+    adam = _Adam(parameters)
     best = landscape.poses.clone()
     highest = torch.full((len(poses),), -2.0, device=device)
     for iteration in range(schedule.iterations + 1):
-        optimiser.zero_grad()
         matrices = landscape.matrices(parameters)
         values = landscape.metric(matrices)
         better = values.detach() > highest
@@ -172,8 +191,6 @@ def descend(
         best = torch.where(better[:, None, None], matrices.detach(), best)
         if iteration == schedule.iterations:
             break
-        (-values.sum()).backward()
-        optimiser.param_groups[0]["lr"] = schedule.step(iteration)
-        optimiser.step()
+        adam.ascend(torch.autograd.grad(values.sum(), parameters)[0], schedule.step(iteration))
         report.step()
     return list(best.cpu().numpy()), highest.cpu().tolist()

@@ -1,6 +1,7 @@
 """The built-in engine: from all starts at 4 mm, the best on at 2 mm and at 1 mm, and repeats on halves of the field."""
 
-from typing import List, Sequence
+import contextlib
+from typing import Iterator, List, Sequence
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from .parts import halves, perturbed
 from .problem import Problem
 from .solution import Solution
 
-COARSE = Schedule(40, 1.5, 0.1)
-MIDDLE = Schedule(30, 0.5, 0.05)
-FINE = Schedule(12, 0.1, 0.01, window_stride=2)
-REPEAT = Schedule(30, 0.5, 0.05, window_stride=2)
+COARSE = Schedule(30, 1.5, 0.1)
+MIDDLE = Schedule(25, 0.5, 0.05, window_stride=2)
+FINE = Schedule(10, 0.1, 0.01, window_stride=2)
+REPEAT = Schedule(20, 0.5, 0.05, window_stride=2)
 STRETCH = Schedule(25, 0.3, 0.02)
 
 REPEATS = 4
@@ -62,6 +63,10 @@ class LnccEngine:
     ) -> Solution:
         """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
         device = torch_device(request.device)
+        with _one_thread():
+            return self._solve(problem, request, starts, report, device)
+
+    def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter, device) -> Solution:
         pyramid, points = problem.pyramid, problem.points
         poses, values = descend(pyramid.level(4), starts, COARSE, report, device)
         poses = _distinct(poses, values, points, 2)
@@ -82,6 +87,20 @@ class LnccEngine:
         level = problem.pyramid.level(2)
         starts = perturbed(pose, problem.points, _JITTER, REPEATS, request.seed)
         return descend(level, starts, REPEAT, report, device, halves(level, REPEATS, request.seed))[0]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: so results repeat bit for bit, and threads do not wait for one another on a busy machine.
+
+    The volumes are small: on two cores with other work, two threads took five times as long as one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _distinct(poses: List[np.ndarray], values: List[float], points: np.ndarray, count: int) -> List[np.ndarray]:

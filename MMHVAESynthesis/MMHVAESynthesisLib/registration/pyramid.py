@@ -73,7 +73,7 @@ class Box:
 
 
 def sampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Tuple[np.ndarray, np.ndarray]:
-    """Sample ``image`` linearly at a grid's points under ``transform``: values (X, Y, Z) float32, and where it has any."""
+    """Sample ``image`` linearly at a grid's points under ``transform``: (X, Y, Z) float32, and where it has any."""
     values = sitk.Resample(image, grid, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     ones = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
     ones.CopyInformation(image)

@@ -1,0 +1,222 @@
+"""Registration benchmark: known rigid displacements of real MR, against a synthesis with simulated error.
+
+``python Testing/benchmarks/registration.py --data DIR --out DIR``, DIR holding ``mri/<case>/{t2,cet1,flair}.nii.gz``.
+
+The protocol is that of Dorent et al., IEEE TPAMI 2025: four ranges of the median displacement in the field of view,
+several poses a range, all engines on the same poses. A field of view is a cone of 80 x 80 x 60 mm at 1 mm, oblique, placed
+on the head's surface. The error of a pose (TRE) is the mean distance between true and found place over the field of view.
+Written: registrations.csv and capture.csv (a row a registration), registration.md, capture.png, confidence.png.
+"""
+
+import argparse
+import csv
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"), str(Path(__file__).resolve().parent)]
+
+import simulated_synthesis as simulation  # noqa: E402
+
+from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
+from MMHVAESynthesisLib.registration.transforms import matrix_of  # noqa: E402
+from MMHVAESynthesisLib.request import RegistrationRequest  # noqa: E402
+
+RANGES = ((0, 4), (4, 8), (8, 12), (12, 16))
+QUALITIES = {"good": simulation.GOOD, "poor": simulation.POOR}
+ENGINES = {
+    "lncc": {"engine": "lncc"},
+    "lncc without search": {"engine": "lncc", "starts": 1},
+    "mattes": {"engine": "mattes"},
+}
+CAPTURE_STEPS = tuple(range(0, 31, 5))
+MOST_DEGREES, CAPTURE_DEGREES = 12.0, 20.0
+SUCCESS = 2.0
+FIELDS = "quality engine case low high displacement tre confidence correlation before after cpu wall warnings".split()
+
+
+def field_points(mask):
+    """Return some thousand world points (N, 3) spread over a mask."""
+    indices = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0)[::61, ::-1].astype(float)
+    return np.array([mask.TransformContinuousIndexToPhysicalPoint(index.tolist()) for index in indices])
+
+
+class Pose:
+    """One field of view in one head, with a synthesis of each quality."""
+
+    def __init__(self, folder, modality, number):
+        self.case, self.modality = folder.name, modality
+        self.head = sitk.ReadImage(str(folder / f"{modality}.nii.gz"))
+        self.generator = np.random.default_rng(number)
+        grid = simulation.probe_grid(self.head, self.generator)
+        self.syntheses = {
+            name: simulation.synthesis_of(self.head, grid, quality, number) for name, quality in QUALITIES.items()
+        }
+        self.points = field_points(self.syntheses["good"][1])
+
+    def displaced_by(self, low, high, most_degrees):
+        """Draw a displacement with its median in a range, and carry the head there: the matrix and the image."""
+        median = self.generator.uniform(low, high)
+        matrix = simulation.random_displacement(self.points, median, most_degrees, self.generator)
+        return matrix, simulation.displaced(self.head, matrix)
+
+    def run(self, quality, engine, matrix, moving):
+        """Register once; return a row."""
+        fixed, mask, correlation = self.syntheses[quality]
+        request = RegistrationRequest({self.modality: fixed}, {self.modality: moving}, mask, **ENGINES[engine])
+        cpu, wall = time.process_time(), time.perf_counter()
+        result = register(request)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        error = self._moved(matrix_of(result.fixed_to_moving) - matrix)
+        return {
+            "quality": quality,
+            "engine": engine,
+            "case": self.case,
+            "displacement": np.median(self._moved(matrix - np.eye(4))),
+            "tre": error.mean(),
+            "confidence": result.confidence,
+            "correlation": correlation,
+            "before": result.metric_before,
+            "after": result.metric_after,
+            "cpu": cpu,
+            "wall": wall,
+            "warnings": " ".join(result.warnings),
+        }
+
+    def _moved(self, change):
+        return np.linalg.norm(self.points @ change[:3, :3].T + change[:3, 3], axis=1)
+
+
+def rows_of(poses, ranges, qualities, engines, most_degrees, file):
+    """Register every pose in every range with every engine; write each row as it comes; return all."""
+    rows = []
+    writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
+    writer.writeheader()
+    for pose in poses:
+        for low, high in ranges:
+            matrix, moving = pose.displaced_by(low, high, most_degrees)
+            for quality in qualities:
+                for engine in engines:
+                    row = {**pose.run(quality, engine, matrix, moving), "low": low, "high": high}
+                    rows.append(row)
+                    writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
+                    file.flush()
+    return rows
+
+
+def table(rows, engines):
+    """Return the Markdown table of the protocol."""
+    lines = ["| synthesis | engine | start mm | n | median TRE | mean TRE | largest | % < 2 mm | CPU s | wall s |"]
+    lines.append("|" + "---|" * 10)
+    for quality in QUALITIES:
+        for engine in engines:
+            for low, high in RANGES:
+                chosen = [r for r in rows if (r["quality"], r["engine"], r["low"]) == (quality, engine, low)]
+                if not chosen:
+                    continue
+                tre = np.array([row["tre"] for row in chosen])
+                cpu, wall = (np.mean([row[key] for row in chosen]) for key in ("cpu", "wall"))
+                lines.append(
+                    f"| {quality} | {engine} | {low}-{high} | {len(tre)} | {np.median(tre):.2f} | {tre.mean():.2f} | "
+                    f"{tre.max():.2f} | {100 * (tre < SUCCESS).mean():.0f} | {cpu:.1f} | {wall:.1f} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def agreement(rows):
+    """Return Pearson's correlation of log confidence and log error, and their ratio's median."""
+    tre, confidence = (np.array([row[key] for row in rows]) for key in ("tre", "confidence"))
+    return float(np.corrcoef(np.log(tre), np.log(confidence))[0, 1]), float(np.median(tre / confidence))
+
+
+def report(rows, engines):
+    """Return the Markdown report: the table, and what the confidence is worth."""
+    text = table(rows, engines)
+    for engine in engines:
+        correlation, ratio = agreement([row for row in rows if row["engine"] == engine])
+        text += f"\n{engine}: correlation of log confidence and log error {correlation:.2f}, "
+        text += f"median of error / confidence {ratio:.2f}.\n"
+    return text
+
+
+def plot_confidence(rows, engines, path):
+    """Draw confidence against true error."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(engines), figsize=(4.5 * len(engines), 4.2), squeeze=False)
+    for axis, engine in zip(axes[0], engines):
+        chosen = [row for row in rows if row["engine"] == engine]
+        for quality, colour in zip(QUALITIES, ("tab:blue", "tab:orange")):
+            some = [row for row in chosen if row["quality"] == quality]
+            axis.loglog(
+                [r["confidence"] for r in some], [r["tre"] for r in some], "o", color=colour, ms=4, label=quality
+            )
+        correlation, ratio = agreement(chosen)
+        span = [min(r["confidence"] for r in chosen), max(r["confidence"] for r in chosen)]
+        axis.loglog(span, span, color="grey", lw=0.8)
+        axis.set(
+            title=f"{engine}: r = {correlation:.2f} (log), error / confidence {ratio:.2f}",
+            xlabel="confidence, mm",
+            ylabel="true error, mm",
+        )
+        axis.title.set_fontsize(9)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def plot_capture(rows, engines, path):
+    """Draw the part of registrations that end within 2 mm, against the displacement at the start."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(QUALITIES), figsize=(9, 3.8), sharey=True)
+    for axis, quality in zip(axes, QUALITIES):
+        for engine in engines:
+            chosen = [r for r in rows if (r["quality"], r["engine"]) == (quality, engine)]
+            lows = sorted({row["low"] for row in chosen})
+            success = [100 * np.mean([r["tre"] < SUCCESS for r in chosen if r["low"] == low]) for low in lows]
+            axis.plot(lows, success, "o-", ms=4, label=engine)
+        axis.set(title=f"{quality} synthesis", xlabel="median displacement at the start, mm", ylim=(-5, 105))
+    axes[0].set_ylabel(f"% within {SUCCESS:g} mm")
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--modality", default="t2", choices=("t2", "cet1", "flair"))
+    parser.add_argument("--poses", type=int, default=10, help="poses a range; 0 leaves the ranges out")
+    parser.add_argument(
+        "--capture-poses", type=int, default=5, help="poses a step of the capture range; 0 leaves it out"
+    )
+    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    folders = sorted(path.parent for path in (args.data / "mri").glob(f"*/{args.modality}.nii.gz"))
+    if not folders:
+        parser.error(f"there is no mri/<case>/{args.modality}.nii.gz in {args.data}")
+
+    def poses(count, first):
+        return (Pose(folders[(3 * n) % len(folders)], args.modality, first + n) for n in range(count))
+
+    if args.poses:
+        with open(args.out / "registrations.csv", "w", newline="", encoding="utf-8") as file:
+            rows = rows_of(poses(args.poses, 0), RANGES, QUALITIES, args.engines, MOST_DEGREES, file)
+        plot_confidence(rows, args.engines, args.out / "confidence.png")
+        (args.out / "registration.md").write_text(report(rows, args.engines), encoding="utf-8")
+    if args.capture_poses:
+        steps = [(step, step) for step in CAPTURE_STEPS]
+        with open(args.out / "capture.csv", "w", newline="", encoding="utf-8") as file:
+            rows = rows_of(poses(args.capture_poses, 100), steps, QUALITIES, args.engines, CAPTURE_DEGREES, file)
+        plot_capture(rows, args.engines, args.out / "capture.png")
+
+
+if __name__ == "__main__":
+    main()
