@@ -91,7 +91,7 @@ def form_image(
 def _texture(lesion, grid: BeamGrid, probe: Probe, appearance: Appearance, rng) -> np.ndarray:
     middle = probe.radius + probe.depth / 2
     size = appearance.texture_mm
-    sigmas = (size / ELEVATION_STEP_MM, size / (np.deg2rad(LATERAL_STEP_DEG) * middle), size / AXIAL_STEP_MM)
+    sigmas = (size / ELEVATION_STEP_MM, 1.6 * size / (np.deg2rad(LATERAL_STEP_DEG) * middle), size / AXIAL_STEP_MM)
     return np.exp(appearance.texture * (1 + lesion) * _noise(rng, grid.shape, sigmas))
 
 
@@ -106,7 +106,7 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
     threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density))
-    vessels = np.maximum(_noise(rng, grid.shape, (0.5, 1.0, 0.5)) - threshold + 0.7, 0) * (inside * (1 - fluid))
+    vessels = np.maximum(_noise(rng, grid.shape, (0.6, 2.2, 0.6)) - threshold + 0.7, 0) * (inside * (1 - fluid))
     return (sheets + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
 
 
