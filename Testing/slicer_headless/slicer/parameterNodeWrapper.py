@@ -90,7 +90,7 @@ class _Wrapper:
 
     def __init__(self, parameterNode):
         self.parameterNode = parameterNode
-        self._guis, self._next_tag, self._updating = {}, 0, False
+        self._guis, self._updating = {}, False
         for field in self._fields.values():
             if not parameterNode.HasParameter(field.name):
                 field.write(parameterNode, field.default)
@@ -121,15 +121,16 @@ class _Wrapper:
             name = widget.property("SlicerParameterName")
             if name:
                 bound[name] = _Binding(self, self._fields[name], widget)
-        tag, self._next_tag = self._next_tag, self._next_tag + 1
+        # The node lives in the scene and outlives this wrapper: an observer left behind would be called after its end.
+        tag = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
         self._guis[tag] = bound
         self._update()
         for binding in bound.values():
             binding.changed.connect(binding.read_widget)
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
         return tag
 
     def disconnectGui(self, tag):
+        self.RemoveObserver(tag)
         for binding in self._guis.pop(tag, {}).values():
             binding.changed.disconnect(binding.read_widget)
 

@@ -1,0 +1,120 @@
+"""The stand-ins behave as Slicer does where a test would otherwise pass what fails in Slicer."""
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+UI = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "UI" / "MMHVAESynthesis.ui"
+
+
+@pytest.fixture
+def qt(panel):
+    import qt
+
+    return qt
+
+
+def load(slicer, tmp_path, old, new):
+    """Load the module's .ui with one text replaced."""
+    text = UI.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "changed.ui"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return slicer.util.loadUI(str(path))
+
+
+def test_qt_properties_are_attributes_and_not_methods(qt):
+    button = qt.QPushButton("Go")
+    assert button.text == "Go" and button.enabled is True
+    button.enabled = False
+    assert button.isEnabled() is False
+    button.name = "go"
+    assert button.objectName == "go"
+    with pytest.raises(TypeError):
+        button.text()
+
+
+def test_an_unknown_signal_is_refused(qt):
+    with pytest.raises(AttributeError, match="has no signal clickd"):
+        qt.QPushButton().connect("clickd(bool)", print)
+
+
+def test_a_connected_function_is_called_until_it_is_disconnected(qt):
+    button, calls = qt.QPushButton(), []
+
+    def on_clicked(checked):
+        calls.append(checked)
+
+    button.connect("clicked(bool)", on_clicked)
+    button.click()
+    button.disconnect("clicked(bool)", on_clicked)
+    button.click()
+    assert calls == [False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('class="ctkSliderWidget" name', 'class="ctkSlidrWidget" name', "ctkSlidrWidget"),
+        ('<property name="noneDisplay">', '<property name="noneDisplayed">', "no property noneDisplayed"),
+        ('<property name="wordWrap">', '<property name="wordWrapped">', "no property wordWrapped"),
+        ("<receiver>t2Selector<", "<receiver>t1Selector<", "t1Selector"),
+        ("<slot>setMRMLScene(", "<slot>setScene(", "no slot setScene"),
+    ],
+)
+def test_a_wrong_ui_file_is_refused(slicer, qt, tmp_path, old, new, sentence):
+    from slicer_headless.pythonqt.loader import UiError
+
+    with pytest.raises(UiError, match=sentence):
+        load(slicer, tmp_path, old, new)
+
+
+def test_a_forgotten_scene_connection_leaves_the_selector_empty(slicer, qt, tmp_path):
+    slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="A")
+    widget = load(slicer, tmp_path, "<receiver>t2Selector<", "<receiver>usSelector<")
+    widget.setMRMLScene(slicer.mrmlScene)
+    ui = slicer.util.childWidgetVariables(widget)
+    assert ui.t2Selector.nodeCount() == 0 and ui.cet1Selector.nodeCount() == 1
+
+
+def test_a_wrapper_that_is_let_go_of_is_not_called_any_more(slicer, panel, module):
+    node = panel.logic.getParameterNode().parameterNode
+    panel.setParameterNode(None)
+    for _ in range(20):
+        wrapper = panel.logic.getParameterNode()
+        wrapper.disconnectGui(wrapper.connectGui(panel.ui))
+    del wrapper
+    gc.collect()
+    node.Modified()
+    panel.initializeParameterNode()
+
+
+def test_parameters_refuse_what_they_are_not(panel, slicer):
+    wrapper = panel.logic.getParameterNode()
+    with pytest.raises(ValueError, match="not within"):
+        wrapper.temperature = 1.5
+    with pytest.raises(TypeError):
+        wrapper.usVolume = "US"
+
+
+def test_hierarchy_items_come_and_go_with_their_nodes(slicer, scene):
+    hierarchy = scene.GetSubjectHierarchyNode()
+    node = slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name="A")
+    item = hierarchy.GetItemByDataNode(node)
+    assert item and hierarchy.GetItemName(item) == "A"
+    scene.RemoveNode(node)
+    assert hierarchy.GetItemName(item) == ""
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nii.gz", ".mha"])
+def test_volumes_go_to_files_and_back(slicer, scene, tmp_path, ending):
+    array = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
+    node = slicer.util.addVolumeFromArray(array, np.diag([-1.0, -2.0, 3.0, 1.0]), "A")
+    path = str(tmp_path / f"a{ending}")
+    assert slicer.util.saveNode(node, path, {})
+    again = slicer.util.loadVolume(path, {})
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(again), array)
+    with pytest.raises(RuntimeError):
+        slicer.util.loadVolume(str(tmp_path / "nothing.nrrd"), {})

@@ -1,0 +1,148 @@
+"""Slice views drawn offscreen into one picture, with each volume's own window, level and colours.
+
+A view is Slicer's own slice logic with its displayable managers. The one piece that is Qt's in Slicer, the mapper that
+puts the logic's image on the window, is VTK's image mapper here.
+"""
+
+from pathlib import Path
+from typing import List, Sequence, Tuple, Union
+
+import slicer
+import vtk
+
+AXIAL, SAGITTAL, CORONAL = "Axial", "Sagittal", "Coronal"
+
+
+class SliceView:
+    """One slice view: a slice node, its composite node and a window of its own."""
+
+    def __init__(self, name: str, size: Tuple[int, int], orientation: str = AXIAL):
+        self._window = vtk.vtkRenderWindow()
+        self._window.SetOffScreenRendering(True)
+        self._window.SetSize(*size)
+        self._renderer = vtk.vtkRenderer()
+        self._window.AddRenderer(self._renderer)
+        self._interactor = vtk.vtkRenderWindowInteractor()
+        self._interactor.SetRenderWindow(self._window)
+        self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self.node = self._logic.AddSliceNode(name)
+        self.node.SetOrientation(orientation)
+        self.node.SetDimensions(*size, 1)
+        self.node.SetMappedInLayout(1)
+        self._show_image()
+        self._managers = self._displayable_managers()
+
+    def _show_image(self):
+        mapper = vtk.vtkImageMapper()
+        mapper.SetColorWindow(255)
+        mapper.SetColorLevel(127.5)
+        mapper.SetInputConnection(self._logic.GetImageDataConnection())
+        actor = vtk.vtkActor2D()
+        actor.SetMapper(mapper)
+        self._renderer.AddActor2D(actor)
+
+    def _displayable_managers(self):
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        group = factory.InstantiateDisplayableManagers(self._renderer)
+        group.SetMRMLDisplayableNode(self.node)
+        return group
+
+    def show(self, background, foreground=None, opacity: float = 0.5) -> None:
+        """Show a volume node, fitted to the view, in the plane of its own voxels that is nearest to the orientation."""
+        composite = self._logic.GetSliceCompositeNode()
+        composite.SetBackgroundVolumeID(background.GetID())
+        composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
+        composite.SetForegroundOpacity(opacity)
+        self.node.RotateToVolumePlane(background)
+        self._logic.FitSliceToBackground()
+        self._logic.SnapSliceOffsetToIJK()
+
+    def write_in_corner(self, text: str) -> None:
+        """Write a line at the lower edge."""
+        actor = vtk.vtkTextActor()
+        actor.SetInput(text)
+        actor.SetPosition(6, 5)
+        actor.GetTextProperty().SetFontSize(13)
+        actor.GetTextProperty().SetColor(1, 0.85, 0.3)
+        actor.GetTextProperty().SetShadow(True)
+        self._renderer.AddActor2D(actor)
+
+    def picture(self) -> vtk.vtkImageData:
+        """Draw the view and return its RGB pixels."""
+        self._logic.UpdatePipeline()
+        self._window.Render()
+        grab = vtk.vtkWindowToImageFilter()
+        grab.SetInput(self._window)
+        grab.ReadFrontBufferOff()
+        grab.Update()
+        return grab.GetOutput()
+
+    def close(self) -> None:
+        """Take the view's nodes out of the scene and free its window."""
+        composite = self._logic.GetSliceCompositeNode()
+        self._managers.SetMRMLDisplayableNode(None)
+        self._logic.SetMRMLScene(None)
+        for node in (composite, self.node):
+            if node is not None and node.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(node)
+        self._window.Finalize()
+
+
+def save_slices(
+    nodes: Sequence,
+    path: Union[str, Path],
+    size: Tuple[int, int] = (320, 320),
+    orientation: str = AXIAL,
+    columns: int = 4,
+) -> None:
+    """Draw the middle slice of each volume node, its name below, side by side into a PNG file.
+
+    :param nodes: Scalar volume nodes; each is shown with its own display node.
+    """
+    tiles: List[vtk.vtkImageData] = []
+    for index, node in enumerate(nodes):
+        view = SliceView(f"Picture{index}", size, orientation)
+        try:
+            view.show(node)
+            view.write_in_corner(node.GetName())
+            copy = vtk.vtkImageData()
+            copy.DeepCopy(view.picture())
+            tiles.append(copy)
+        finally:
+            view.close()
+    _write(_tiled(tiles, columns), path)
+
+
+def _tiled(tiles: Sequence[vtk.vtkImageData], columns: int) -> vtk.vtkImageData:
+    """Return the tiles in rows, the first at the top left; VTK's images begin at the bottom."""
+    rows = []
+    for start in range(0, len(tiles), columns):
+        row = [*tiles[start : start + columns]]
+        while len(row) < min(columns, len(tiles)):
+            row.append(_black_like(tiles[0]))
+        rows.append(_appended(row, axis=0))
+    return _appended(rows[::-1], axis=1)
+
+
+def _appended(images: Sequence[vtk.vtkImageData], axis: int) -> vtk.vtkImageData:
+    append = vtk.vtkImageAppend()
+    append.SetAppendAxis(axis)
+    for image in images:
+        append.AddInputData(image)
+    append.Update()
+    return append.GetOutput()
+
+
+def _black_like(image: vtk.vtkImageData) -> vtk.vtkImageData:
+    black = vtk.vtkImageData()
+    black.DeepCopy(image)
+    black.GetPointData().GetScalars().Fill(0)
+    return black
+
+
+def _write(image: vtk.vtkImageData, path: Union[str, Path]) -> None:
+    writer = vtk.vtkPNGWriter()
+    writer.SetFileName(str(path))
+    writer.SetInputData(image)
+    writer.Write()
