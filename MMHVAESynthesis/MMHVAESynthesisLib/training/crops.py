@@ -20,6 +20,8 @@ Simulator = Callable[..., Tuple[np.ndarray, np.ndarray]]
 _CENTRES = 20000
 _LEAST_FILLED = 0.08
 _ATTEMPTS = 8
+_THROUGH = (0.5, 0.25, 0.25)
+"""How often slices lie across each stored axis (k, j, i): many of the MR were scanned in thick slices across the first."""
 _RANGE_REACH = 24
 """Planes to either side over which the range of an MR cut to a sweep is taken: half a sweep's width at 1 mm."""
 
@@ -101,7 +103,8 @@ class Crops:
 
     def _pose(self, case: Case, rng: np.random.Generator) -> _Pose:
         size, slab = self._config.sizes.size, self._config.data.slab
-        axes = tuple(int(axis) for axis in rng.permutation(3))
+        through = int(rng.choice(3, p=_THROUGH))
+        axes = (through, *(int(axis) for axis in rng.permutation([axis for axis in range(3) if axis != through])))
         backwards = tuple(bool(flip) for flip in rng.integers(0, 2, 3))
         shape = [case.shape[axis] for axis in axes]
         centres = self._centres[case.name]

@@ -36,7 +36,7 @@ class Learner:
     def __init__(self, config: TrainingConfig, device: torch.device):
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
-        self.network = MMHVAE(config.sizes).to(device, memory_format=torch.channels_last)
+        self.network = MMHVAE(config.sizes).to(device)
         self.adamax = self._new_adamax()
         self.discriminators = nn.ModuleDict()
         if config.gan_weight > 0:
