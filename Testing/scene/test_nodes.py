@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+
 from MMHVAESynthesisLib.errors import InputError
 
 vtk = pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-core")

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+
 from MMHVAESynthesisLib.errors import InputError
 
 

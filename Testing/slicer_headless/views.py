@@ -25,22 +25,24 @@ class SliceView:
         self._interactor = vtk.vtkRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
         self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLScene(slicer.mrmlScene)
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self.node = self._logic.AddSliceNode(name)
         self.node.SetOrientation(orientation)
         self.node.SetDimensions(*size, 1)
         self.node.SetMappedInLayout(1)
-        self._show_image()
+        self._mapper = self._image_mapper()
         self._managers = self._displayable_managers()
 
-    def _show_image(self):
+    def _image_mapper(self):
         mapper = vtk.vtkImageMapper()
         mapper.SetColorWindow(255)
         mapper.SetColorLevel(127.5)
-        mapper.SetInputConnection(self._logic.GetImageDataConnection())
         actor = vtk.vtkActor2D()
         actor.SetMapper(mapper)
+        actor.GetProperty().SetDisplayLocationToBackground()
         self._renderer.AddActor2D(actor)
+        return mapper
 
     def _displayable_managers(self):
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
@@ -71,6 +73,8 @@ class SliceView:
     def picture(self) -> vtk.vtkImageData:
         """Draw the view and return its RGB pixels."""
         self._logic.UpdatePipeline()
+        # The logic's output is another port once the view shows something.
+        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
         self._window.Render()
         grab = vtk.vtkWindowToImageFilter()
         grab.SetInput(self._window)
@@ -80,10 +84,12 @@ class SliceView:
 
     def close(self) -> None:
         """Take the view's nodes out of the scene and free its window."""
-        composite = self._logic.GetSliceCompositeNode()
+        logic = self._logic
+        own = [logic.GetSliceCompositeNode(), logic.GetSliceModelNode(), logic.GetSliceModelDisplayNode()]
+        own += [logic.GetSliceModelTransformNode(), self.node]
         self._managers.SetMRMLDisplayableNode(None)
-        self._logic.SetMRMLScene(None)
-        for node in (composite, self.node):
+        logic.SetMRMLScene(None)
+        for node in own:
             if node is not None and node.GetScene() is not None:
                 slicer.mrmlScene.RemoveNode(node)
         self._window.Finalize()

@@ -6,8 +6,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 GREY = "vtkMRMLColorTableNodeGrey"
-HEAT = "vtkMRMLColorTableNodeIron"
-"""For uncertainty maps: dark where certain, bright where not, and never taken for an image. It is in every Slicer."""
+HOT = "vtkMRMLPETProceduralColorNodePET-HotMetalBlue"
+"""For uncertainty maps: black where certain, through blue and orange to white; never taken for an image."""
 
 _PERCENTILE = 99.5
 _MOST_VOXELS = 1_000_000

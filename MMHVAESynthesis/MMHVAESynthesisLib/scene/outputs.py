@@ -80,7 +80,7 @@ class _Run:
 
     def add(self) -> Dict[str, Any]:
         images = self._add_all(self.result.images, provenance.ROLE_IMAGE, display.GREY, self.given)
-        maps = self._add_all(self.result.uncertainty, provenance.ROLE_UNCERTAINTY, display.HEAT, {})
+        maps = self._add_all(self.result.uncertainty, provenance.ROLE_UNCERTAINTY, display.HOT, {})
         for modality, node in maps.items():
             images[modality].SetNodeReferenceID(provenance.UNCERTAINTY, node.GetID())
         return images
