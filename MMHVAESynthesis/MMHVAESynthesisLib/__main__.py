@@ -19,8 +19,12 @@ from .progress import Progress
 
 COMMANDS = {
     "synthesize": "synthesis",
+    "register": "registration",
+    "train": "training",
+    "models": "models",
 }
-"""Each command's room; its module ``cli`` has HELP, add_arguments(parser) and run(args, progress, cancel)."""
+"""Each command's room. Its module ``cli`` has HELP, add_arguments(parser), run(args, progress, cancel) -> JSON-able
+result and, where the result is no list of files, describe(result) -> text."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
             help="json: a line of JSON a step on stdout, and stop when standard input closes",
         )
         sub.add_argument("--verbose", action="store_true", help="log details to stderr")
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, describe=getattr(module, "describe", _list_files))
     return top
 
 
@@ -126,9 +130,11 @@ def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
     if args.json or args.progress == "json":
         _print_json({"result": result})
         return
-    for files in (result.get("outputs", {}), result.get("uncertainty", {})):
-        for file in files.values():
-            sys.stdout.write(f"{file}\n")
+    sys.stdout.write(args.describe(result) + "\n")
+
+
+def _list_files(result: Dict[str, Any]) -> str:
+    return "\n".join(file for kind in ("outputs", "uncertainty") for file in result.get(kind, {}).values())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from . import presets
 from .cases import data_folder
 from .config import TrainingConfig, load
 
+HELP = "train a model"
 DEFAULT = "demonstrator"
 
 
