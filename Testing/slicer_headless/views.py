@@ -41,7 +41,7 @@ class SliceView:
         actor = vtk.vtkActor2D()
         actor.SetMapper(mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
-        self._renderer.AddActor2D(actor)
+        self._renderer.AddViewProp(actor)
         return mapper
 
     def _displayable_managers(self):
@@ -68,7 +68,7 @@ class SliceView:
         actor.GetTextProperty().SetFontSize(13)
         actor.GetTextProperty().SetColor(1, 0.85, 0.3)
         actor.GetTextProperty().SetShadow(True)
-        self._renderer.AddActor2D(actor)
+        self._renderer.AddViewProp(actor)
 
     def picture(self) -> vtk.vtkImageData:
         """Draw the view and return its RGB pixels."""
