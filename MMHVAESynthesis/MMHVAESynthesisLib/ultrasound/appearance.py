@@ -38,6 +38,7 @@ class Appearance:
         opening.
     :param black: Grey value of no echo.
     :param white_matter: Grey value of white matter at the face above ``black``.
+    :param saturation: Amplitude towards which bright echoes of the brain are compressed.
     :param gamma: Compression: grey values are ``black + white_matter * amplitude ** gamma``.
     """
 
@@ -68,6 +69,7 @@ class Appearance:
     edge_shadows: Tuple[Tuple[float, float, float], ...]
     black: float
     white_matter: float
+    saturation: float
     gamma: float
 
 
@@ -85,14 +87,14 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         sulcus=uniform(3, 8),
         wall=uniform(2.5, 8),
         skull=uniform(3, 12),
-        vessels=float(np.exp(uniform(np.log(5), np.log(16)))),
+        vessels=float(np.exp(uniform(np.log(3), np.log(10)))),
         vessel_density=float(np.exp(uniform(np.log(0.006), np.log(0.08)))),
-        texture=uniform(0.2, 0.45),
-        texture_mm=uniform(0.8, 3.0),
-        axial_mm=uniform(0.3, 0.55),
-        lateral_deg=uniform(0.35, 0.9),
-        elevation_mm=uniform(0.3, 0.8),
-        speckle=uniform(0.4, 0.9),
+        texture=uniform(0.15, 0.45),
+        texture_mm=uniform(1.2, 3.5),
+        axial_mm=uniform(0.25, 0.45),
+        lateral_deg=uniform(0.3, 0.7),
+        elevation_mm=uniform(0.25, 0.7),
+        speckle=uniform(0.3, 0.75),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
@@ -101,7 +103,8 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         shadow=uniform(0, 0.02),
         edge_shadows=_draw_edge_shadows(rng),
         black=uniform(3, 13),
-        white_matter=float(np.exp(uniform(np.log(20), np.log(46)))),
+        white_matter=float(np.exp(uniform(np.log(24), np.log(48)))),
+        saturation=uniform(6, 14),
         gamma=uniform(0.65, 1.0),
     )
 
@@ -121,7 +124,7 @@ def _draw_edge_shadows(rng: np.random.Generator) -> Tuple[Tuple[float, float, fl
 def _draw_attenuation(rng: np.random.Generator) -> Tuple[float, ...]:
     """Draw a steady fall and a further drop that begins somewhere along the beam, where the gain no longer makes up."""
     depth = np.linspace(0, 1, 9)
-    drop, middle, width = rng.uniform(0, 16), rng.uniform(0.4, 1.0), rng.uniform(0.05, 0.2)
+    drop, middle, width = rng.uniform(0, 14), rng.uniform(0.4, 1.0), rng.uniform(0.05, 0.2)
     fall = rng.uniform(-3, 6) * depth + drop / (1 + np.exp((middle - depth) / width))
     return tuple(float(-value) for value in fall - fall[0])
 

@@ -83,6 +83,7 @@ def form_image(
     amplitude = envelope**appearance.speckle * (scatter + 0.6 * seen) + 0.6 * seen
     amplitude *= _transmission(reflectors, depth, appearance)
     amplitude *= _gain(angle, depth, probe, appearance)
+    amplitude /= 1 + amplitude / np.float32(appearance.saturation)
     amplitude += _near_field(grid, depth, appearance, rng)
     amplitude = np.hypot(amplitude, _electronic_noise(grid, depth, probe, appearance, rng))
     return appearance.black + appearance.white_matter * amplitude ** np.float32(appearance.gamma)
@@ -105,9 +106,14 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
-    threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density))
-    vessels = np.maximum(_noise(rng, grid.shape, (0.6, 2.2, 0.6)) - threshold + 0.7, 0) * (inside * (1 - fluid))
+    vessels = _small_vessels(grid.shape, appearance, rng) * (inside * (1 - fluid))
     return (sheets + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
+
+
+def _small_vessels(shape: Tuple[int, int, int], appearance: Appearance, rng) -> np.ndarray:
+    """Return short bright dashes across the beam, in clusters: peaks of smooth noise over a threshold that varies."""
+    threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density)) - 0.7
+    return np.maximum(_noise(rng, shape, (0.6, 2.8, 0.4)) + 0.7 * _noise(rng, shape, (4, 6, 10)) - threshold, 0)
 
 
 def _transmission(reflectors: np.ndarray, depth: np.ndarray, appearance: Appearance) -> np.ndarray:
