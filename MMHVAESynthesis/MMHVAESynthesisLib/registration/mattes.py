@@ -1,6 +1,7 @@
 """The engine for where PyTorch is missing: SimpleITK's Mattes mutual information at 2 and 1 mm, from every start."""
 
-from typing import List, Optional, Sequence
+import contextlib
+from typing import Iterator, List, Optional, Sequence
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -38,6 +39,10 @@ class MattesEngine:
         self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
     ) -> Solution:
         """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
+        with _one_thread():
+            return self._solve(problem, request, starts, report)
+
+    def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter) -> Solution:
         middle, fine = problem.pyramid.level(2), problem.pyramid.level(1)
         pair = int(np.argmax(np.max([lncc(middle, start) for start in starts], axis=0)))
         coarse = _Descent(middle, pair, request.seed, report)
@@ -61,6 +66,17 @@ class MattesEngine:
         return [coarse.run(start, sitk.Euler3DTransform(), 0.5, part) for start, part in zip(starts, parts)]
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sum on one thread, so that results repeat bit for bit. The metric heeds the global number alone."""
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
 def bounded(pose: np.ndarray) -> np.ndarray:
     """Return an affine pose with its scales and shears cut to the bound of :data:`MOST_STRETCH`."""
     turn = nearest_orthonormal(pose[:3, :3])
@@ -82,7 +98,6 @@ class _Descent:
         """Return the (4, 4) local pose reached from ``start`` in steps of up to ``step`` mm, on a part of the field."""
         level, pair = self.level, self.pair
         method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)
         method.SetMetricAsMattesMutualInformation(BINS)
         mask = level.mask[pair] if part is None else level.mask[pair] & part
         method.SetMetricFixedMask(_image(mask.astype(np.uint8), level.fixed_origin, level.spacing))

@@ -74,8 +74,9 @@ def prepare(request: RegistrationRequest) -> Problem:
     points = np.argwhere(mask) * spacing + box.origin
     points = points[:: max(len(points) // _POINTS, 1)]
     problem = Problem(request.pairs, frame, pyramid, points, initial, _unused(request))
-    _check_contents(problem)
+    _check_fixed(problem)
     _check_overlap(problem, moving.values())
+    _check_moving(problem)
     return problem
 
 
@@ -173,13 +174,20 @@ def _unused(request: RegistrationRequest) -> List[str]:
     return notes + ([f"{labels(extra)}: pre-operative only, not used for the registration."] if extra else [])
 
 
-def _check_contents(problem: Problem) -> None:
-    level = problem.pyramid.level(4)
-    for modality, fixed, mask in zip(problem.modalities, level.fixed, level.mask):
-        if not mask.any() or float(fixed[mask].std()) < 1e-6:
+def _check_fixed(problem: Problem) -> None:
+    for modality, fixed in zip(problem.modalities, problem.pyramid.level(4).fixed):
+        if not fixed.any():
             raise InputError(
-                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place as "
-                "it?"
+                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place as it?"
+            )
+
+
+def _check_moving(problem: Problem) -> None:
+    for modality, moving in zip(problem.modalities, problem.pyramid.level(4).moving):
+        if not moving.any():
+            raise InputError(
+                f"The pre-operative {label(modality)} is empty around the field of view: move it roughly onto the "
+                "ultrasound first, or give an initial transform."
             )
 
 

@@ -15,6 +15,9 @@ REACH = 44.0
 MOST_VOXELS = 1.5e6
 """Of the field of view's box at the finest level: larger fields get coarser grids, so that time stays bounded."""
 
+_FLAT = 1e-5
+"""Standard deviation, as a part of the mean, below which single precision leaves nothing but rounding."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -95,9 +98,11 @@ def _smoothed(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray
 
 
 def _standardised(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return values with mean 0 and standard deviation 1 inside ``where``, 0 outside; 0 everywhere if they are constant."""
     inside = values[where]
-    scale = float(inside.std()) if inside.size else 0.0
-    return ((values - (inside.mean() if inside.size else 0.0)) / (scale or 1.0) * where).astype(np.float32)
+    if inside.size == 0 or inside.std() <= _FLAT * max(abs(float(inside.mean())), 1e-30):
+        return np.zeros_like(values)
+    return ((values - inside.mean()) / inside.std() * where).astype(np.float32)
 
 
 class Pyramid:

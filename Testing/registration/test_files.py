@@ -1,0 +1,198 @@
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.registration import figures, landmarks, transforms
+
+from . import phantom
+
+MATRIX = phantom.motion((5, -8, 12), (4, -3, 6))
+
+
+@pytest.mark.parametrize("ending", transforms.WRITABLE)
+@pytest.mark.parametrize("stretch", [1.0, 1.04], ids=["rigid", "affine"])
+def test_transform_file_round_trip(tmp_path, ending, stretch):
+    matrix = MATRIX @ np.diag([stretch, 1, 1, 1])
+    transform = transforms.transform_of(matrix, phantom.CENTRE)
+    path = transforms.write(transform, tmp_path / f"T{ending}")
+    read = transforms.read(path)
+    assert np.allclose(transforms.matrix_of(read), matrix, atol=1e-10)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert transforms.is_rigid(transforms.matrix_of(read)) == (stretch == 1)
+
+
+def test_transform_turns_about_its_centre():
+    transform = transforms.transform_of(MATRIX, phantom.CENTRE)
+    assert np.allclose(transform.TransformPoint(phantom.CENTRE.tolist()), phantom.CENTRE + [4, -3, 6])
+
+
+def test_resampling_with_the_file_moves_a_marked_voxel(tmp_path):
+    fixed, moving = sitk.Image([20, 20, 20], sitk.sitkUInt8), sitk.Image([20, 20, 20], sitk.sitkUInt8)
+    moving[12, 9, 4] = 200
+    shift = np.eye(4)
+    shift[:3, 3] = (5, -2, -3)
+    path = transforms.write(transforms.transform_of(shift, np.array([10.0, 10, 10])), tmp_path / "T.tfm")
+    moved = sitk.Resample(moving, fixed, transforms.read(path), sitk.sitkNearestNeighbor)
+    assert moved[7, 11, 7] == 200 and sitk.GetArrayViewFromImage(moved).sum() == 200
+
+
+def test_mirroring_is_not_rigid():
+    assert not transforms.is_rigid(np.diag([1.0, 1, -1, 1]))
+
+
+def test_transform_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(OutputError, match="must end with"):
+        transforms.write(sitk.Euler3DTransform(), tmp_path / "T.nrrd")
+    with pytest.raises(OutputError, match="could not be written"):
+        transforms.write(sitk.Euler3DTransform(), tmp_path / "absent" / "T.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
+    path = transforms.write(sitk.Euler3DTransform(), tmp_path / "T.tfm")
+    former = path.read_bytes()
+    monkeypatch.setattr(transforms.sitk, "ReadTransform", lambda name: sitk.TranslationTransform(3, (1.0, 2.0, 3.0)))
+    with pytest.raises(OutputError):
+        transforms.write(sitk.Euler3DTransform(), path)
+    assert path.read_bytes() == former and len(list(tmp_path.iterdir())) == 1
+
+
+def test_damaged_transform_file(tmp_path):
+    (tmp_path / "T.tfm").write_text("no transform", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read as a transform"):
+        transforms.read(tmp_path / "T.tfm")
+
+
+FCSV = """# Markups fiducial file version = 4.11
+# CoordinateSystem = {system}
+# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID
+1,{x},{y},3.5,0,0,0,1,1,1,0,"F, 1",,
+2,10,20,30,0,0,0,1,1,1,0,F-2,,
+"""
+
+
+@pytest.mark.parametrize(("system", "sign"), [("LPS", 1), ("1", 1), ("RAS", -1), ("0", -1)])
+def test_fcsv(tmp_path, system, sign):
+    path = tmp_path / "F.fcsv"
+    path.write_text(FCSV.format(system=system, x=1.5, y=-2.5), encoding="utf-8")
+    expected = np.array([[1.5, -2.5, 3.5], [10, 20, 30]]) * [sign, sign, 1]
+    assert np.array_equal(landmarks.read_points(path), expected)
+
+
+def markups(points, system="LPS", **more):
+    lists = [{"type": "Fiducial", "coordinateSystem": system, "controlPoints": points}]
+    return json.dumps({"@schema": "markups-schema", "markups": lists * more.get("times", 1)})
+
+
+@pytest.mark.parametrize(("system", "sign"), [("LPS", 1), ("RAS", -1)])
+def test_markups_json(tmp_path, system, sign):
+    path = tmp_path / "F.mrk.json"
+    points = [
+        {"position": [1, 2, 3], "positionStatus": "defined"},
+        {"position": [0, 0, 0], "positionStatus": "undefined"},
+        {"position": [4, 5, 6]},
+    ]
+    path.write_text(markups(points, system), encoding="utf-8")
+    assert np.array_equal(landmarks.read_points(path), np.array([[1, 2, 3], [4, 5, 6]]) * [sign, sign, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("F.fcsv", FCSV.format(system="2", x=1, y=2)),
+        ("F.fcsv", FCSV.format(system="LPS", x="a", y=2)),
+        ("F.fcsv", "1,2,3,4\n"),
+        ("F.fcsv", FCSV.format(system="LPS", x="nan", y=2)),
+        ("F.mrk.json", "{"),
+        ("F.mrk.json", "[]"),
+        ("F.mrk.json", markups([], times=2)),
+        ("F.mrk.json", markups([{"position": [1, 2]}])),
+        ("F.mrk.json", markups([{"position": [1, 2, 3]}], "IJK")),
+        ("F.txt", "1 2 3"),
+    ],
+)
+def test_damaged_points(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="F"):
+        landmarks.read_points(tmp_path / name)
+
+
+TAG = """MNI Tag Point File
+Volumes = 2;
+% Case 1; two points
+Points =
+ 1 2 3 -4 5.5 6 ""
+ 7 8 9 10 11 12 1 2 3 "a label";
+"""
+
+
+def test_tag(tmp_path):
+    path = tmp_path / "F.tag"
+    path.write_text(TAG, encoding="utf-8")
+    first, second = landmarks.read_tag(path)
+    assert np.array_equal(first, [[-1, -2, 3], [-7, -8, 9]])
+    assert np.array_equal(second, [[4, -5.5, 6], [-10, -11, 12]])
+
+
+@pytest.mark.parametrize(
+    "text", ["", TAG[:90], TAG.replace("2;", "1;", 1), TAG.replace("5.5", "five"), TAG.replace("-4 5.5 6", "")]
+)
+def test_damaged_tag(tmp_path, text):
+    (tmp_path / "F.tag").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError):
+        landmarks.read_tag(tmp_path / "F.tag")
+
+
+def test_absent_landmarks(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        landmarks.read_points(tmp_path / "absent.fcsv")
+
+
+def test_target_registration_error():
+    fixed = np.array([[0.0, 0, 0], [10, 0, 0], [0, 10, 0]])
+    moving = fixed + [3, 4, 0]
+    moving[2] += [0, 0, 12]
+    none = landmarks.target_registration_error(sitk.Transform(3, sitk.sitkIdentity), fixed, moving)
+    assert np.allclose(none.distances, [5, 5, 13])
+    assert (none.median, none.largest) == (5, 13) and none.mean == pytest.approx(23 / 3)
+    right = landmarks.target_registration_error(sitk.TranslationTransform(3, (3.0, 4.0, 0.0)), fixed, moving)
+    assert np.allclose(right.distances, [0, 0, 12])
+
+
+def test_landmarks_of_different_length():
+    with pytest.raises(InputError, match="3 landmarks in the ultrasound and 2 in the MR"):
+        landmarks.target_registration_error(sitk.Transform(), np.zeros((3, 3)), np.zeros((2, 3)))
+    with pytest.raises(InputError, match="no landmarks"):
+        landmarks.target_registration_error(sitk.Transform(), np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+def test_displacement_of_each_voxel():
+    field = phantom.field(phantom.head(size=40), size=(12, 10, 8), spacing=(1.0, 2.0, 1.5), degrees=(20, 30, 40))
+    transform = transforms.transform_of(MATRIX, phantom.CENTRE)
+    result = figures.displacement(transform, field)
+    assert result.GetSize() == field.GetSize() and result.GetDirection() == field.GetDirection()
+    for index in [(11, 9, 7), (3, 4, 5), (6, 2, 0)]:
+        point = np.array(field.TransformIndexToPhysicalPoint(index))
+        expected = np.linalg.norm(np.array(transform.TransformPoint(point.tolist())) - point)
+        assert result[index] == pytest.approx(expected, abs=1e-4)
+    assert result[0, 0, 0] == 0 == field[0, 0, 0]
+    assert "not how the brain shifted" in figures.LINEAR_ONLY
+
+
+def test_checkerboard_shows_both_volumes_by_turns(tmp_path):
+    fixed = sitk.Image([40, 40, 30], sitk.sitkFloat32) + 100
+    fixed[0, 0, 0] = 50
+    moving = phantom.head(size=112)
+    picture = figures.checkerboard(fixed, moving, transforms.transform_of(MATRIX, phantom.CENTRE))
+    assert picture.GetDimension() == 2 and picture.GetPixelID() == sitk.sitkUInt8
+    array = sitk.GetArrayFromImage(picture)
+    assert array[5:15, 5:15].std() == 0 < array[5:15, 25:35].std()
+    path = figures.write_picture(picture, tmp_path / "c.png")
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), array)
+    with pytest.raises(OutputError):
+        figures.write_picture(picture, tmp_path / "c.jpg")
+    with pytest.raises(InputError, match="empty"):
+        figures.checkerboard(fixed * 0, moving, sitk.Transform())

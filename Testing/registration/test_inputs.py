@@ -1,0 +1,185 @@
+import re
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.registration import engine, transforms
+from MMHVAESynthesisLib.registration.problem import prepare
+from MMHVAESynthesisLib.request import RegistrationRequest
+
+from . import phantom
+
+
+@pytest.fixture(scope="module")
+def head():
+    return phantom.head(size=80)
+
+
+@pytest.fixture(scope="module")
+def field(head):
+    return phantom.field(head, size=(32, 30, 28))
+
+
+def refused(match, fixed, moving, **settings):
+    with pytest.raises(InputError, match=match) as caught:
+        engine.register(RegistrationRequest({"t2": fixed}, {"t2": moving}, engine="mattes", **settings))
+    return str(caught.value)
+
+
+def filled(image, value, where=None):
+    array = sitk.GetArrayFromImage(image)
+    array[where if where is not None else ...] = value
+    result = sitk.GetImageFromArray(array)
+    result.CopyInformation(image)
+    return result
+
+
+def moved_away(image, shift):
+    away = sitk.Image(image)
+    away.SetOrigin((np.array(image.GetOrigin()) + shift).tolist())
+    return away
+
+
+def test_no_overlap_says_how_far_apart(head, field):
+    text = refused("do not overlap", field, moved_away(head, [300, 0, 0]))
+    assert 295 < float(re.search(r"are (\d+) mm apart", text).group(1)) < 305
+    assert "0 % of the field" in text and "Move the MR" in text
+
+
+def test_no_overlap_through_mixed_up_coordinates_is_named(head, field):
+    mixed = moved_away(head, [-2 * phantom.CENTRE[0] - 100, -2 * phantom.CENTRE[1], 0])
+    fixed = moved_away(field, [100, 0, 0])
+    assert "RAS to LPS" in refused("do not overlap", fixed, mixed)
+
+
+@pytest.mark.parametrize(("sign", "said"), [(1, "leave it out"), (-1, "invert it")])
+def test_no_overlap_through_a_wrong_initial_transform_is_named(head, field, sign, said):
+    far = np.array([200.0, 30.0, 0.0])
+    moving = head if sign == 1 else moved_away(head, -far)
+    initial = sitk.TranslationTransform(3, far.tolist())
+    assert said in refused("do not overlap", field, moving, initial=initial)
+
+
+def test_little_overlap_is_a_warning(head, field):
+    problem = prepare(RegistrationRequest({"t2": field}, {"t2": moved_away(head, [50, 0, 0])}))
+    assert any("of the field of view lies inside" in warning for warning in problem.warnings)
+
+
+def test_empty_mask(head, field):
+    refused("field of view is empty", field, head, fixed_mask=filled(field, 0))
+
+
+def test_mask_that_misses_the_synthetic_volume(head, field):
+    refused("same place", field, head, fixed_mask=moved_away(field, [25, 26, 27]))
+
+
+def test_thin_mask(head, field):
+    mask = filled(field, 0, np.s_[4:])
+    refused("mm thick", field, head, fixed_mask=mask)
+
+
+def test_same_volume_twice(head):
+    refused("same volume", head, head)
+    refused("same volume", head, sitk.Image(head) + 0)
+
+
+def test_same_file_twice():
+    refused("same volume", "volume.nrrd", "./volume.nrrd")
+
+
+def test_one_voxel_thick(head, field):
+    refused("synthetic T2 is only 1 voxel thick", field[:, :, 5:6], head)
+    refused("pre-operative T2 is only 1 voxel thick", field, head[:, 5:6, :])
+
+
+def test_voxels_that_are_no_numbers(head, field):
+    refused("pre-operative T2 .* not numbers", field, filled(head, np.nan, np.s_[3, 4, 5]))
+    refused("synthetic T2 .* not numbers", filled(field, np.inf, np.s_[3, 4, 5]), head)
+
+
+def test_empty_volumes(head, field):
+    refused("synthetic T2 is empty", filled(field, 0), head)
+    refused("pre-operative T2 is empty", field, filled(head, 0))
+
+
+def test_synthetic_volume_that_is_flat_in_the_field(head, field):
+    flat = filled(filled(field, 7), 9, np.s_[0, 0, 0])
+    mask = filled(field, 0, np.s_[:2])
+    refused("empty inside the field", flat, head, fixed_mask=mask)
+
+
+def test_pre_operative_volume_that_is_empty_around_the_field(head, field):
+    far = np.zeros((200, 60, 60), dtype=np.float32)
+    far[190:] = np.random.default_rng(0).normal(size=(10, 60, 60))
+    moving = sitk.GetImageFromArray(far)
+    moving.SetOrigin((phantom.CENTRE - 30).tolist())
+    refused("pre-operative T2 is empty around", field, moving)
+
+
+def test_colour_volume(head, field):
+    refused("values a voxel", field, sitk.Compose(head, head))
+
+
+def test_nonlinear_initial_transform(head, field):
+    grid = sitk.DisplacementFieldTransform(sitk.Image([8, 8, 8], sitk.sitkVectorFloat64, 3))
+    refused("not linear", field, head, initial=grid)
+    refused("not linear", field, head, initial=sitk.CompositeTransform([sitk.Euler3DTransform(), grid]))
+
+
+def test_initial_transform_that_cannot_be_inverted(head, field):
+    flat = sitk.AffineTransform(3)
+    flat.SetMatrix([1, 0, 0, 0, 1, 0, 0, 0, 0])
+    refused("inverted", field, head, initial=flat)
+    refused("not 3D", field, head, initial=sitk.Euler2DTransform())
+
+
+def test_absent_files(head, field, tmp_path):
+    refused("does not exist", tmp_path / "absent.nrrd", head)
+    refused("does not exist", field, head, initial=tmp_path / "absent.h5")
+
+
+def test_no_contrast_in_common(head, field):
+    with pytest.raises(InputError, match="share no contrast"):
+        RegistrationRequest({"t2": field}, {"flair": head})
+    with pytest.raises(InputError, match="no synthetic MR"):
+        RegistrationRequest({}, {"flair": head})
+    with pytest.raises(InputError, match="no pre-operative MR"):
+        RegistrationRequest({"t2": field}, {"flair": None})
+
+
+@pytest.mark.parametrize("setting", [{"kind": "bspline"}, {"starts": 0}, {"seed": -1}, {"seed": 1.5}, {"device": "tpu"}])
+def test_settings_that_cannot_be_used(setting):
+    with pytest.raises(InputError):
+        RegistrationRequest({"t2": "a.nrrd"}, {"t2": "b.nrrd"}, **setting)
+
+
+def test_integer_voxels_and_negative_values(head, field):
+    integers = sitk.Cast(head, sitk.sitkInt16) - 1500
+    problem = prepare(RegistrationRequest({"t2": sitk.Cast(field, sitk.sitkUInt16)}, {"t2": integers}))
+    reference = prepare(RegistrationRequest({"t2": field}, {"t2": head}))
+    assert np.allclose(problem.pyramid.level(4).moving, reference.pyramid.level(4).moving, atol=0.01)
+
+
+def test_default_mask_is_the_fixed_volume_with_its_holes_filled(head, field):
+    hole = filled(field, 0, np.s_[12:15, 12:15, 12:15])
+    mask = prepare(RegistrationRequest({"t2": hole}, {"t2": head})).pyramid.level(1).mask[0]
+    assert mask.sum() == (sitk.GetArrayViewFromImage(field) != 0).sum()
+
+
+def test_large_fields_are_worked_on_coarser_grids(head):
+    large = sitk.Image([40, 40, 40], sitk.sitkFloat32)
+    large.SetSpacing([5.0] * 3)
+    large.SetOrigin((phantom.CENTRE - 97.5).tolist())
+    fixed = sitk.Resample(head, large, sitk.Transform(), sitk.sitkLinear, 1.0)
+    level = prepare(RegistrationRequest({"t2": fixed}, {"t2": moved_away(head, [1, 0, 0])}, large == 0)).pyramid.level(1)
+    assert level.spacing > 1 and level.fixed[0].size < 1.7e6
+
+
+def test_initial_transforms_are_composed():
+    turn, shift = sitk.Euler3DTransform(), sitk.TranslationTransform(3, (4.0, 5.0, 6.0))
+    turn.SetRotation(0.1, 0.2, 0.3)
+    both = sitk.CompositeTransform([turn, shift])
+    point = np.array([7.0, -8.0, 9.0, 1.0])
+    assert np.allclose((transforms.matrix_of(both) @ point)[:3], both.TransformPoint(point[:3].tolist()))

@@ -1,0 +1,247 @@
+import dataclasses
+import importlib.util
+import json
+import sys
+import threading
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError
+from MMHVAESynthesisLib.registration import engine, transforms
+from MMHVAESynthesisLib.registration.frame import pose_of
+from MMHVAESynthesisLib.registration.solution import Solution
+from MMHVAESynthesisLib.request import RegistrationRequest
+
+from . import phantom
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: the LNCC engine cannot run")
+BOTH = [pytest.param("lncc", marks=needs_torch), "mattes"]
+
+NEAR = phantom.motion((3, -2, 4), (3, -2, 2))
+FAR = phantom.motion((6, -5, 7), (14, -10, 9))
+
+
+@pytest.fixture(scope="module")
+def head():
+    return phantom.head()
+
+
+@pytest.fixture(scope="module")
+def field(head):
+    return phantom.noisy(phantom.field(head))
+
+
+def registered(fixed, moving, **settings):
+    return engine.register(RegistrationRequest({"t2": fixed}, {"t2": moving}, **settings))
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_recovers_a_far_displacement(head, field, name):
+    result = registered(field, phantom.carried(head, FAR), engine=name)
+    assert phantom.error(result.fixed_to_moving, FAR) < 0.5
+    assert result.metric_after > result.metric_before + 0.2
+    assert not result.kept_start and result.overlap > 0.99
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_recovers_a_near_displacement_without_a_search(head, field, name):
+    result = registered(field, phantom.carried(head, NEAR), engine=name, starts=1)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
+
+
+@needs_torch
+def test_the_search_is_what_reaches_a_far_displacement(head, field):
+    without = registered(field, phantom.carried(head, FAR), starts=1)
+    assert phantom.error(without.fixed_to_moving, FAR) > 2
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"left_handed": True},
+        {"degrees": (25, -40, 65)},
+        {"degrees": (10, 170, 5), "left_handed": True, "spacing": (0.8, 1.3, 2.0), "size": (60, 36, 22)},
+    ],
+    ids=["left-handed", "oblique", "all at once"],
+)
+def test_any_grid(head, grid):
+    result = registered(phantom.field(head, **grid), phantom.carried(head, NEAR), starts=1)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
+
+
+@needs_torch
+def test_thick_left_handed_moving_slices(head, field):
+    thick = sitk.Image([112, 112, 37], sitk.sitkUInt8)
+    thick.SetSpacing((1.0, 1.0, 3.0))
+    thick.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
+    thick.SetOrigin((phantom.CENTRE + [-55.5, -55.5, 54.0]).tolist())
+    moving = sitk.Resample(head, thick, sitk.Transform(), sitk.sitkLinear)
+    result = registered(field, phantom.carried(moving, NEAR), starts=1)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.7
+
+
+@needs_torch
+def test_contrasts_are_used_together(head, field):
+    other = phantom.head(seed=5)
+    moving = {"t2": phantom.carried(head, NEAR), "cet1": phantom.carried(other, NEAR), "flair": sitk.Image(head)}
+    fixed = {"t2": phantom.noisy(field, 2.0), "cet1": phantom.field(other)}
+    result = engine.register(RegistrationRequest(fixed, moving, starts=1))
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
+    assert [contrast.modality for contrast in result.contrasts] == ["t2", "cet1"]
+    assert result.contrasts[1].after > result.contrasts[0].after > result.contrasts[0].before
+    assert any("FLAIR" in warning for warning in result.warnings)
+
+
+@needs_torch
+def test_an_initial_transform_is_part_of_the_result(head, field):
+    away = phantom.motion((20, 50, -30), (150, -90, 60))
+    initial = transforms.transform_of(phantom.motion((20, 50, -30), (152, -91, 61)), phantom.CENTRE)
+    result = registered(field, phantom.carried(head, away), initial=initial, starts=1)
+    assert phantom.error(result.fixed_to_moving, away) < 0.5
+    assert result.moved == pytest.approx(np.sqrt(6), abs=0.6)
+
+
+@needs_torch
+def test_both_directions_are_inverse(head, field):
+    result = registered(field, phantom.carried(head, NEAR), starts=1)
+    both = transforms.matrix_of(result.fixed_to_moving) @ transforms.matrix_of(result.moving_to_fixed)
+    assert np.allclose(both, np.eye(4), atol=1e-9)
+    assert isinstance(result.fixed_to_moving, sitk.VersorRigid3DTransform)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_affine_recovers_a_scale_within_its_bounds(head, field, name):
+    scaled = NEAR.copy()
+    scaled[:3, :3] = scaled[:3, :3] @ np.diag([1.03, 0.98, 1.0])
+    scaled[:3, 3] = NEAR[:3, :3] @ phantom.CENTRE + NEAR[:3, 3] - scaled[:3, :3] @ phantom.CENTRE
+    grid = sitk.Image(head)
+    back = transforms.transform_of(np.linalg.inv(scaled), phantom.CENTRE)
+    moving = sitk.Resample(head, grid, back, sitk.sitkLinear)
+    rigid = registered(field, moving, engine=name, starts=1)
+    affine = registered(field, moving, engine=name, starts=1, kind="affine")
+    assert phantom.error(affine.fixed_to_moving, scaled) < 0.5 < phantom.error(rigid.fixed_to_moving, scaled)
+
+
+@needs_torch
+def test_affine_never_stretches_beyond_its_bounds(head, field):
+    moving = sitk.Image(head)
+    moving.SetSpacing([1.15] * 3)
+    moving.SetOrigin((phantom.CENTRE - 1.15 * 55.5).tolist())
+    result = registered(field, moving, starts=1, kind="affine")
+    scales = np.linalg.svd(transforms.matrix_of(result.fixed_to_moving)[:3, :3], compute_uv=False)
+    assert 1.02 < scales.max() <= 1.15 and result.metric_after > result.metric_before
+
+
+class WorseEngine:
+    name = "worse"
+
+    def steps(self, request, starts):
+        return 0
+
+    def solve(self, problem, request, starts, report):
+        away = pose_of(np.eye(3), np.array([9.0, 0, 0]))
+        return Solution(away, [away])
+
+
+def test_never_returns_less_than_the_start(head, field, monkeypatch):
+    monkeypatch.setattr(engine, "choose_engine", lambda name: WorseEngine())
+    result = registered(field, phantom.carried(head, np.eye(4)), starts=1)
+    assert result.kept_start and result.metric_after == result.metric_before
+    assert phantom.error(result.fixed_to_moving, np.eye(4)) < 1e-9
+    assert result.confidence == pytest.approx(9.0)
+    assert any("start is returned" in warning for warning in result.warnings)
+
+
+@needs_torch
+def test_a_perfect_start_is_kept_within_the_confidence(head, field):
+    result = registered(field, phantom.carried(head, np.eye(4)))
+    assert phantom.error(result.fixed_to_moving, np.eye(4)) < max(0.3, 3 * result.confidence)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_repeats_bit_for_bit(head, field, name):
+    moving = phantom.carried(head, NEAR)
+    first, second = (registered(field, moving, engine=name, starts=2) for _ in range(2))
+    assert first.fixed_to_moving.GetParameters() == second.fixed_to_moving.GetParameters()
+    assert first.confidence == second.confidence
+
+
+@needs_torch
+def test_confidence_grows_with_the_error_of_the_synthesis(head):
+    clean, dirty = (
+        registered(phantom.noisy(phantom.field(head), amount), phantom.carried(head, NEAR), starts=1).confidence
+        for amount in (0.1, 4.0)
+    )
+    assert dirty > 2 * clean
+
+
+@needs_torch
+def test_number_of_threads_is_left_as_it_was(head, field):
+    import torch
+
+    before = torch.get_num_threads()
+    registered(field, phantom.carried(head, NEAR), starts=1)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_progress_ends_at_its_total(head, field, name):
+    reports = []
+    request = RegistrationRequest({"t2": field}, {"t2": phantom.carried(head, NEAR)}, engine=name, starts=2)
+    result = engine.register(request, progress=reports.append)
+    assert [report.done for report in reports] == sorted(report.done for report in reports)
+    assert reports[-1].done == reports[-1].total
+    json.dumps(result.provenance)
+    assert result.provenance["engine"] == name and result.seconds > 0
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("after", [0, 30, 84])
+def test_cancel(head, field, name, after):
+    cancel, seen = threading.Event(), []
+
+    def watch(report):
+        seen.append(report.done)
+        if len(seen) > after:
+            cancel.set()
+
+    request = RegistrationRequest({"t2": field}, {"t2": phantom.carried(head, NEAR)}, engine=name)
+    with pytest.raises(Cancelled):
+        engine.register(request, watch, cancel)
+    assert len(seen) <= after + 1
+
+
+def test_without_torch_mattes_is_chosen_and_lncc_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    assert engine.choose_engine("auto").name == "mattes"
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc_engine", raising=False)
+    monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc", raising=False)
+    with pytest.raises(DependencyError, match="PyTorch"):
+        engine.choose_engine("lncc")
+
+
+def test_unknown_engine():
+    with pytest.raises(InputError, match="Unknown engine"):
+        engine.choose_engine("elastix")
+
+
+@needs_torch
+def test_a_device_that_is_absent(head, field):
+    import torch
+
+    from MMHVAESynthesisLib.errors import DeviceError
+
+    absent = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(DeviceError, match=absent):
+        registered(field, phantom.carried(head, NEAR), device=absent)
+
+
+def test_request_is_not_changed_by_the_run():
+    request = RegistrationRequest({"t2": "a"}, {"t2": "b"})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request.kind = "affine"
