@@ -79,9 +79,13 @@ import unittest
 sys.modules["torch"] = None
 module = load_module(FILE)
 result = unittest.TestResult()
-module.MMHVAESynthesisTest().run(result)
+module.MMHVAESynthesisTest("test_synthesis").run(result)
 assert not result.errors and not result.failures and len(result.skipped) == 1, result
 assert "PyTorch is not installed" in result.skipped[0][1]
+shown = []
+module.MMHVAESynthesisTest.delayDisplay = lambda self, message: shown.append(message)
+slicer.modules.mmhvaesynthesis.module.runTest()
+assert len(shown) == 1 and shown[0].startswith("Test skipped: PyTorch"), shown
 """)
 
 

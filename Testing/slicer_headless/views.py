@@ -61,11 +61,11 @@ class SliceView:
         self._logic.SnapSliceOffsetToIJK()
 
     def write_in_corner(self, text: str) -> None:
-        """Write a line at the lower edge."""
+        """Write a line at the lower edge, as large as fits."""
         actor = vtk.vtkTextActor()
         actor.SetInput(text)
         actor.SetPosition(6, 5)
-        actor.GetTextProperty().SetFontSize(13)
+        actor.GetTextProperty().SetFontSize(min(13, int(1.8 * self._window.GetSize()[0] / max(1, len(text)))))
         actor.GetTextProperty().SetColor(1, 0.85, 0.3)
         actor.GetTextProperty().SetShadow(True)
         self._renderer.AddViewProp(actor)
