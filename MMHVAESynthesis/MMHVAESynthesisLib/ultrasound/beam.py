@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Dict, Tuple
 
 import numpy as np
-from scipy import ndimage
 
 from .appearance import Appearance
+from .noise import smooth, smooth_noise
 from .probe import Probe
 
 AXIAL_STEP_MM, LATERAL_STEP_DEG, ELEVATION_STEP_MM = 0.5, 0.6, 1.0
@@ -49,19 +49,6 @@ class BeamGrid:
         return np.stack([(v - f) / s for v, f, s in zip((elevation, angle, depth), self.first, self.steps)])
 
 
-def _noise(rng: np.random.Generator, shape: Tuple[int, ...], sigmas: Tuple[float, float, float]) -> np.ndarray:
-    """Return Gaussian noise of unit variance, smoothed by ``sigmas`` samples along each axis."""
-    noise = _smooth(rng.standard_normal(shape, dtype=np.float32), sigmas)
-    return noise / max(float(noise.std()), 1e-6)
-
-
-def _smooth(values: np.ndarray, sigmas: Tuple[float, float, float]) -> np.ndarray:
-    for axis, sigma in enumerate(sigmas):
-        if sigma > 0.15 and values.shape[axis] > 1:
-            values = ndimage.gaussian_filter1d(values, sigma, axis=axis, truncate=3.0, mode="nearest")
-    return values
-
-
 def form_image(
     echoes: Dict[str, np.ndarray], grid: BeamGrid, probe: Probe, appearance: Appearance, rng: np.random.Generator
 ) -> np.ndarray:
@@ -78,8 +65,10 @@ def form_image(
     )
     scatter = echoes["scatter"] * _texture(echoes["lesion"], grid, probe, appearance, rng)
     reflectors = _reflectors(echoes, grid, appearance, rng)
-    envelope = np.hypot(_noise(rng, grid.shape, spread), _noise(rng, grid.shape, spread)) * np.float32(1 / 1.2533)
-    seen = _smooth(reflectors, spread)
+    envelope = np.hypot(smooth_noise(grid.shape, spread, rng), smooth_noise(grid.shape, spread, rng)) * np.float32(
+        1 / 1.2533
+    )
+    seen = smooth(reflectors, spread)
     amplitude = envelope**appearance.speckle * (scatter + 0.6 * seen) + 0.6 * seen
     amplitude *= _transmission(reflectors, depth, appearance)
     amplitude *= _gain(angle, depth, probe, appearance)
@@ -93,7 +82,7 @@ def _texture(lesion, grid: BeamGrid, probe: Probe, appearance: Appearance, rng) 
     middle = probe.radius + probe.depth / 2
     size = appearance.texture_mm
     sigmas = (size / ELEVATION_STEP_MM, 1.6 * size / (np.deg2rad(LATERAL_STEP_DEG) * middle), size / AXIAL_STEP_MM)
-    return np.exp(appearance.texture * (1 + lesion) * _noise(rng, grid.shape, sigmas))
+    return np.exp(appearance.texture * (1 + lesion) * smooth_noise(grid.shape, sigmas, rng))
 
 
 def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarray:
@@ -102,7 +91,7 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
     Walls and the border shine by their change along the beam, less across it; sheets are broken into dashes.
     """
     sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.3) / 0.6, 0, 1) ** 1.5
-    dashes = np.exp(0.6 * _noise(rng, grid.shape, (1.0, 1.5, 1.5)))
+    dashes = np.exp(0.6 * smooth_noise(grid.shape, (1.0, 1.5, 1.5), rng))
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
@@ -113,13 +102,15 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
 def _small_vessels(shape: Tuple[int, int, int], appearance: Appearance, rng) -> np.ndarray:
     """Return short bright dashes across the beam, in clusters: peaks of smooth noise over a threshold that varies."""
     threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density)) - 0.7
-    return np.maximum(_noise(rng, shape, (0.6, 2.8, 0.4)) + 0.7 * _noise(rng, shape, (4, 6, 10)) - threshold, 0)
+    return np.maximum(
+        smooth_noise(shape, (0.6, 2.8, 0.4), rng) + 0.7 * smooth_noise(shape, (4, 6, 10), rng) - threshold, 0
+    )
 
 
 def _transmission(reflectors: np.ndarray, depth: np.ndarray, appearance: Appearance) -> np.ndarray:
     """Return what fraction of the amplitude is left behind the reflectors that a beam has passed."""
     passed = np.cumsum(reflectors, axis=2) - reflectors
-    return np.exp(-appearance.shadow * AXIAL_STEP_MM * _smooth(passed, (0.5, 1.0, 0.0)))
+    return np.exp(-appearance.shadow * AXIAL_STEP_MM * smooth(passed, (0.5, 1.0, 0.0)))
 
 
 def _gain(angle: np.ndarray, depth: np.ndarray, probe: Probe, appearance: Appearance) -> np.ndarray:
@@ -136,7 +127,7 @@ def _near_field(grid: BeamGrid, depth: np.ndarray, appearance: Appearance, rng) 
     haze = appearance.clutter * np.exp(-depth / 10.0)
     if appearance.band_mm == 0:
         return haze
-    thickness = appearance.band_mm * np.exp(0.2 * _noise(rng, grid.shape[:2] + (1,), (1.5, 4.0, 0.0)))
+    thickness = appearance.band_mm * np.exp(0.2 * smooth_noise(grid.shape[:2] + (1,), (1.5, 4.0, 0.0), rng))
     return haze + appearance.band * np.exp(-((np.maximum(depth, 0) / thickness) ** 3))
 
 
@@ -144,4 +135,4 @@ def _electronic_noise(grid: BeamGrid, depth: np.ndarray, probe: Probe, appearanc
     near, far = appearance.noise_db
     level = 10 ** ((near + (far - near) * np.clip(depth / probe.depth, 0, 1)) / 20)
     spread = (0.4, 0.6, appearance.axial_mm / AXIAL_STEP_MM)
-    return (level * (1 + 0.35 * _noise(rng, grid.shape, spread))).astype(np.float32)
+    return (level * (1 + 0.35 * smooth_noise(grid.shape, spread, rng))).astype(np.float32)

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..modalities import CET1, FLAIR, T2
+from .noise import smooth_noise
 
 SIZE_MM = (140.0, 172.0, 132.0)
 TISSUES = ("csf", "grey", "white", "deep", "necrosis", "enhancing", "oedema", "vessel", "dura")
@@ -25,7 +26,7 @@ CONTRAST = {
 
 
 def phantom(seed: int = 0, spacing: float = 1.0) -> Dict[str, sitk.Image]:
-    """Draw a head: ``t2``, ``cet1``, ``flair`` (int16, background 0) and ``label`` (uint8: 1 necrosis, 2 oedema, 4 enhancing).
+    """Draw a head: ``t2``, ``cet1``, ``flair`` (int16, background 0) and ``label`` (uint8: 1 necrosis, 2 oedema, 4 rim).
 
     :param seed: 0 or more; the folds, the ventricles and the tumour's place depend on it.
     :param spacing: Of the isotropic voxels, 0.5 to 4 mm.
@@ -58,13 +59,7 @@ def _image(array: np.ndarray, spacing: float) -> sitk.Image:
 
 
 def _noise(shape, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Return smooth noise of unit variance; wide noise is drawn on a coarse grid, which costs little."""
-    step = max(1, int(sigma / 2))
-    coarse = rng.standard_normal([n // step + 3 for n in shape], dtype=np.float32)
-    noise = ndimage.gaussian_filter(coarse, sigma / step, mode="wrap")
-    grid = np.meshgrid(*[np.arange(n, dtype=np.float32) / step for n in shape], indexing="ij", sparse=True)
-    noise = ndimage.map_coordinates(noise, np.stack(np.broadcast_arrays(*grid)), order=1, mode="nearest")
-    return (noise - noise.mean()) / noise.std()
+    return smooth_noise(shape, (sigma,) * 3, rng)
 
 
 def _bias(shape, rng: np.random.Generator) -> np.ndarray:
