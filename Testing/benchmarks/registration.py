@@ -3,9 +3,10 @@
 ``python Testing/benchmarks/registration.py --data DIR --out DIR``, DIR holding ``mri/<case>/{t2,cet1,flair}.nii.gz``.
 
 The protocol is that of Dorent et al., IEEE TPAMI 2025: four ranges of the median displacement in the field of view,
-several poses a range, all engines on the same poses. A field of view is a cone of 80 x 80 x 60 mm at 1 mm, oblique, placed
-on the head's surface. The error of a pose (TRE) is the mean distance between true and found place over the field of view.
-Written: registrations.csv and capture.csv (a row a registration), registration.md, capture.png, confidence.png.
+several poses a range, all engines on the same poses. A field of view is a cone of 80 x 80 x 60 mm at 1 mm, oblique,
+placed on the head's surface. The error of a pose (TRE) is the mean distance between its true and its found place over
+the field of view. Written: registrations.csv and capture.csv (a row a registration), registration.md, capture.png,
+confidence.png.
 """
 
 import argparse

@@ -149,7 +149,9 @@ def test_no_contrast_in_common(head, field):
         RegistrationRequest({"t2": field}, {"flair": None})
 
 
-@pytest.mark.parametrize("setting", [{"kind": "bspline"}, {"starts": 0}, {"seed": -1}, {"seed": 1.5}, {"device": "tpu"}])
+@pytest.mark.parametrize(
+    "setting", [{"kind": "bspline"}, {"starts": 0}, {"seed": -1}, {"seed": 1.5}, {"device": "tpu"}]
+)
 def test_settings_that_cannot_be_used(setting):
     with pytest.raises(InputError):
         RegistrationRequest({"t2": "a.nrrd"}, {"t2": "b.nrrd"}, **setting)
@@ -173,7 +175,9 @@ def test_large_fields_are_worked_on_coarser_grids(head):
     large.SetSpacing([5.0] * 3)
     large.SetOrigin((phantom.CENTRE - 97.5).tolist())
     fixed = sitk.Resample(head, large, sitk.Transform(), sitk.sitkLinear, 1.0)
-    level = prepare(RegistrationRequest({"t2": fixed}, {"t2": moved_away(head, [1, 0, 0])}, large == 0)).pyramid.level(1)
+    level = prepare(RegistrationRequest({"t2": fixed}, {"t2": moved_away(head, [1, 0, 0])}, large == 0)).pyramid.level(
+        1
+    )
     assert level.spacing > 1 and level.fixed[0].size < 1.7e6
 
 

@@ -53,27 +53,173 @@ def test_lncc_does_not_heed_contrast_and_brightness():
     assert plain == pytest.approx(changed, abs=1e-4)
 
 
-def test_lncc_by_hand():
-    # One voxel counts, and one window of 5 lies in the volume: the plain correlation, with the floor on each variance.
-    fixed, moving = texture(2, (5, 5, 5)), texture(3, (5, 5, 5)) + texture(2, (5, 5, 5))
-    covariance = np.mean((fixed - fixed.mean()) * (moving - moving.mean()))
-    expected = covariance / np.sqrt((fixed.var() + similarity.FLOOR) * (moving.var() + similarity.FLOOR))
-    mask = np.ones((5, 5, 5), bool)
-    level = level_of(fixed, moving, mask)
-    centre = similarity._lncc(level.fixed[0][2:3, 2:3, 2:3], level.moving[0][2:3, 2:3, 2:3], mask[2:3, 2:3, 2:3])
-    assert centre == 0
-    padded = [np.pad(v, 4) for v in (fixed, moving)]
-    inside = np.pad(mask, 4)
-    wide = similarity._lncc(np.float32(padded[0]), np.float32(padded[1]), inside)
-    only_centre = np.zeros_like(inside)
-    only_centre[6, 6, 6] = True
-    assert wide > 0 and expected == pytest.approx(_window(padded, inside, (6, 6, 6)), abs=1e-5)
+def brute_force(fixed, moving, where):
+    """The mean over voxels and windows of the correlation coefficient, one window at a time."""
+    scores = []
+    for half in (2, 4):
+        found = []
+        for at in np.argwhere(where):
+            cut = tuple(slice(max(a - half, 0), a + half + 1) for a in at)
+            inside = where[cut]
+            if inside.sum() < similarity.LEAST_FILLED * (2 * half + 1) ** 3:
+                continue
+            covariance = np.cov(fixed[cut][inside], moving[cut][inside], bias=True) + similarity.FLOOR * np.eye(2)
+            found.append(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+        scores.append(np.mean(found))
+    return np.mean(scores)
 
 
-def _window(volumes, inside, at):
-    cut = tuple(slice(a - 2, a + 3) for a in at)
-    fixed, moving = (volume[cut][inside[cut]] for volume in volumes)
-    covariance = np.cov(fixed, moving, bias=True)
-    return covariance[0, 1] / np.sqrt(
-        (covariance[0, 0] + similarity.FLOOR) * (covariance[1, 1] + similarity.FLOOR)
+def masked_level():
+    fixed = texture(2)
+    mask = np.ones(fixed.shape, bool)
+    mask[:5, :6] = False
+    return level_of(fixed, fixed + texture(3), mask)
+
+
+def test_lncc_is_the_mean_correlation_of_all_windows():
+    level = masked_level()
+    expected = brute_force(level.fixed[0], level.moving[0], level.mask[0])
+    assert similarity.lncc(level, np.eye(4))[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_lncc_in_torch_is_the_same():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
+    from MMHVAESynthesisLib.registration.lncc import Landscape
+
+    level = masked_level()
+    whole = np.ones(level.fixed.shape[1:], bool)
+    landscape = Landscape(level, [np.eye(4)], [whole], 1, torch.device("cpu"))
+    expected = similarity.lncc(level, np.eye(4))[0]
+    assert landscape.metric(landscape.poses)[0].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_gradient_in_torch_is_the_slope(problem, truth):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
+    from MMHVAESynthesisLib.registration.lncc import Landscape
+
+    level = problem.pyramid.level(4)
+    landscape = Landscape(level, [truth], [np.ones(level.fixed.shape[1:], bool)], 1, torch.device("cpu"))
+    at = torch.full((1, 12), 0.6, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(landscape.metric(landscape.matrices(at)).sum(), at)
+    assert gradient.abs().max() > 0.01
+    for parameter in range(12):
+        step = torch.zeros(1, 12, dtype=torch.float64)
+        step[0, parameter] = 0.01
+        ends = [landscape.metric(landscape.matrices(at.detach() + sign * step)).item() for sign in (1, -1)]
+        assert gradient[0, parameter].item() == pytest.approx((ends[0] - ends[1]) / 0.02, abs=1e-3, rel=0.1)
+
+
+def test_lncc_where_nothing_is_seen_is_0():
+    level = level_of(texture(0), texture(0), mask=np.zeros((12, 11, 10), bool))
+    assert similarity.lncc(level, np.eye(4)) == [0.0]
+    away = pose_of(np.eye(3), np.array([50.0, 0, 0]))
+    assert similarity.overlap(level_of(texture(0), texture(0)), away) == 0
+    assert similarity.overlap(level_of(texture(0), texture(0)), pose_of(np.eye(3), np.array([6.0, 0, 0]))) == 0.5
+
+
+def steps_of(problem, count=3, cancel=None):
+    report = Reporter("search", len(search.rotations()), None, cancel)
+    return search.search(problem.pyramid.level(4), problem.points, count, report), report
+
+
+def test_search_alone_comes_near_from_afar(problem, truth):
+    peaks, report = steps_of(problem)
+    assert gap(np.eye(4), truth, problem.points) > 25
+    assert gap(peaks[0].pose, truth, problem.points) < 5
+    assert [peak.correlation for peak in peaks] == sorted((peak.correlation for peak in peaks), reverse=True)
+    assert report.done == report.total
+
+
+def test_peaks_lie_apart(problem):
+    peaks, _ = steps_of(problem, 4)
+    gaps = [gap(a.pose, b.pose, problem.points) for n, a in enumerate(peaks) for b in peaks[:n]]
+    assert len(peaks) == 4 and min(gaps) > search.APART
+
+
+def test_search_can_be_cancelled(problem):
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        steps_of(problem, cancel=cancel)
+
+
+def test_correlation_of_the_search_is_the_plain_one():
+    fixed = texture(4, (8, 7, 6))
+    mask = np.ones(fixed.shape, bool)
+    mask[:3, :3] = False
+    moving = texture(5, (40, 40, 40))
+    shift = np.array([3, -2, 4])
+    start = 16 + shift
+    cut = tuple(slice(s, s + n) for s, n in zip(start, fixed.shape))
+    level = Level(
+        8.0,
+        np.float32(fixed)[None],
+        mask[None],
+        np.float32(moving)[None],
+        np.ones((1, 40, 40, 40), bool),
+        np.zeros(3),
+        np.full(3, -16 * 8.0),
     )
+    correlator = search._Correlator(level)
+    found = correlator._correlation(np.eye(3))[tuple(correlator.reach + shift)]
+    assert found == pytest.approx(np.corrcoef(fixed[mask], moving[cut][mask])[0, 1], abs=1e-3)
+
+
+def test_peaks_with_little_overlap_or_little_contrast_are_not_taken():
+    moving = np.zeros((40, 40, 40))
+    fixed = texture(6, (10, 10, 10))
+    moving[30:, 15:25, 15:25] = 1e-3 * fixed
+    moving[5:15] += texture(7, (10, 40, 40))
+    valid = np.ones(moving.shape, bool)
+    level = Level(
+        4.0,
+        np.float32(fixed)[None],
+        np.ones((1, 10, 10, 10), bool),
+        np.float32(moving)[None],
+        valid[None],
+        np.zeros(3),
+        np.full(3, -60.0),
+    )
+    correlator = search._Correlator(level)
+    # Moved by 60 mm in x it would fit perfectly, but lies beyond the reach; by 36 mm there is next to no contrast.
+    correlation = correlator._correlation(np.eye(3))
+    assert correlation[-1, correlator.reach, correlator.reach] == -1
+    assert correlation.max() > 0
+    level.valid[0, :12] = False
+    hidden = search._Correlator(level)._correlation(np.eye(3))
+    assert hidden[0, correlator.reach, correlator.reach] == -1 < correlation[0, correlator.reach, correlator.reach]
+
+
+def test_halves_complete_one_another(problem):
+    level = problem.pyramid.level(2)
+    parts = halves(level, 4, 0)
+    mask = level.mask[0]
+    for first, second in (parts[:2], parts[2:]):
+        assert not (first & second).any() and (first | second).all()
+        assert 0.3 < (first & mask).sum() / mask.sum() <= 0.5
+    assert (parts[0] != parts[2]).any()
+    assert (halves(level, 2, 0)[0] == parts[0]).all() and (halves(level, 2, 1)[0] != parts[0]).any()
+
+
+def test_perturbed_poses_are_that_far_away(problem):
+    poses = perturbed(np.eye(4), problem.points, 2.0, 40, 0)
+    far = [gap(np.eye(4), pose, problem.points) for pose in poses]
+    assert 3 < np.mean(far) < 6 and np.linalg.det(poses[0]) == pytest.approx(1)
+
+
+def test_rotations_hold_the_one_at_rest_and_reach_16_degrees():
+    turns = search.rotations()
+    angles = [np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) for turn in turns]
+    assert angles[0] == pytest.approx(0, abs=1e-4) and 16 <= max(angles) < 21
+
+
+def test_frame_keeps_the_handedness():
+    mirrored = nearest_orthonormal(np.diag([1.0, 1.001, -0.999]))
+    assert np.allclose(mirrored, np.diag([1, 1, -1]))
+    frame = Frame(np.array([1.0, 2, 3]), mirrored @ rotation(np.array([0.1, 0.2, 0.3])))
+    points = texture(8, (5, 3))
+    assert np.allclose(frame.to_local(apply(frame.matrix, points)), points)
+    pose = pose_of(rotation(np.array([0.0, 0.3, 0.1])), np.array([4.0, 5, 6]))
+    world = frame.pose_in_world(pose)
+    assert np.allclose(apply(world, apply(frame.matrix, points)), apply(frame.matrix, apply(pose, points)))
+    assert np.linalg.det(world) == pytest.approx(1)

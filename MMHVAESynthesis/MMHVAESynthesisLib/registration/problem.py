@@ -178,7 +178,7 @@ def _check_fixed(problem: Problem) -> None:
     for modality, fixed in zip(problem.modalities, problem.pyramid.level(4).fixed):
         if not fixed.any():
             raise InputError(
-                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place as it?"
+                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place?"
             )
 
 

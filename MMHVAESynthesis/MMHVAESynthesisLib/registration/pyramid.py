@@ -98,7 +98,7 @@ def _smoothed(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray
 
 
 def _standardised(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Return values with mean 0 and standard deviation 1 inside ``where``, 0 outside; 0 everywhere if they are constant."""
+    """Return values of mean 0 and standard deviation 1 inside ``where``, 0 outside; 0 everywhere if constant."""
     inside = values[where]
     if inside.size == 0 or inside.std() <= _FLAT * max(abs(float(inside.mean())), 1e-30):
         return np.zeros_like(values)

@@ -1,0 +1,92 @@
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.registration import cli, transforms
+
+from . import phantom
+
+MOTION = phantom.motion((3, -2, 4), (3, -2, 2))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("volumes")
+    head = phantom.head()
+    sitk.WriteImage(phantom.field(head), str(folder / "synthetic.nrrd"))
+    sitk.WriteImage(sitk.Cast(phantom.carried(head, MOTION), sitk.sitkInt16), str(folder / "T2 pre.nii.gz"))
+    fixed = np.array([[0.0, 0, 0], [10, 5, 0], [0, 10, -8]]) + phantom.CENTRE
+    moving = fixed @ MOTION[:3, :3].T + MOTION[:3, 3]
+    rows = np.hstack([moving, fixed]) * [-1, -1, 1, -1, -1, 1]
+    text = "\n".join(" ".join(f"{number:.6f}" for number in row) + ' ""' for row in rows)
+    (folder / "L.tag").write_text(f"MNI Tag Point File\nVolumes = 2;\nPoints =\n{text};\n", encoding="utf-8")
+    return folder
+
+
+def run(folder, *more, output="T.h5"):
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    words = ["--synthetic-t2", folder / "synthetic.nrrd", "--t2", folder / "T2 pre.nii.gz", "--output", folder / output]
+    return cli.run(parser.parse_args([str(word) for word in [*words, "--starts", 1, *more]]))
+
+
+def test_everything_is_written_and_agrees(folder, tmp_path):
+    result = run(
+        folder, "--landmarks", folder / "L.tag", "--resampled-dir", tmp_path, "--displacement", tmp_path / "mm.nrrd",
+        "--checkerboard", tmp_path / "c.png",
+    )  # fmt: skip
+    json.dumps(result)
+    transform = transforms.read(result["outputs"]["transform"])
+    assert phantom.error(transform, MOTION) < 0.5
+    assert result["tre"]["before"]["mean_mm"] > 3 and result["tre"]["after"]["largest_mm"] < 0.5
+    fixed = sitk.ReadImage(str(folder / "synthetic.nrrd"))
+    resampled = sitk.ReadImage(result["outputs"]["resampled_t2"])
+    assert resampled.GetSize() == fixed.GetSize() and resampled.GetPixelID() == sitk.sitkInt16
+    seen = sitk.GetArrayViewFromImage(fixed) > 0
+    values = [sitk.GetArrayViewFromImage(image)[seen] for image in (fixed, resampled)]
+    assert np.corrcoef(*values)[0, 1] > 0.97
+    moved = sitk.GetArrayFromImage(sitk.ReadImage(result["outputs"]["displacement"]))[seen]
+    assert np.median(moved) == pytest.approx(result["moved_mm"], abs=0.3)
+    assert Path(result["outputs"]["checkerboard"]).stat().st_size > 500
+
+
+def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    with pytest.raises(OutputError, match="must end with"):
+        run(folder, output="T.nrrd")
+    with pytest.raises(OutputError, match=r"\.png"):
+        run(folder, "--checkerboard", tmp_path / "c.gif")
+    with pytest.raises(OutputError):
+        run(folder, "--displacement", tmp_path / "mm.png")
+    with pytest.raises(OutputError, match="one of the inputs"):
+        run(folder, "--displacement", folder / "synthetic.nrrd")
+
+
+def test_wrong_landmarks_are_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    lists = {}
+    for name, count in (("a", 2), ("b", 3)):
+        lists[name] = tmp_path / f"{name}.fcsv"
+        rows = "".join(f"{n},1,2,3\n" for n in range(count))
+        lists[name].write_text("# CoordinateSystem = LPS\n" + rows, encoding="utf-8")
+    with pytest.raises(InputError, match="2 landmarks in the ultrasound and 3 in the MR"):
+        run(folder, "--fixed-landmarks", lists["a"], "--moving-landmarks", lists["b"])
+    with pytest.raises(InputError, match="one volume only"):
+        run(folder, "--fixed-landmarks", lists["a"])
+
+
+def test_importing_the_room_does_not_import_torch():
+    code = (
+        "import sys, MMHVAESynthesisLib.registration.cli, MMHVAESynthesisLib.registration.mattes; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    library = str(Path(cli.__file__).resolve().parents[2])
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": library}).returncode == 0
