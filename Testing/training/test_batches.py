@@ -6,7 +6,8 @@ import pytest
 from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.training import cases
 from MMHVAESynthesisLib.training.augmentation import change_intensities
-from MMHVAESynthesisLib.training.batches import Batch, Blocks, Loader, source, window
+from MMHVAESynthesisLib.training.batches import Batch, Loader, source, window
+from MMHVAESynthesisLib.training.blocks import Blocks, framed
 from MMHVAESynthesisLib.training.crops import Crops
 
 
@@ -86,8 +87,8 @@ def test_a_block_is_consecutive_slices_with_rows_along_i_half_of_them_flipped_as
     folder, config = paired
     case = cases.load(folder / "paired" / "c", config.data)
     blocks = Blocks([case], config)
-    framed = blocks._cases[0]
-    volume = framed.ranges["us"].to_network(framed.volumes["us"]).transpose(0, 2, 1)
+    inside = framed(case, config)
+    volume = inside.ranges["us"].to_network(inside.volumes["us"]).transpose(0, 2, 1)
     flips = 0
     for index in range(40):
         block = blocks.batch(index).inputs["us"][:, 0]

@@ -80,7 +80,8 @@ class Case:
         return next(iter(self.volumes.values())).shape
 
 
-def _files(folder: Path) -> Dict[str, Path]:
+def case_files(folder: Path) -> Dict[str, Path]:
+    """Return the volumes of a case folder by their names: modalities and the label map."""
     found = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and suffix(path) in VOLUME_SUFFIXES and stem(path) in (*MODALITIES, LABEL):
@@ -115,7 +116,7 @@ def find(data: Path, folders: Sequence[str] = ()) -> List[Path]:
         for root in roots
         if root.is_dir()
         for case in sorted(root.iterdir())
-        if case.is_dir() and set(_files(case)) & set(MODALITIES)
+        if case.is_dir() and set(case_files(case)) & set(MODALITIES)
     ]
     if not cases:
         raise InputError(
@@ -161,7 +162,7 @@ def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIE
     :return: None when it has none of ``modalities``.
     :raises InputError: when its volumes do not lie on one grid, or one is empty.
     """
-    files = _files(folder)
+    files = case_files(folder)
     volumes = {}
     for name, path in files.items():
         if name in modalities or name == LABEL:

@@ -21,7 +21,7 @@ _CENTRES = 20000
 _LEAST_FILLED = 0.08
 _ATTEMPTS = 8
 _THROUGH = (0.5, 0.25, 0.25)
-"""How often slices lie across each stored axis (k, j, i): many of the MR were scanned in thick slices across the first."""
+"""How often slices lie across each stored axis (k, j, i): much MR was scanned in thick slices across the first."""
 _RANGE_REACH = 24
 """Planes to either side over which the range of an MR cut to a sweep is taken: half a sweep's width at 1 mm."""
 

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import InputError
 from ..progress import CancelFlag, Progress, ProgressCallback
-from . import cases as case_files
+from . import cases as case_folders
 from . import config as configurations
 from . import distributed, state
 from .batches import BatchSource, Loader, source
@@ -173,10 +173,10 @@ def train(
     where = distributed.local_device(device)
     distributed.start(where)
     with stop.signals():
-        to_train, held_out = case_files.split(case_files.find(data, config.data.folders), config.data.held_out)
+        to_train, held_out = case_folders.split(case_folders.find(data, config.data.folders), config.data.held_out)
         run = Run(config, _read(to_train, config), _read(held_out, config), folder, where, init)
         return run, run.go(stop, progress)
 
 
 def _read(folders: Sequence[Path], config: TrainingConfig) -> List[Case]:
-    return case_files.load_all(folders, config.data)
+    return case_folders.load_all(folders, config.data)

@@ -1,0 +1,32 @@
+"""The command ``evaluate``."""
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from ..progress import CancelFlag, ProgressCallback
+from ..training.cases import data_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the words of the command."""
+    parser.add_argument("--data", metavar="DIR", help="DIR/<folder>/<case>/{us,t2,cet1,flair}.nii.gz; else MMHVAE_DATA")
+    parser.add_argument("--model", metavar="NAME|FILE", help="default: the default model")
+    parser.add_argument("--output-dir", metavar="DIR", required=True, help="tables, pictures and figures.json go there")
+    parser.add_argument(
+        "--planes", type=int, default=24, metavar="N", help="slices a case and kind, at most (%(default)s)"
+    )
+
+
+def run(
+    args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> Dict[str, Any]:
+    """Run the command; return the figures and verdicts, JSON-able.
+
+    :raises MMHVAEError: when something cannot be used.
+    """
+    from ..models.loading import load
+    from .evaluate import evaluate
+
+    data = data_folder(args.data)
+    return evaluate(load(args.model), data, Path(args.output_dir), max(1, args.planes), progress, cancel)

@@ -1,0 +1,210 @@
+"""The whole evaluation of a model on held-out cases: tables, baselines, pictures, and one file of figures."""
+
+import json
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from ..errors import InputError
+from ..modalities import US
+from ..models.loading import Model
+from ..progress import CancelFlag, ProgressCallback, Reporter
+from ..training import cases as case_folders
+from ..training import config as configurations
+from ..training.cases import Case
+from ..training.config import DataConfig, TrainingConfig
+from . import baselines, pictures
+from .metrics import Perceptual
+from .running import TEMPERATURE, run
+from .samples import Sample, mr_only, plain, simulated
+from .table import Table, input_sets, violations
+from .verdicts import verdicts
+
+log = logging.getLogger(__name__)
+
+FIGURES_FILE = "figures.json"
+_SWEEPS = 2
+_SSIM_NOTE = "SSIM is the ordinary 2D one; the published call treats rows as channels."
+
+
+def training_configuration(model: Model) -> TrainingConfig:
+    """Return the configuration that a model was trained with; for a foreign one the published, at its spacing."""
+    saved = model.header.training.get("config")
+    if saved:
+        return configurations.from_dict(saved)
+    return TrainingConfig(sizes=model.header.sizes, data=DataConfig(spacing=model.header.spacing))
+
+
+class Evaluation:
+    """One evaluation.
+
+    :param model: What is evaluated.
+    :param held_out: The cases it is evaluated on.
+    :param to_train: Cases that the polynomial is fitted on; the model's own training cases.
+    :param folder: Where tables and pictures go; made where it is absent.
+    :param planes: At most so many slices a case and kind.
+    :param reporter: Counts the sets of inputs.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: TrainingConfig,
+        held_out: Sequence[Case],
+        to_train: Sequence[Case],
+        folder: Path,
+        planes: int,
+        reporter: Reporter,
+    ):
+        self.network, self.config, self.folder, self._reporter = model.network, config, folder, reporter
+        self.perceptual = Perceptual()
+        self.sweeps = _present([sweep for case in held_out for sweep in self._sweeps(case, planes)])
+        self.heads = _present([mr_only(case, config, planes) for case in held_out])
+        self.real = _present([plain(case, config, planes) for case in held_out if case.modalities == (US,)])
+        self.fitting = [sample.batch for sample in _present([mr_only(case, config, planes) for case in to_train])]
+
+    def _sweeps(self, case: Case, planes: int) -> List[Optional[Sample]]:
+        """Return planes with iUS and MR: real ones where the case has both, else of simulated sweeps over its MR.
+
+        The second sweep of a case looks anywhere, the first at its tumour.
+        """
+        mr = set(case.modalities) - {US}
+        if US not in self.config.sizes.modalities or not mr & set(self.config.sizes.modalities):
+            return []
+        if US in case.modalities:
+            return [plain(case, self.config, planes)]
+        return [simulated(case, self.config, planes, seed, at_tumour=seed == 0) for seed in range(_SWEEPS)]
+
+    def table(self, samples: Sequence[Sample], name: str) -> Table:
+        """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``."""
+        table = Table()
+        present = [m for m in self.config.sizes.modalities if any(m in sample.batch.inputs for sample in samples)]
+        for inputs in input_sets(present):
+            for number, sample in enumerate(samples):
+                if set(inputs) <= set(sample.batch.inputs):
+                    images = run(self.network, sample.batch, inputs, seed=number).images
+                    for target, wanted in sample.batch.targets.items():
+                        table.add(inputs, target, wanted, images[target], self.perceptual)
+            self._reporter.step()
+        table.write_csv(self.folder / f"{name}.csv")
+        note = " ".join(filter(None, [_SSIM_NOTE, self.perceptual.reason]))
+        text = f"{table.to_markdown()}\n{note} T = {TEMPERATURE}.\n"
+        _write_text(self.folder / f"{name}.md", text)
+        return table
+
+    def polynomials(self) -> Dict[str, Table]:
+        """Judge polynomials from one MR to another on the heads: fitted on training cases, and on the volume itself."""
+        trained, itself = Table(), Table()
+        modalities = [name for name in self.config.sizes.modalities if name != US]
+        for source, target in baselines.pairs(modalities):
+            fitting = [batch for batch in self.fitting if {source, target} <= set(batch.inputs)]
+            general = baselines.Polynomial.fit(fitting, (source,), target) if fitting else None
+            for sample in self.heads:
+                if not {source, target} <= set(sample.batch.inputs):
+                    continue
+                own = baselines.Polynomial.fit([sample.batch], (source,), target)
+                for table, polynomial in ((trained, general), (itself, own)):
+                    if polynomial is not None:
+                        wanted = sample.batch.targets[target]
+                        table.add((source,), target, wanted, polynomial(sample.batch), self.perceptual)
+        return {"training cases": trained, "volume itself": itself}
+
+    def depth_constants(self) -> Table:
+        """Judge the best constant-per-depth images on the sweeps."""
+        table = Table()
+        for sample in self.sweeps:
+            if sample.depth is not None:
+                for target in sample.batch.targets:
+                    image = baselines.constant_per_depth(sample.batch, sample.depth, US, target)
+                    table.add((US,), target, sample.batch.targets[target], image, self.perceptual)
+        return table
+
+    def draw(self) -> Dict[str, Any]:
+        """Write the pictures; return the correlations of the latents of different inputs."""
+        correlations = {}
+        for sample in self.real:
+            places = _spread(sample.batch.size, 4)
+            rows = pictures.synthesis(self.network, sample.batch, places, (US,))
+            pictures.save_grid(rows, self.folder / f"real-ius-{sample.case}.png")
+            middle = sample.batch.size // 2
+            rows = pictures.temperature(self.network, sample.batch, middle, (US,))
+            pictures.save_grid(rows, self.folder / f"temperature-{sample.case}.png")
+        for number, sample in enumerate(self.sweeps):
+            middle = sample.batch.size // 2
+            rows = pictures.synthesis(self.network, sample.batch, _spread(sample.batch.size, 3), (US,))
+            pictures.save_grid(rows, self.folder / f"sweep-{number}-{sample.case}.png")
+            figure = pictures.latents(self.network, sample.batch, middle)
+            if figure is not None:
+                pictures.save_grid(figure[0], self.folder / f"latents-{number}-{sample.case}.png")
+                correlations[f"{number} {sample.case}"] = np.round(figure[1], 3).tolist()
+        return correlations
+
+
+def _present(samples: Sequence[Optional[Sample]]) -> List[Sample]:
+    return [sample for sample in samples if sample is not None]
+
+
+def _spread(count: int, wanted: int) -> List[int]:
+    """Return ``wanted`` places spread over the inner part of ``count``."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, wanted + 2)[1:-1].round()})
+
+
+def _write_text(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _finite(value: Any) -> Any:
+    """Return a tree of figures with NaN as None, so that it is JSON."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluate(
+    model: Model,
+    data: Path,
+    folder: Path,
+    planes: int = 24,
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+) -> Dict[str, Any]:
+    """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``.
+
+    :return: The figures and verdicts, as written to ``figures.json``.
+    :raises InputError: when the data hold none of the held-out cases.
+    """
+    config = training_configuration(model)
+    to_train, held_out = case_folders.split(case_folders.find(data, config.data.folders), config.data.held_out)
+    if not held_out:
+        raise InputError(f"{data} holds none of the held-out cases: {', '.join(config.data.held_out)}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    tested, fitting = (case_folders.load_all(found, config.data) for found in (held_out, to_train))
+    sets = [input_sets(config.sizes.modalities), input_sets([m for m in config.sizes.modalities if m != US])]
+    reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
+    evaluation = Evaluation(model, config, tested, fitting, folder, planes, reporter)
+    sweeps = evaluation.table(evaluation.sweeps, "table-sweeps")
+    heads = evaluation.table(evaluation.heads, "table-heads")
+    figures: Dict[str, Any] = {
+        "model": model.header.name,
+        "digest": model.header.digest,
+        "temperature": TEMPERATURE,
+        "cases": {
+            "sweeps": [sample.case for sample in evaluation.sweeps],
+            "heads": [sample.case for sample in evaluation.heads],
+            "real iUS": [sample.case for sample in evaluation.real],
+        },
+        "verdicts": verdicts(sweeps, heads, evaluation.polynomials(), evaluation.depth_constants()),
+        "more_inputs_worse": violations(sweeps, 0.1),
+        "latent_correlations": evaluation.draw(),
+        "lpips": evaluation.perceptual.reason or "computed",
+    }
+    _write_text(folder / FIGURES_FILE, json.dumps(_finite(figures), indent=2) + "\n")
+    return _finite(figures)

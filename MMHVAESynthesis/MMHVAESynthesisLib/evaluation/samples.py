@@ -1,0 +1,94 @@
+"""What is evaluated: planes of held-out cases, with simulated iUS, without iUS, or real."""
+
+import logging
+from dataclasses import dataclass
+from typing import List, Optional
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ..modalities import US
+from ..training.batches import Batch, window
+from ..training.blocks import block, frame, framed
+from ..training.cases import LABEL, Case, case_files
+from ..training.config import TrainingConfig
+from ..ultrasound.simulate import SimulatedSweep, simulate_sweep
+from ..ultrasound.sweep import index_to_world
+from ..volumes.files import read
+
+log = logging.getLogger(__name__)
+
+_LEAST_FILLED = 0.1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Planes of one case that are evaluated.
+
+    :param case: Its name.
+    :param batch: Inputs and targets, all planes.
+    :param depth: With simulated iUS, the distance of each pixel from the probe's face along its beam, mm, (B, 1, S, S).
+    """
+
+    case: str
+    batch: Batch
+    depth: Optional[np.ndarray] = None
+
+
+def chosen_planes(case: Case, count: int) -> List[int]:
+    """Return at most ``count`` planes of a framed case, evenly spaced among those a tenth or more of which is filled."""
+    reference = case.volumes[case.modalities[0]]
+    full = np.flatnonzero((reference > 0).mean(axis=(1, 2)) >= _LEAST_FILLED)
+    if full.size <= count:
+        return [int(plane) for plane in full]
+    return [int(plane) for plane in full[np.linspace(0, full.size - 1, count).round().astype(int)]]
+
+
+def plain(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
+    """Return planes of a case as it is (real iUS, paired data, or MR with its whole field), S x S about its middle."""
+    inside = framed(case, config)
+    chosen = chosen_planes(inside, planes)
+    return Sample(case.name, block(inside, chosen, config.data)) if chosen else None
+
+
+def mr_only(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
+    """Return planes of a case's MR with its whole field; None when it has none."""
+    volumes = {name: volume for name, volume in case.volumes.items() if name != US}
+    if not set(volumes) & set(config.sizes.modalities):
+        return None
+    return plain(Case(case.name, case.folder, volumes, case.ranges, case.white_matter), config, planes)
+
+
+def simulated(case: Case, config: TrainingConfig, planes: int, seed: int, at_tumour: bool) -> Optional[Sample]:
+    """Return planes of a simulated sweep over a case's MR, the MR resampled onto the sweep's own oblique grid.
+
+    White matter of the targets is that of the whole MR.
+
+    :param at_tumour: Let the probe look at the tumour, where the case has a label.
+    """
+    files = case_files(case.folder)
+    images = {name: read(files[name]) for name in case.modalities if name != US}
+    label = read(files[LABEL]) if at_tumour and LABEL in files else None
+    sweep = simulate_sweep(images, seed, label, config.data.spacing)
+    mask = sitk.GetArrayFromImage(sweep.mask) > 0
+    volumes = {US: sitk.GetArrayFromImage(sweep.us)}
+    for name, image in images.items():
+        moved = sitk.Resample(image, sweep.us, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+        volumes[name] = np.where(mask, sitk.GetArrayFromImage(moved), 0)
+    inside = framed(Case(case.name, case.folder, volumes, {}, case.white_matter), config)
+    chosen = chosen_planes(inside, planes)
+    if not chosen:
+        log.warning("%s: the simulated sweep of seed %d shows next to nothing", case.name, seed)
+        return None
+    depth = window(_depth(sweep), *frame(volumes[US], config.sizes.size))[chosen].transpose(0, 2, 1)[:, None]
+    return Sample(case.name, block(inside, chosen, config.data), np.ascontiguousarray(depth))
+
+
+def _depth(sweep: SimulatedSweep) -> np.ndarray:
+    """Return each voxel's distance from the probe's face along its beam, mm, (k, j, i)."""
+    shape = sweep.us.GetSize()[::-1]
+    k, j, i = np.meshgrid(*[np.arange(count) for count in shape], indexing="ij")
+    index = np.stack([i.ravel(), j.ravel(), k.ravel(), np.ones(i.size)])
+    to_probe = np.linalg.inv(np.asarray(sweep.pose.matrix)) @ index_to_world(sweep.us)
+    x, y, z = (to_probe @ index)[:3]
+    return sweep.pose.probe.to_beam(x, y, z)[2].reshape(shape).astype(np.float32)

@@ -1,0 +1,70 @@
+"""The demonstrator's goals, each with its figures and whether it is met."""
+
+import math
+from typing import Any, Dict, Mapping
+
+import numpy as np
+
+from ..modalities import US
+from .table import Table, violations
+
+POLYNOMIAL_MARGIN_DB = 1.5
+DEPTH_MARGIN_DB = 2.0
+IDENTITY_DB = 30.0
+WORSE_DB = 0.1
+
+
+def _mean(table: Table, sources, target: str, metric: str) -> float:
+    """Return the mean over single inputs; NaN where one is missing."""
+    return float(np.mean([table.mean((source,), target, metric) for source in sources])) if sources else math.nan
+
+
+def _against(ours: Dict[str, float], theirs: Dict[str, float], margin: float) -> Dict[str, Any]:
+    gain = ours["psnr"] - theirs["psnr"]
+    return {
+        "model": ours,
+        "baseline": theirs,
+        "psnr_gain_db": gain,
+        "met": bool(gain >= margin and ours["ssim"] > theirs["ssim"]),
+    }
+
+
+def _figures(table: Table, sources, target: str) -> Dict[str, float]:
+    return {metric: _mean(table, sources, target, metric) for metric in ("psnr", "ssim")}
+
+
+def verdicts(sweeps: Table, heads: Table, polynomials: Mapping[str, Table], depths: Table) -> Dict[str, Any]:
+    """Return the goals with their figures.
+
+    :param sweeps: All sets of inputs on the sweeps.
+    :param heads: All sets of MR on MR with its whole field.
+    :param polynomials: From one MR to another on the same slices as ``heads``, by what they were fitted on.
+    :param depths: The best constant-per-depth images on the same slices as ``sweeps``.
+    """
+    result: Dict[str, Any] = {}
+    mr = [target for target in heads.targets if target != US]
+    for fitted, table in polynomials.items():
+        result[
+            f"one MR to another beats a polynomial fitted on the {fitted} by {POLYNOMIAL_MARGIN_DB} dB and in SSIM"
+        ] = {
+            target: _against(_figures(heads, sources, target), _figures(table, sources, target), POLYNOMIAL_MARGIN_DB)
+            for target in mr
+            for sources in [[source for source in mr if table.slices((source,), target)]]
+            if sources
+        }
+    result[f"simulated iUS beats the best constant-per-depth image by {DEPTH_MARGIN_DB} dB and in SSIM"] = {
+        target: _against(_figures(sweeps, [US], target), _figures(depths, [US], target), DEPTH_MARGIN_DB)
+        for target in depths.targets
+        if target != US
+    }
+    result[f"a target given as input comes back at {IDENTITY_DB} dB"] = {
+        target: {"psnr": psnr, "met": bool(psnr >= IDENTITY_DB)}
+        for target in sweeps.targets
+        for psnr in [sweeps.mean((target,), target, "psnr")]
+    }
+    worst = violations(sweeps, WORSE_DB)
+    result[f"more inputs never make a target worse by more than {WORSE_DB} dB"] = {
+        "worst_loss_db": worst[0]["loss_db"] if worst else 0.0,
+        "met": bool(sweeps.values) and not worst,
+    }
+    return result
