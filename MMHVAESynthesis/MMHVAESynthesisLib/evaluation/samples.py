@@ -36,7 +36,7 @@ class Sample:
 
 
 def chosen_planes(case: Case, count: int) -> List[int]:
-    """Return at most ``count`` planes of a framed case, evenly spaced among those a tenth or more of which is filled."""
+    """Return at most ``count`` planes of a framed case, evenly spaced among those that are filled to a tenth."""
     reference = case.volumes[case.modalities[0]]
     full = np.flatnonzero((reference > 0).mean(axis=(1, 2)) >= _LEAST_FILLED)
     if full.size <= count:
