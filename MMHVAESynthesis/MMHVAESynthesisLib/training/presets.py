@@ -35,23 +35,23 @@ def demonstrator() -> TrainingConfig:
         augment=0.6,
         skull_stripped=True,
     )
-    sizes = NetworkSizes(size=96, max_features=64, halvings=5, decoder_blocks=4)
+    sizes = NetworkSizes(size=96, base_features=12, max_features=64, halvings=5, decoder_blocks=3, decoder_features=6)
     return TrainingConfig(
         name="demonstrator",
         sizes=sizes,
         data=data,
-        epochs=300,
+        epochs=240,
         epoch_batches=50,
         restart_epoch=0,
-        kl_epochs=15,
-        pool_epoch=165,
-        discriminator_epoch=170,
-        gan_epoch=180,
+        kl_epochs=12,
+        pool_epoch=139,
+        discriminator_epoch=144,
+        gan_epoch=150,
         discriminator_features=32,
         pool_whole_field=True,
         ema=0.999,
         precision="bfloat16",
-        validate_every=500,
+        validate_every=250,
     )
 
 

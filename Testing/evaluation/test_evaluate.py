@@ -1,0 +1,87 @@
+import argparse
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.evaluation import cli
+from MMHVAESynthesisLib.models import checkpoint
+from MMHVAESynthesisLib.models.header import ModelHeader
+from MMHVAESynthesisLib.network.model import MMHVAE
+from MMHVAESynthesisLib.network.sizes import NetworkSizes
+from MMHVAESynthesisLib.training.config import DataConfig, TrainingConfig
+
+pytest.importorskip("skimage", reason="scikit-image is not installed")
+
+SIZES = NetworkSizes(size=32, base_features=8, max_features=8, halvings=2, decoder_blocks=0, decoder_features=4)
+
+
+def head(rng, white):
+    """A ball of 80 mm with a bright shell and a dark middle."""
+    grid = np.stack(np.meshgrid(*[np.arange(84) - 42] * 3, indexing="ij"))
+    radius = np.sqrt((grid**2).sum(0))
+    volume = np.select([radius < 12, radius < 34], [0.4 * white, white], 1.5 * white) + rng.normal(
+        0, 0.05 * white, radius.shape
+    )
+    return np.where(radius < 40, volume, 0).astype(np.int16)
+
+
+def write(folder, name, array):
+    folder.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / f"{name}.nii.gz"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaluation")
+    rng = np.random.default_rng(0)
+    for case in ("trained", "kept"):
+        for name, white in (("t2", 80.0), ("cet1", 500.0), ("flair", 120.0)):
+            write(root / "mri" / case, name, head(rng, white))
+    write(root / "ius" / "real", "us", rng.integers(1, 255, (20, 40, 40)).astype(np.uint8))
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    settings = DataConfig(("mri", "ius"), held_out=("kept", "real"), sampling="crops", spacing=1.0)
+    config = TrainingConfig(sizes=SIZES, data=settings)
+    header = ModelHeader("tiny", SIZES, spacing=1.0, training={"config": config.as_dict()})
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    checkpoint.save(path, header, MMHVAE(SIZES))
+    return path
+
+
+def run(*words):
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.run(parser.parse_args([str(word) for word in words]))
+
+
+def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
+    figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 3)
+    assert figures["cases"] == {"sweeps": ["kept", "kept"], "heads": ["kept"], "real iUS": ["real"]}
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8")) == figures
+    goals = list(figures["verdicts"].values())
+    assert len(goals) == 5
+    assert set(goals[0]) == set(goals[1]) == set(goals[2]) == {"t2", "cet1", "flair"}
+    # an untrained network meets none of the goals that ask for quality, and the verdicts see it
+    assert not any(goal["met"] for group in goals[:3] for goal in group.values())
+    # a smooth contrast of the same tissues is a polynomial of another; on its own volume it fits no worse
+    trained, itself = (goals[index]["flair"]["baseline"]["psnr"] for index in (0, 1))
+    assert trained > 15 and itself > trained - 0.3
+    assert len((tmp_path / "table-sweeps.csv").read_text(encoding="utf-8").splitlines()) == 1 + 15 * 4
+    assert len((tmp_path / "table-heads.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7 * 3
+    assert "LPIPS" in (tmp_path / "table-sweeps.md").read_text(encoding="utf-8") or figures["lpips"] == "computed"
+    assert not list(tmp_path.glob("*part*"))
+
+
+def test_without_held_out_cases_there_is_nothing_to_evaluate(tmp_path, model):
+    write(tmp_path / "mri" / "other", "t2", np.ones((8, 8, 8), np.int16))
+    with pytest.raises(InputError, match="kept, real"):
+        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,80 @@
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from MMHVAESynthesisLib.evaluation.metrics import Perceptual
+from MMHVAESynthesisLib.evaluation.table import Table, input_sets, violations
+from MMHVAESynthesisLib.evaluation.verdicts import verdicts
+
+pytest.importorskip("skimage", reason="scikit-image is not installed")
+
+
+def table(**psnrs):
+    """A table from ``us_t2="flair:20"``-like values: inputs joined by _, target and PSNR; SSIM is PSNR / 100."""
+    made = Table()
+    for inputs, values in psnrs.items():
+        for value in values.split():
+            target, psnr = value.split(":")
+            key = tuple(inputs.split("_"))
+            made.values[(key, target, "psnr")] = [float(psnr)]
+            made.values[(key, target, "ssim")] = [float(psnr) / 100]
+    return made
+
+
+def test_all_fifteen_sets_of_four_modalities():
+    sets = input_sets(("us", "t2", "cet1", "flair"))
+    assert len(sets) == len(set(sets)) == 15 and sets[0] == ("us",) and sets[-1] == ("us", "t2", "cet1", "flair")
+
+
+def test_slices_with_an_empty_target_are_left_out():
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(-1, 1, (3, 1, 16, 16)).astype(np.float32)
+    targets[1] = -1
+    made = Table()
+    made.add(("us",), "t2", targets, targets, Perceptual())
+    assert made.slices(("us",), "t2") == 2
+    assert made.mean(("us",), "t2", "psnr") == 100 and made.mean(("us",), "t2", "ssim") == pytest.approx(1)
+    assert math.isnan(made.mean(("us",), "flair", "psnr"))
+
+
+def test_csv_and_markdown_hold_every_set_and_the_mean(tmp_path):
+    made = table(us="t2:20 flair:10", t2="t2:30 flair:12", us_t2="t2:31")
+    made.write_csv(tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["inputs"], row["target"], float(row["psnr"])) for row in rows] == [
+        ("us", "t2", 20), ("us", "flair", 10), ("t2", "t2", 30), ("t2", "flair", 12), ("us+t2", "t2", 31)
+    ]  # fmt: skip
+    lines = made.to_markdown().splitlines()
+    assert lines[0] == "| inputs | T2 PSNR dB | T2 SSIM % | FLAIR PSNR dB | FLAIR SSIM % |"
+    assert lines[2] == "| iUS | 20.0 | 20.0 | 10.0 | 10.0 |"
+    assert lines[4] == "| iUS, T2 | 31.0 | 31.0 | - | - |"
+    assert lines[5] == "| mean | 27.0 | 27.0 | 11.0 | 11.0 |"
+
+
+def test_a_further_input_that_harms_is_found():
+    made = table(us="t2:20", t2="t2:30", us_t2="t2:29.8", us_t2_flair="t2:29.75")
+    assert violations(made, 0.1) == [{"fewer": "t2", "more": "us+t2", "target": "t2", "loss_db": 0.2}]
+    assert violations(made, 0.25) == []
+
+
+def test_verdicts_weigh_margin_and_ssim():
+    heads = table(t2="flair:22 t2:40", flair="t2:20 flair:40")
+    polynomial = table(t2="flair:20", flair="t2:19")
+    sweeps = table(us="us:30 t2:20 flair:18", t2="t2:29.9 flair:22 us:20", flair="flair:31 us:20 t2:20")
+    depths = table(us="us:20 t2:18 flair:17")
+    found = list(verdicts(sweeps, heads, {"training cases": polynomial}, depths).values())
+    beats, depth, identity, more = found
+    assert beats["flair"]["met"] and beats["flair"]["psnr_gain_db"] == 2 and not beats["t2"]["met"]
+    assert depth["t2"]["met"] and not depth["flair"]["met"] and "us" not in depth
+    assert identity["us"]["met"] and not identity["t2"]["met"] and identity["flair"]["met"]
+    assert more["met"] and more["worst_loss_db"] == 0
+
+
+def test_a_lower_ssim_fails_in_spite_of_the_margin():
+    heads, polynomial = table(t2="flair:22", flair="t2:22"), table(t2="flair:20", flair="t2:20")
+    heads.values[(("t2",), "flair", "ssim")] = [0.1]
+    found = next(iter(verdicts(Table(), heads, {"x": polynomial}, Table()).values()))
+    assert not found["flair"]["met"] and found["t2"]["met"]
