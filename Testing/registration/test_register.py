@@ -148,7 +148,7 @@ class WorseEngine:
 
 
 def test_never_returns_less_than_the_start(head, field, monkeypatch):
-    monkeypatch.setattr(engine, "choose_engine", lambda name: WorseEngine())
+    monkeypatch.setattr(engine, "choose_engine", lambda *_: WorseEngine())
     result = registered(field, phantom.carried(head, np.eye(4)), starts=1)
     assert result.kept_start and result.metric_after == result.metric_before
     assert phantom.error(result.fixed_to_moving, np.eye(4)) < 1e-9
@@ -165,7 +165,7 @@ def test_a_perfect_start_is_kept_within_the_confidence(head, field):
 @pytest.mark.parametrize("name", BOTH)
 def test_repeats_bit_for_bit(head, field, name):
     moving = phantom.carried(head, NEAR)
-    first, second = (registered(field, moving, engine=name, starts=2) for _ in range(2))
+    first, second = (registered(field, moving, engine=name, starts=1) for _ in range(2))
     assert first.fixed_to_moving.GetParameters() == second.fixed_to_moving.GetParameters()
     assert first.confidence == second.confidence
 
@@ -215,19 +215,23 @@ def test_cancel(head, field, name, after):
     assert len(seen) <= after + 1
 
 
+def request(name):
+    return RegistrationRequest({"t2": "a"}, {"t2": "b"}, engine=name)
+
+
 def test_without_torch_mattes_is_chosen_and_lncc_says_what_to_do(monkeypatch):
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
-    assert engine.choose_engine("auto").name == "mattes"
+    assert engine.choose_engine(request("auto")).name == "mattes"
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc_engine", raising=False)
     monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc", raising=False)
     with pytest.raises(DependencyError, match="PyTorch"):
-        engine.choose_engine("lncc")
+        engine.choose_engine(request("lncc"))
 
 
 def test_unknown_engine():
     with pytest.raises(InputError, match="Unknown engine"):
-        engine.choose_engine("elastix")
+        engine.choose_engine(request("elastix"))
 
 
 @needs_torch

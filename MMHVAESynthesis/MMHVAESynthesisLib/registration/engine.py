@@ -12,32 +12,41 @@ from .. import __version__
 from ..errors import DependencyError, InputError
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
+from .brainsfit import BrainsFitDescent, BrainsFitRunner, executable_runner
 from .frame import distances
+from .mattes import MattesDescent
 from .problem import GOOD_OVERLAP, Problem, prepare
 from .result import ContrastSimilarity, RegistrationResult
 from .search import rotations, search
 from .similarity import lncc, overlap
 from .solution import Engine, Solution
+from .stepwise import StepwiseEngine
 from .transforms import transform_of
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "lncc", "mattes")
+ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 
 
-def choose_engine(name: str) -> Engine:
-    """Return the engine of that name; ``auto`` takes LNCC where PyTorch is installed, else Mattes.
+def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRunner] = None) -> Engine:
+    """Return the engine that a request names; ``auto`` takes LNCC where PyTorch is installed, else Mattes.
 
+    :param brainsfit: What runs BRAINSFit; None takes the executable on the search path.
     :raises InputError: when there is no such engine.
-    :raises DependencyError: when ``lncc`` is asked for and PyTorch is missing or does not load.
+    :raises DependencyError: when what the engine needs is missing or does not load.
     """
-    if name not in ENGINES:
-        raise InputError(f"Unknown engine {name!r} for the registration: choose {', '.join(ENGINES)}.")
+    if request.engine not in ENGINES:
+        raise InputError(f"Unknown engine {request.engine!r} for the registration: choose {', '.join(ENGINES)}.")
+    if request.engine == "brainsfit":
+        runner = brainsfit or executable_runner()
+        if runner is None:
+            raise DependencyError(
+                "BRAINSFit is not there: run the registration in Slicer, or choose the engine 'lncc'."
+            )
+        return StepwiseEngine(BrainsFitDescent(runner))
     has_torch = importlib.util.find_spec("torch") is not None
-    if name == "mattes" or (name == "auto" and not has_torch):
-        from .mattes import MattesEngine
-
-        return MattesEngine()
+    if request.engine == "mattes" or (request.engine == "auto" and not has_torch):
+        return StepwiseEngine(MattesDescent(request.seed))
     try:
         from .lncc_engine import LnccEngine
     except ImportError as error:
@@ -49,7 +58,10 @@ def choose_engine(name: str) -> Engine:
 
 
 def register(
-    request: RegistrationRequest, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+    request: RegistrationRequest,
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+    brainsfit: Optional[BrainsFitRunner] = None,
 ) -> RegistrationResult:
     """Register and return the transform, how much better it is than the start, and how far to trust it.
 
@@ -57,10 +69,11 @@ def register(
 
     :param progress: Called with a :class:`Progress` at each rotation of the search and each iteration.
     :param cancel: Asked at each of them.
+    :param brainsfit: What runs BRAINSFit, where the engine is that.
     :raises MMHVAEError: an input, the device or a package cannot be used; or :class:`Cancelled`.
     """
     started = time.monotonic()
-    engine = choose_engine(request.engine)
+    engine = choose_engine(request, brainsfit)
     turns = len(rotations()) if request.starts > 1 else 0
     report = Reporter("registration", turns + engine.steps(request, request.starts), progress, cancel)
     problem = prepare(request)

@@ -65,9 +65,7 @@ def prepare(request: RegistrationRequest) -> Problem:
     initial = np.eye(4) if request.initial is None else transforms.matrix_of(_transform(request.initial))
     first = fixed[request.pairs[0]]
     frame, spacing, box, mask = _field_of_view(first, _mask(request, fixed))
-    start = sitk.AffineTransform(3)
-    start.SetMatrix(initial[:3, :3].ravel().tolist())
-    start.SetTranslation(initial[:3, 3].tolist())
+    start = transforms.affine_of(initial)
     pyramid = Pyramid(frame, spacing, box, mask)
     for modality in request.pairs:
         pyramid.add(fixed[modality], moving[modality], start)

@@ -105,6 +105,15 @@ def _standardised(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     return ((values - inside.mean()) / inside.std() * where).astype(np.float32)
 
 
+def local_image(values: np.ndarray, origin: np.ndarray, spacing: float) -> sitk.Image:
+    """Return an array (X, Y, Z) of a level as an image in local coordinates; bool becomes 0 and 1."""
+    stored = values.astype(np.uint8) if values.dtype == bool else values
+    image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
+    image.SetOrigin(np.asarray(origin).tolist())
+    image.SetSpacing([spacing] * 3)
+    return image
+
+
 class Pyramid:
     """The volumes of one registration at every resolution that is asked for, each made once."""
 

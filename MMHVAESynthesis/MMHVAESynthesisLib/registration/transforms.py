@@ -49,6 +49,14 @@ def is_rigid(matrix: np.ndarray) -> bool:
     return np.allclose(linear @ linear.T, np.eye(3), atol=_RIGID_TOLERANCE) and np.linalg.det(linear) > 0
 
 
+def affine_of(matrix: np.ndarray) -> sitk.AffineTransform:
+    """Return a (4, 4) matrix as an affine transform about the origin."""
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist())
+    transform.SetTranslation(matrix[:3, 3].tolist())
+    return transform
+
+
 def transform_of(matrix: np.ndarray, centre: np.ndarray) -> sitk.Transform:
     """Return a (4, 4) matrix as a transform that turns about ``centre`` (3,): rigid where it is so, else affine."""
     linear, shift = matrix[:3, :3], matrix[:3, 3]

@@ -1,0 +1,86 @@
+"""Engines whose descent is not ours: every start at 2 mm, the best on at 1 mm, and repeats on halves of the field."""
+
+from typing import Optional, Protocol, Sequence
+
+import numpy as np
+
+from ..progress import Reporter
+from ..request import AFFINE, RegistrationRequest
+from .frame import nearest_orthonormal, pose_of
+from .parts import halves, perturbed
+from .problem import Problem
+from .pyramid import Level
+from .similarity import lncc
+from .solution import MOST_STRETCH, Solution
+
+REPEATS = 4
+"""Halves of the field on which the result is repeated."""
+
+_JITTER = 1.0
+"""mm by which a repeat starts off the result."""
+
+
+class Descent(Protocol):
+    """Aligns one pair of volumes at one resolution. As a context it holds what its runs share."""
+
+    name: str
+
+    def __enter__(self) -> "Descent":
+        """Get ready for several runs."""
+
+    def __exit__(self, *error) -> Optional[bool]:
+        """Let go of what the runs shared."""
+
+    def run(
+        self, level: Level, pair: int, start: np.ndarray, step: float, mask: np.ndarray, affine: bool, report: Reporter
+    ) -> np.ndarray:
+        """Return the (4, 4) local pose reached from ``start``.
+
+        :param step: mm, the largest step.
+        :param mask: (X, Y, Z) bool, where the fixed volume counts.
+        :param report: To be checked now and then, never stepped.
+        :raises Cancelled: once asked to stop.
+        """
+
+
+class StepwiseEngine:
+    """Runs a descent from every start, on the one contrast that the starts show to be the most alike."""
+
+    def __init__(self, descent: Descent):
+        self.descent, self.name = descent, descent.name
+
+    def steps(self, request: RegistrationRequest, starts: int) -> int:
+        """Return how often :meth:`solve` steps its reporter: once a run."""
+        return starts + REPEATS + 1 + (request.kind == AFFINE)
+
+    def solve(
+        self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
+    ) -> Solution:
+        """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
+        middle, fine = problem.pyramid.level(2), problem.pyramid.level(1)
+        pair = int(np.argmax(np.max([lncc(middle, start) for start in starts], axis=0)))
+        whole = middle.mask[pair]
+
+        def run(level, start, step, mask, affine=False):
+            pose = self.descent.run(level, pair, start, step, mask, affine, report)
+            report.step()
+            return pose
+
+        with self.descent:
+            poses = [run(middle, start, 1.0, whole) for start in starts]
+            report.step(request.starts - len(starts))
+            best = max(poses, key=lambda pose: lncc(middle, pose)[pair])
+            begins = perturbed(best, problem.points, _JITTER, REPEATS, request.seed)
+            parts = halves(middle, REPEATS, request.seed)
+            repeats = [run(middle, begin, 0.5, whole & part) for begin, part in zip(begins, parts)]
+            pose = run(fine, best, 0.2, fine.mask[pair])
+            if request.kind == AFFINE:
+                pose = bounded(run(fine, pose, 0.2, fine.mask[pair], affine=True))
+        return Solution(pose, repeats)
+
+
+def bounded(pose: np.ndarray) -> np.ndarray:
+    """Return an affine pose with its scales and shears cut to the bound of :data:`MOST_STRETCH`."""
+    turn = nearest_orthonormal(pose[:3, :3])
+    stretch = turn.T @ pose[:3, :3]
+    return pose_of(turn @ (np.eye(3) + np.clip(stretch - np.eye(3), -MOST_STRETCH, MOST_STRETCH)), pose[:3, 3])
