@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, Dict, List, Optional
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional
 
 from . import __version__
 from .errors import Cancelled, MMHVAEError
@@ -78,10 +79,16 @@ def _progress(kind: str):
     return {"bar": _Bar(), "json": _print_progress_json, "none": None}[kind]
 
 
-def _watch_signals(cancel: threading.Event) -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: cancel.set())
+@contextmanager
+def _signals_cancel(cancel: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C and a request to terminate cancel the work, so that it can clean up."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    former = {number: signal.signal(number, lambda *_: cancel.set()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _watch_standard_input(cancel: threading.Event) -> None:
@@ -102,11 +109,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
         stream=sys.stderr, level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s"
     )
     cancel = threading.Event()
-    _watch_signals(cancel)
     if args.progress == "json":
         _watch_standard_input(cancel)
     try:
-        result = args.run(args, _progress(args.progress), cancel)
+        with _signals_cancel(cancel):
+            result = args.run(args, _progress(args.progress), cancel)
     except MMHVAEError as error:
         return _failed(args, error)
     except Exception:

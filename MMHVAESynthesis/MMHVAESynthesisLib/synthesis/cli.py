@@ -93,19 +93,18 @@ class _Outputs:
         ending = args.format or files.suffix(reference)
         self._ending = ending if ending in files.WRITABLE else ".nrrd"
         self._base = files.stem(reference)
+        self._reference = reference
 
     def check(self, request: SynthesisRequest) -> None:
         """Raise :class:`OutputError` where results are already there or cannot be written."""
-        targets = request.targets or MODALITIES
-        there = [name for name in self._names(targets, request.samples > 1) if (self._folder / name).exists()]
+        names = list(self._names(request.targets or MODALITIES, request.samples > 1))
+        there = [name for name in names if (self._folder / name).exists()]
         if there and not self._overwrite:
             raise OutputError(
                 f"{self._folder / there[0]} is there already: choose another folder, or give --overwrite to replace it."
             )
-        for source in request.inputs.values():
-            if Path(source).expanduser().is_file():
-                needed = 8 * Path(source).expanduser().stat().st_size
-                files.check_writable(self._folder, needed)
+        bytes_each = 4 * files.count_voxels(self._reference)
+        files.check_writable(self._folder, bytes_each * len(names))
 
     def _names(self, targets, with_uncertainty: bool):
         for target in targets:

@@ -67,8 +67,9 @@ def _check_modalities(kind: str, wanted, known) -> None:
 def _images(request: SynthesisRequest) -> Dict[str, sitk.Image]:
     images = {}
     for modality, source in request.inputs.items():
-        image = read(source) if isinstance(source, (str, Path)) else source
-        name = request.names.get(modality)
+        is_file = isinstance(source, (str, Path))
+        image = read(source) if is_file else source
+        name = request.names.get(modality) or (str(source) if is_file else "")
         what = f"The {label(modality)} volume '{name}'" if name else f"The {label(modality)} volume"
         images[modality] = checked(image, what, ultrasound=modality == "us")
     return images

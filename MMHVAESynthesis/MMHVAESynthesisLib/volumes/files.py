@@ -36,6 +36,17 @@ def stem(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix(path))] or path.name
 
 
+def count_voxels(source: Union[str, Path]) -> int:
+    """Return how many voxels a volume's file states, 0 where that cannot be read."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(Path(source).expanduser()))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return 0
+    return int(np.prod(reader.GetSize()))
+
+
 def read(source: Union[str, Path]) -> sitk.Image:
     """Read a volume, in its own voxel type.
 
