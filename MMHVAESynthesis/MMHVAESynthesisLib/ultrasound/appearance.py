@@ -39,6 +39,7 @@ class Appearance:
     :param black: Grey value of no echo.
     :param white_matter: Grey value of white matter at the face above ``black``.
     :param saturation: Amplitude towards which bright echoes of the brain are compressed.
+    :param grain: Relative standard deviation of what the reconstruction from frames adds to each voxel.
     :param gamma: Compression: grey values are ``black + white_matter * amplitude ** gamma``.
     """
 
@@ -70,6 +71,7 @@ class Appearance:
     black: float
     white_matter: float
     saturation: float
+    grain: float
     gamma: float
 
 
@@ -78,23 +80,23 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
     uniform = rng.uniform
     return Appearance(
         grey_db=uniform(-4, 1),
-        tumour_db=uniform(4, 11),
+        tumour_db=uniform(3, 10),
         oedema_db=uniform(0.5, 5),
         necrosis_db=uniform(-14, -3),
         enhancing_db=uniform(1, 5),
         choroid_db=uniform(7, 13),
         fluid_db=uniform(-30, -14),
-        sulcus=uniform(3, 8),
+        sulcus=uniform(3.5, 9),
         wall=uniform(2.5, 8),
         skull=uniform(3, 12),
-        vessels=float(np.exp(uniform(np.log(3), np.log(10)))),
-        vessel_density=float(np.exp(uniform(np.log(0.006), np.log(0.08)))),
+        vessels=float(np.exp(uniform(np.log(4), np.log(12)))),
+        vessel_density=float(np.exp(uniform(np.log(0.005), np.log(0.06)))),
         texture=uniform(0.15, 0.45),
         texture_mm=uniform(1.2, 3.5),
-        axial_mm=uniform(0.25, 0.45),
+        axial_mm=uniform(0.28, 0.45),
         lateral_deg=uniform(0.3, 0.7),
         elevation_mm=uniform(0.25, 0.7),
-        speckle=uniform(0.3, 0.75),
+        speckle=uniform(0.35, 0.75),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
@@ -103,8 +105,9 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         shadow=uniform(0, 0.02),
         edge_shadows=_draw_edge_shadows(rng),
         black=uniform(3, 13),
-        white_matter=float(np.exp(uniform(np.log(24), np.log(48)))),
-        saturation=uniform(6, 14),
+        white_matter=float(np.exp(uniform(np.log(27), np.log(48)))),
+        saturation=uniform(5, 11),
+        grain=uniform(0.0, 0.04),
         gamma=uniform(0.65, 1.0),
     )
 

@@ -13,6 +13,7 @@ from .appearance import Appearance
 from .noise import smooth, smooth_noise
 from .probe import Probe
 
+RAYLEIGH_MEAN = float(np.sqrt(np.pi / 2))
 AXIAL_STEP_MM, LATERAL_STEP_DEG, ELEVATION_STEP_MM = 0.5, 0.6, 1.0
 
 
@@ -64,10 +65,10 @@ def form_image(
         appearance.axial_mm / AXIAL_STEP_MM,
     )
     scatter = echoes["scatter"] * _texture(echoes["lesion"], grid, probe, appearance, rng)
+    scatter = scatter + 0.6 * (1 - np.maximum.accumulate(echoes["inside"], axis=2))
     reflectors = _reflectors(echoes, grid, appearance, rng)
-    envelope = np.hypot(smooth_noise(grid.shape, spread, rng), smooth_noise(grid.shape, spread, rng)) * np.float32(
-        1 / 1.2533
-    )
+    real, imaginary = (smooth_noise(grid.shape, spread, rng) for _ in range(2))
+    envelope = np.hypot(real, imaginary) / np.float32(RAYLEIGH_MEAN)
     seen = smooth(reflectors, spread)
     amplitude = envelope**appearance.speckle * (scatter + 0.6 * seen) + 0.6 * seen
     amplitude *= _transmission(reflectors, depth, appearance)
@@ -103,7 +104,7 @@ def _small_vessels(shape: Tuple[int, int, int], appearance: Appearance, rng) -> 
     """Return short bright dashes across the beam, in clusters: peaks of smooth noise over a threshold that varies."""
     threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density)) - 0.7
     return np.maximum(
-        smooth_noise(shape, (0.6, 2.8, 0.4), rng) + 0.7 * smooth_noise(shape, (4, 6, 10), rng) - threshold, 0
+        smooth_noise(shape, (0.5, 2.4, 0.4), rng) + 0.7 * smooth_noise(shape, (4, 6, 10), rng) - threshold, 0
     )
 
 

@@ -71,10 +71,11 @@ def render(
     samples = probe.from_beam(*grid.axes())
     index = np.stack(np.broadcast_arrays(*coordinates(probe_to_index, *samples)[::-1])).astype(np.float32)
     echoes = {
-        name: ndimage.map_coordinates(np.asarray(values, np.float32), index, order=1, mode="constant")
+        name: ndimage.map_coordinates(np.asarray(values, np.float32), index, order=1, mode="nearest")
         for name, values in echo_maps(tissue, appearance).items()
     }
     grey = form_image(echoes, grid, probe, appearance, rng)
     values = ndimage.map_coordinates(grey, grid.index(*beam), order=1, mode="nearest")
+    values *= 1 + appearance.grain * rng.standard_normal(values.shape, dtype=np.float32)
     image[mask] = np.clip(np.rint(values), 1, 255)
     return image, mask
