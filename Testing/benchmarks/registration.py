@@ -145,7 +145,7 @@ def report(rows, engines):
 
 def plot_confidence(rows, engines, path):
     """Draw confidence against true error."""
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(1, len(engines), figsize=(4.5 * len(engines), 4.2), squeeze=False)
     for axis, engine in zip(axes[0], engines):
@@ -164,6 +164,10 @@ def plot_confidence(rows, engines, path):
             ylabel="true error, mm",
         )
         axis.title.set_fontsize(9)
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            scale.set_minor_formatter(ticker.NullFormatter())
         axis.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)

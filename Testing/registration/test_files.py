@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +198,20 @@ def test_checkerboard_shows_both_volumes_by_turns(tmp_path):
         figures.write_picture(picture, tmp_path / "c.jpg")
     with pytest.raises(InputError, match="empty"):
         figures.checkerboard(fixed * 0, moving, sitk.Transform())
+
+
+GIVEN_MEAN_MM = {"Case1": 1.8, "Case2": 5.7, "Case12": 19.7, "Case25": 10.1, "Case27": 5.8}
+"""Mean distance of the landmarks in MR and ultrasound, as published with RESECT."""
+
+
+@pytest.mark.parametrize("case", GIVEN_MEAN_MM)
+def test_resect_landmarks(case):
+    path = Path(os.environ.get("MMHVAE_DATA", "")) / "ius" / case / f"{case}-MRI-beforeUS.tag"
+    if not os.environ.get("MMHVAE_DATA") or not path.is_file():
+        pytest.skip("MMHVAE_DATA is not set or lacks RESECT's landmarks")
+    moving, fixed = landmarks.read_tag(path)
+    start = landmarks.target_registration_error(sitk.Transform(3, sitk.sitkIdentity), fixed, moving)
+    assert start.mean == pytest.approx(GIVEN_MEAN_MM[case], abs=0.06)
+    volume = sitk.ReadImage(str(path.with_name("us.nii.gz")))
+    indices = np.array([volume.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in fixed])
+    assert ((indices >= 0) & (indices <= np.array(volume.GetSize()))).all()
