@@ -56,6 +56,13 @@ def test_the_words_of_the_call_reach_the_engine(logic, engine, scenes):
     assert list(nodes) == ["cet1"] and nodes["cet1"].GetNodeReference("MMHVAE.input.flair") is flair
 
 
+def test_a_given_output_node_takes_the_result(logic, engine, scenes):
+    us, mine = scenes.volume("US"), scenes.volume("Mine", shape=(2, 3, 4))
+    nodes = logic.synthesize({"us": us}, targets=["t2", "flair"], outputs={"t2": "Mine", "flair": None})
+    assert nodes["t2"] is mine and nodes["flair"] is not mine
+    assert mine.GetImageData().GetDimensions() == us.GetImageData().GetDimensions()
+
+
 def test_bad_input_is_told_before_any_work_and_changes_nothing(logic, engine, scenes):
     us, other = scenes.volume("US"), scenes.volume("Other")
     before = scenes.picture()

@@ -81,7 +81,11 @@ def test_a_closed_scene_empties_the_panel_and_a_new_one_fills_it(slicer, panel, 
 def test_a_panel_that_was_left_does_not_follow_the_scene(panel, scenes):
     node = scenes.volume("US")
     panel.ui.usSelector.setCurrentNode(node)
+    parameters = panel.logic.getParameterNode()
     panel.exit()
+    panel.ui.temperatureSlider.value = 0.1
+    panel.ui.usSelector.setCurrentNode(None)
+    assert parameters.temperature == 0.7 and parameters.usVolume is node
     assert panel.Observations and not [each for each in panel.Observations if each[4] == panel.updateApplyButton]
     panel.enter()
     assert panel.ui.usSelector.currentNode() is node

@@ -226,3 +226,15 @@ def test_a_node_given_twice_gives_one_image(nodes, scenes):
 def test_voxels_of_another_size_are_a_fault(nodes, scenes):
     with pytest.raises(ValueError, match="voxels"):
         nodes.set_voxels(scenes.volume("B"), sitk.Image(3, 3, 3, sitk.sitkFloat32), scenes.volume("A"))
+
+
+def test_the_grid_is_copied_to_the_last_bit(slicer, nodes, scenes):
+    random = np.random.default_rng(1)
+    reference, node = scenes.volume("A", shape=(2, 2, 2)), scenes.volume("B", shape=(2, 2, 2))
+    image = sitk.Image(2, 2, 2, sitk.sitkFloat32)
+    for _ in range(200):
+        reference.SetIJKToRASDirections(*scenes.rotation(random.uniform(0, 360), random.normal(size=3))[:3, :3].ravel())
+        reference.SetSpacing(*random.uniform(0.3, 3, 3))
+        reference.SetOrigin(*random.normal(size=3) * 100)
+        nodes.set_voxels(node, image, reference)
+        assert np.abs(scenes.matrix_of(node) - scenes.matrix_of(reference)).max() == 0
