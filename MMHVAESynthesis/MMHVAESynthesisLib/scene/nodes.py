@@ -162,6 +162,17 @@ def set_voxels(node: Any, image: sitk.Image, reference: Any) -> None:
     data.SetDimensions(size)
     data.AllocateScalars(get_vtk_array_type(voxels.dtype), 1)
     vtk_to_numpy(data.GetPointData().GetScalars()).reshape(voxels.shape)[:] = voxels
-    # Copies origin, spacing and directions as they are; a matrix would have to be taken apart and put together again.
-    node.CopyOrientation(reference)
+    copy_grid(node, reference)
     node.SetAndObserveImageData(data)
+
+
+def copy_grid(node: Any, reference: Any) -> None:
+    """Give ``node`` the spacing, origin and directions of ``reference`` to the last bit.
+
+    CopyOrientation and SetIJKToRASMatrix go through one matrix, which costs the last bit when it is taken apart again.
+    """
+    directions = vtk.vtkMatrix4x4()
+    reference.GetIJKToRASDirectionMatrix(directions)
+    node.SetIJKToRASDirectionMatrix(directions)
+    node.SetSpacing(reference.GetSpacing())
+    node.SetOrigin(reference.GetOrigin())

@@ -9,7 +9,7 @@ import slicer
 from ..errors import InputError
 from ..modalities import label, labels
 from . import display, provenance
-from .nodes import found, set_voxels
+from .nodes import copy_grid, found, set_voxels
 
 
 def checked(
@@ -127,12 +127,12 @@ class _Run:
     def _remember(self, node: Any) -> None:
         """Leave on ``undo`` what puts a node of the user's back as it is now."""
         grid = slicer.vtkMRMLScalarVolumeNode()
-        grid.CopyOrientation(node)
+        copy_grid(grid, node)
         attributes, references = provenance.noted(node), provenance.references(node)
         data, transform = node.GetImageData(), node.GetTransformNodeID()
 
         def put_back():
-            node.CopyOrientation(grid)
+            copy_grid(node, grid)
             node.SetAndObserveImageData(data)
             node.SetAndObserveTransformNodeID(transform)
             provenance.note(node, attributes, {})
