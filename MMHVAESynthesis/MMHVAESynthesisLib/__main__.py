@@ -21,11 +21,13 @@ from .progress import Progress
 COMMANDS = {
     "synthesize": "synthesis",
     "register": "registration",
+    "batch": "batch",
     "train": "training",
     "models": "models",
 }
 """Each command's room. Its module ``cli`` has HELP, add_arguments(parser), run(args, progress, cancel) -> JSON-able
-result and, where the result is no list of files, describe(result) -> text."""
+result and, where the result is no list of files, describe(result) -> text. An ``exit_code`` in the result is the
+command's."""
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         log.exception("unexpected fault; please report it with this text")
         return 1
     _succeeded(args, result)
-    return 0
+    return result.get("exit_code", 0)
 
 
 def _failed(args: argparse.Namespace, error: MMHVAEError) -> int:

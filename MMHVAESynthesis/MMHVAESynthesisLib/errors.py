@@ -14,8 +14,12 @@ exit code  meaning
 6          an output cannot be written
 7          a required Python package is missing or unusable
 8          cancelled
+9          some cases of a batch failed, which the report names; the others are done
 ========  ===========================================================
 """
+
+SOME_CASES_FAILED = 9
+"""The one exit code of a command that ends with a result."""
 
 
 class MMHVAEError(Exception):

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for modality in MODALITIES:
         parser.add_argument(f"--{modality}", metavar="FILE", action=_Once, help=f"{DESCRIPTIONS[modality]} volume")
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for the synthetic volumes")
+    add_settings(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to synthesise, whatever the volumes."""
     parser.add_argument("--targets", metavar="LIST", help="modalities to synthesise, such as t2,cet1; default: all")
     parser.add_argument("--model", metavar="NAME|FILE", help="model of the catalogue, or a checkpoint file")
     parser.add_argument("--temperature", metavar="T", type=float, default=0.7, help="0 to 1; default %(default)s")
@@ -46,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", metavar="N", type=int, help="slices at a time; default: chosen by the device")
     parser.add_argument("--workers", metavar="N", type=int, help="threads on a CPU; default: one a core")
     parser.add_argument("--format", choices=files.WRITABLE, help="of the results; default: that of the input")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+
+
+def targets_of(args: argparse.Namespace) -> Optional[List[str]]:
+    """Return the modalities that ``--targets`` names; None for all."""
+    return None if args.targets is None else [target for target in args.targets.split(",") if target]
 
 
 def run(
@@ -67,10 +77,9 @@ def _request(args: argparse.Namespace) -> SynthesisRequest:
     inputs = {modality: getattr(args, modality) for modality in MODALITIES if getattr(args, modality) is not None}
     if not inputs:
         raise InputError("There is no input: give at least one of " + ", ".join(f"--{m}" for m in MODALITIES) + ".")
-    targets = None if args.targets is None else [target for target in args.targets.split(",") if target]
     return SynthesisRequest(
         inputs,
-        targets,
+        targets_of(args),
         args.model,
         args.temperature,
         args.samples,

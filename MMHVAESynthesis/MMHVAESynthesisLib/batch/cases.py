@@ -1,0 +1,71 @@
+"""What a case is: a name, and files by modality."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Dict, Iterable, List, Mapping, Tuple
+
+from ..errors import InputError
+from ..modalities import MODALITIES, US
+
+MR = tuple(modality for modality in MODALITIES if modality != US)
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_LONGEST = 100
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient, or one session.
+
+    :param name: What its folder and its files will be called.
+    :param inputs: ``{modality: file}``, lying on one another: what is synthesised from.
+    :param preoperative: ``{modality: file}``, lying on one another, of the MR to register, or to compare with.
+    :param notes: What the user has to see: guesses that were made, files that were left out.
+    :param problem: Why nothing can be done; empty when something can.
+    """
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    preoperative: Mapping[str, str] = field(default_factory=dict)
+    notes: Tuple[str, ...] = ()
+    problem: str = ""
+
+
+def checked_name(name: str) -> str:
+    """Return ``name`` if it can be a folder's on every system.
+
+    :raises InputError: when it cannot; the message says why.
+    """
+    if not name or len(name) > _LONGEST:
+        raise InputError(f"A case's name must have 1 to {_LONGEST} characters, not {len(name)}: {name[:40]!r}.")
+    if _FORBIDDEN.search(name) or name[0] in ". " or name[-1] in ". " or _RESERVED.fullmatch(name):
+        raise InputError(
+            f"The case {name!r} cannot have this name, which is to be a folder's: leave out "
+            '< > : " / \\ | ? *, dots and blanks at the ends, and the names that Windows reserves.'
+        )
+    return name
+
+
+def check_distinct(cases: Iterable[Case]) -> None:
+    """Raise :class:`InputError` where two cases would share a folder on some system."""
+    seen: Dict[str, str] = {}
+    for case in cases:
+        identity = unicodedata.normalize("NFC", case.name).casefold()
+        if identity in seen:
+            raise InputError(
+                f"Two cases are called {seen[identity]!r} and {case.name!r}: give each case a name of its own."
+            )
+        seen[identity] = case.name
+
+
+def usable(cases: List[Case]) -> List[Case]:
+    """Return ``cases`` if there are any and their names are apart.
+
+    :raises InputError: otherwise.
+    """
+    if not cases:
+        raise InputError("There is no case: give a table with one case a line, or a folder with one folder a case.")
+    check_distinct(cases)
+    return cases

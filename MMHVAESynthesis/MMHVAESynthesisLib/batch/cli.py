@@ -1,0 +1,96 @@
+"""The command ``batch``: many cases in, one folder a case and a report out."""
+
+import argparse
+from typing import Any, Dict, List, Optional
+
+from ..errors import SOME_CASES_FAILED
+from ..progress import CancelFlag, ProgressCallback
+from ..registration.engine import ENGINES
+from ..request import AFFINE, RIGID
+from ..synthesis import cli as synthesis
+from .cases import Case
+from .folder import find_cases
+from .settings import Settings
+from .table import COLUMNS, read_table
+from .work import DONE, FAILED, KEPT
+
+HELP = "synthesise, and register, many cases; run again, it goes on where it was stopped"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", metavar="FILE", help=f"CSV table, one case a line: {', '.join(COLUMNS)}")
+    source.add_argument("--folder", metavar="DIR", help="one folder a case, BIDS, or files called after case and kind")
+    parser.add_argument("--list", action="store_true", help="only say what would be taken, and do nothing")
+    parser.add_argument("--output-dir", metavar="DIR", required=True, help="for one folder a case, and the report")
+    synthesis.add_settings(parser)
+    parser.add_argument("--register", action="store_true", help="register the pre-operative MR to the synthetic MR")
+    parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="of registration; default %(default)s")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="of registration; default %(default)s")
+    parser.add_argument("--starts", metavar="N", type=int, default=4, help="of registration; default %(default)s")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="work on this Dask cluster, such as tcp://host:8786")
+
+
+def run(
+    args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+) -> Dict[str, Any]:
+    """Do all cases.
+
+    :return: ``done``, ``kept`` (finished by an earlier run) and ``failed`` (``{case: reason}``), ``report`` and
+        ``table`` (files), ``exit_code``; with ``--list`` the ``cases``.
+    :raises MMHVAEError: when no case could be done.
+    """
+    settings = _settings(args)
+    cases = read_table(args.manifest) if args.manifest else find_cases(args.folder, args.register, args.output_dir)
+    if args.list:
+        return {"cases": [vars(case) for case in cases]}
+    from .runner import run_batch
+
+    result = run_batch(cases, settings, args.output_dir, progress, cancel, args.scheduler)
+    failed = {outcome.case: outcome.reason for outcome in result.of_state(FAILED)}
+    return {
+        "done": [outcome.case for outcome in result.of_state(DONE)],
+        "kept": [outcome.case for outcome in result.of_state(KEPT)],
+        "failed": failed,
+        "report": str(result.report),
+        "table": str(result.table),
+        "exit_code": SOME_CASES_FAILED if failed else 0,
+    }
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    return Settings(
+        synthesis.targets_of(args),
+        args.model,
+        args.temperature,
+        args.samples,
+        args.seed,
+        args.device,
+        args.noise,
+        args.half,
+        args.batch,
+        args.workers,
+        args.format,
+        args.register,
+        args.kind,
+        args.engine,
+        args.starts,
+    )
+
+
+def describe(result: Dict[str, Any]) -> str:
+    """Return the result for people."""
+    if "cases" in result:
+        return "\n".join(line for case in result["cases"] for line in _described(Case(**case)))
+    lines = [f"{len(result['done'])} done, {len(result['kept'])} finished before, {len(result['failed'])} failed."]
+    lines += [f"{case}: {reason}" for case, reason in result["failed"].items()]
+    return "\n".join([*lines, result["report"]])
+
+
+def _described(case: Case) -> List[str]:
+    lines = [case.name]
+    lines += [f"    {modality}: {file}" for modality, file in case.inputs.items()]
+    lines += [f"    pre-operative {modality}: {file}" for modality, file in case.preoperative.items()]
+    lines += [f"    {text}" for text in (case.problem, *case.notes) if text]
+    return lines

@@ -1,0 +1,108 @@
+"""Cases from a folder, by the names of its files.
+
+- One folder a case: its name is the case's, its files are looked at down to the last folder (BIDS: ``sub-01/anat``,
+  ``sub-01/ses-pre/anat``); BIDS' ``derivatives``, ``sourcedata`` and ``code`` are left out.
+- All files in one folder: a file's name begins with the case's up to its first figures (``ReMIND-001-3D_AX_T2``,
+  ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``).
+
+What a file shows is guessed from its name (``modalities.recognise``). Every guess is noted; where two files of a case
+look like one modality, the case is a problem and not a choice.
+"""
+
+import re
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple, Union
+
+from ..errors import InputError
+from ..modalities import MODALITIES, US, label, labels, recognise
+from ..volumes import files
+from .cases import Case, checked_name, usable
+
+_READABLE = (*files.WRITABLE, ".nhdr", ".mhd")
+_LEFT_OUT = ("derivatives", "sourcedata", "code")
+_START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
+
+
+def find_cases(
+    source: Union[str, Path], register: bool = False, results: Union[str, Path, None] = None
+) -> List[Case]:
+    """Return the cases of a folder, by name.
+
+    :param register: Whether the MR is pre-operative, to be registered; otherwise it lies on the ultrasound and is
+        synthesised from.
+    :param results: Where results are written: no case, should it lie in the folder.
+    :raises InputError: when there is no such folder, or no case in it.
+    """
+    folder = Path(source).expanduser().absolute()
+    results = None if results is None else Path(results).expanduser().absolute()
+    if results == folder:
+        raise InputError(f"The cases and the results cannot lie in one folder, {folder}: choose another for results.")
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+    groups = {path.name: _volumes(path) for path in entries if path.is_dir() and _is_case(path) and path != results}
+    groups = {name: volumes for name, volumes in groups.items() if volumes} or _by_start(_volumes(folder, "*"))
+    return usable([_case(name, volumes, folder, register) for name, volumes in sorted(groups.items())])
+
+
+def _is_case(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name not in _LEFT_OUT
+
+
+def _volumes(folder: Path, pattern: str = "**/*") -> List[Path]:
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if files.suffix(path) in _READABLE and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
+    groups: Dict[str, List[Path]] = {}
+    for path in volumes:
+        start = _START.match(path.name)
+        # Without figures before the modality a file says nothing of its case: each is a case, and so a visible one.
+        name = start.group(1) if start and recognise(start.group(1)) is None else files.stem(path)
+        groups.setdefault(name, []).append(path)
+    return groups
+
+
+def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
+    name = checked_name(name)
+    found, unknown = _recognised(name, volumes)
+    twice = [f"{label(m)} ({', '.join(_shown(p, folder) for p in paths)})" for m, paths in found.items() if paths[1:]]
+    if twice:
+        return Case(name, problem=f"Several volumes look like {'; '.join(twice)}: say which one in a table.")
+    chosen = {modality: str(paths[0]) for modality, paths in found.items()}
+    inputs = {m: file for m, file in chosen.items() if m == US or not register}
+    preoperative = {m: file for m, file in chosen.items() if m not in inputs}
+    guesses = [f"{label(m)} is '{_shown(paths[0], folder)}', by its name." for m, paths in found.items()]
+    left_out = [f"Not used: {', '.join(_shown(path, folder) for path in unknown)}."] if unknown else []
+    return Case(name, inputs, preoperative, (*guesses, *left_out), _problem(chosen, inputs, volumes, folder))
+
+
+def _recognised(name: str, volumes: List[Path]) -> Tuple[Dict[str, List[Path]], List[Path]]:
+    """Return the files by modality, in the modalities' order, and those that look like none."""
+    guesses = [(_guess(name, path), path) for path in volumes]
+    found = {m: [path for guess, path in guesses if guess == m] for m in MODALITIES}
+    return {m: paths for m, paths in found.items() if paths}, [path for guess, path in guesses if guess is None]
+
+
+def _guess(case: str, path: Path) -> Optional[str]:
+    # The case's own name may hold anything, "T2-study" too, and says nothing of the file.
+    rest = path.name[len(case) :] if path.name.startswith(case) else path.name
+    return recognise(rest if rest.strip("-_. ") else path.name)
+
+
+def _problem(chosen, inputs, volumes: List[Path], folder: Path) -> str:
+    if inputs:
+        return ""
+    if chosen:
+        return f"There is no ultrasound to register to, only {labels(chosen)}."
+    shown = ", ".join(_shown(path, folder) for path in volumes[:5])
+    return f"No volume looks like {labels(MODALITIES)} by its name ({shown}): name the files in a table."
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()

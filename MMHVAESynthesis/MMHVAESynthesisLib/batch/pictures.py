@@ -1,0 +1,114 @@
+"""Pictures of a case for its report: every volume in the same three planes, radiological, PNG."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..modalities import label
+from ..registration.figures import write_picture
+from ..synthesis.result import SynthesisResult
+from ..volumes.checks import array_view, slabs
+
+CHECKERBOARD = "checkerboard.png"
+
+EDGE = 128
+"""Pixels of a plane's longest edge."""
+
+UNCERTAINTY_WHITE = 64.0
+"""The standard deviation shown white, of 255: the same in all pictures, so that cases can be compared."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The box of a field of view along the axes of the patient: corners in LPS mm, and the pixels' size."""
+
+    low: np.ndarray
+    high: np.ndarray
+    pixel: float
+
+
+def frame_of(image: sitk.Image) -> Frame:
+    """Return the frame around the voxels of an image that are not 0, or around all where all are."""
+    view = array_view(image)
+    along_k = np.array([plane.any() for plane in view])
+    ahead = np.zeros(view.shape[1:], bool)
+    for slab in slabs(view):
+        ahead |= (slab != 0).any(axis=0)
+    ends = [_ends(there) for there in (ahead.any(axis=0), ahead.any(axis=1), along_k)]
+    corners = [[float(ends[axis][at[axis]]) for axis in range(3)] for at in np.ndindex(2, 2, 2)]
+    points = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in corners])
+    low, high = points.min(axis=0), points.max(axis=0)
+    return Frame(low, high, max(float((high - low).max()), 1.0) / (EDGE - 1))
+
+
+def _ends(there: np.ndarray):
+    found = np.flatnonzero(there)
+    return (found[0], found[-1]) if found.size else (0, len(there) - 1)
+
+
+def planes(image: sitk.Image, frame: Frame, black: float, white: float) -> sitk.Image:
+    """Return the axial, coronal and sagittal plane through a frame's middle, one below the other, grey 8-bit.
+
+    The patient's right is on the left, front or head above.
+    """
+    shown = [_plane(image, frame, normal) for normal in (2, 1, 0)]
+    width = max(plane.shape[1] for plane in shown)
+    padded = [np.pad(plane, ((0, 2), (0, width - plane.shape[1]))) for plane in shown]
+    grey = np.clip(255 * (np.concatenate(padded) - black) / max(white - black, 1e-6), 0, 255)
+    return sitk.GetImageFromArray(grey.astype(np.uint8))
+
+
+def _plane(image: sitk.Image, frame: Frame, normal: int) -> np.ndarray:
+    start, size = (frame.low + frame.high) / 2, [1, 1, 1]
+    for axis in range(3):
+        if axis != normal:
+            start[axis] = frame.low[axis]
+            size[axis] = int(np.ceil((frame.high[axis] - frame.low[axis]) / frame.pixel)) + 1
+    grid = sitk.Image(size, sitk.sitkUInt8)
+    grid.SetSpacing([frame.pixel] * 3)
+    grid.SetOrigin(start.tolist())
+    plane = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    # z runs upwards in the patient, rows run downwards in a picture.
+    return plane[0] if normal == 2 else plane.squeeze(axis=2 if normal == 0 else 1)[::-1]
+
+
+def write(
+    inputs: Mapping[str, sitk.Image],
+    result: SynthesisResult,
+    real: Mapping[str, sitk.Image],
+    registered: bool,
+    folder: Path,
+) -> List[Dict[str, Any]]:
+    """Write one picture a volume into ``folder``.
+
+    :return: ``[{"file", "title"}]`` in the order in which they are to be shown.
+    """
+    frame = frame_of(result.images[next(iter(result.images))])
+    written = [_write(f"input {label(m)}", planes(image, frame, *_window(image)), folder) for m, image in inputs.items()]
+    for m, image in result.images.items():
+        written.append(_write(f"synthetic {label(m)}", planes(image, frame, 0, 255), folder))
+        if m in result.uncertainty:
+            picture = planes(result.uncertainty[m], frame, 0, UNCERTAINTY_WHITE)
+            written.append(_write(f"uncertainty {label(m)}", picture, folder))
+        if m in real:
+            title = f"{'registered' if registered else 'pre-operative'} {label(m)}"
+            written.append(_write(title, planes(real[m], frame, *_window(real[m])), folder))
+    if registered:
+        written.append({"file": CHECKERBOARD, "title": "checkerboard"})
+    return written
+
+
+def _write(title: str, picture: sitk.Image, folder: Path) -> Dict[str, str]:
+    name = title.replace(" ", "-") + ".png"
+    write_picture(picture, folder / name)
+    return {"file": name, "title": title}
+
+
+def _window(image: sitk.Image):
+    """Return black and white of a real volume: from the 0.5th to the 99.5th percentile of what is not 0."""
+    sample = array_view(image)[::2, ::2, ::2]
+    values = sample[sample != 0]
+    return tuple(np.percentile(values, (0.5, 99.5))) if values.size else (0.0, 1.0)

@@ -1,0 +1,77 @@
+"""Figures that say how far to trust a case."""
+
+from typing import Any, Dict, Mapping, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..registration.result import RegistrationResult
+from ..synthesis.result import SynthesisResult
+from ..volumes.checks import array_view
+
+PREOPERATIVE, INPUT = "pre-operative", "input"
+"""What a synthetic volume is compared with: MR that the network has not seen, or an input that it has."""
+
+_FEWEST = 100
+"""Voxels below which a correlation says nothing."""
+
+
+def of_targets(
+    result: SynthesisResult, inputs: Mapping[str, sitk.Image], real: Mapping[str, sitk.Image]
+) -> Dict[str, Dict[str, Any]]:
+    """Return the figures of each synthetic volume.
+
+    :param real: Pre-operative MR where it belongs.
+    :return: ``{modality: {"uncertainty": {"mean", "p95"} or None, "similarity": {"to", "correlation", "share"} or
+        None}}``; the uncertainty is the standard deviation within the field of view, in units of 0 to 255.
+    """
+    figures = {}
+    for target, image in result.images.items():
+        seen = array_view(image) != 0
+        what, other = (PREOPERATIVE, real.get(target)) if target in real else (INPUT, inputs.get(target))
+        figures[target] = {
+            "uncertainty": _uncertainty(result.uncertainty.get(target), seen),
+            "similarity": None if other is None else {"to": what, **similarity(image, other)},
+        }
+    return figures
+
+
+def of_registration(result: RegistrationResult) -> Dict[str, Any]:
+    """Return the figures of a registration; lengths in mm, see ``RegistrationResult``."""
+    return {
+        "lncc_before": _rounded(result.metric_before),
+        "lncc_after": _rounded(result.metric_after),
+        "confidence_mm": _rounded(result.confidence),
+        "moved_mm": _rounded(result.moved),
+        "overlap": _rounded(result.overlap),
+        "kept_start": result.kept_start,
+    }
+
+
+def similarity(image: sitk.Image, other: sitk.Image) -> Dict[str, Optional[float]]:
+    """Compare two volumes where neither is 0.
+
+    :return: ``correlation``: Pearson's, -1 to 1, None where too little is common; ``share``: how much of ``image``
+        that is not 0 the other covers, 0 to 1.
+    """
+    values = array_view(image)
+    there = sitk.GetArrayFromImage(sitk.Resample(other, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    seen = values != 0
+    common = seen & (there != 0)
+    count = int(common.sum())
+    share = count / max(int(seen.sum()), 1)
+    first, second = values[common].astype(np.float64), there[common].astype(np.float64)
+    if count < _FEWEST or first.std() == 0 or second.std() == 0:
+        return {"correlation": None, "share": _rounded(share)}
+    return {"correlation": _rounded(float(np.corrcoef(first, second)[0, 1])), "share": _rounded(share)}
+
+
+def _uncertainty(deviation: Optional[sitk.Image], seen: np.ndarray) -> Optional[Dict[str, float]]:
+    if deviation is None or not seen.any():
+        return None
+    values = array_view(deviation)[seen]
+    return {"mean": _rounded(float(values.mean(dtype=np.float64))), "p95": _rounded(float(np.percentile(values, 95)))}
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 5)

@@ -1,0 +1,82 @@
+"""How all cases of a batch are done."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from ..errors import OutputError
+from ..request import NOISE_INDEPENDENT, RIGID, RegistrationRequest, SynthesisRequest
+from ..volumes import files
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The words of ``SynthesisRequest`` and ``RegistrationRequest``, once for all cases.
+
+    :param format: Ending of the volumes written; None takes that of a case's first input, where it can be written.
+    :param register: Whether the pre-operative MR of a case is registered to its synthetic MR.
+    :raises MMHVAEError: when a value cannot be used; the message says which and what to do.
+    """
+
+    targets: Optional[Tuple[str, ...]] = None
+    model: Optional[str] = None
+    temperature: float = 0.7
+    samples: int = 1
+    seed: int = 0
+    device: str = "auto"
+    noise: str = NOISE_INDEPENDENT
+    half_precision: bool = False
+    batch: Optional[int] = None
+    workers: Optional[int] = None
+    format: Optional[str] = None
+    register: bool = False
+    kind: str = RIGID
+    engine: str = "auto"
+    starts: int = 4
+
+    def __post_init__(self):
+        request = self.synthesis({"us": "us"})
+        self.registration({"t2": "synthetic"}, {"t2": "preoperative"}, "us")
+        object.__setattr__(self, "targets", request.targets)
+        if self.format is not None and self.format not in files.WRITABLE:
+            raise OutputError(f"Cannot write {self.format!r}: choose one of {', '.join(files.WRITABLE)}.")
+
+    def synthesis(self, inputs: Mapping[str, Any], device: Optional[str] = None) -> SynthesisRequest:
+        """Return the request for one case, on another device than the settings' where one is given."""
+        return SynthesisRequest(
+            inputs,
+            self.targets,
+            self.model,
+            self.temperature,
+            self.samples,
+            self.seed,
+            device or self.device,
+            self.noise,
+            self.half_precision,
+            self.batch,
+            self.workers,
+        )
+
+    def registration(self, fixed: Mapping[str, Any], moving: Mapping[str, Any], mask: Any) -> RegistrationRequest:
+        """Return the request for one case; registration takes no part of the synthesis' device but ``cpu``."""
+        device = "cpu" if self.device == "cpu" else "auto"
+        return RegistrationRequest(
+            fixed, moving, mask, None, self.kind, self.engine, self.starts, self.seed, device
+        )
+
+    def that_matter(self) -> Dict[str, Any]:
+        """Return what the results depend on, JSON-able: where and how fast they are computed is no part of it.
+
+        The model is left out: its digest says more than its name.
+        """
+        matter: Dict[str, Any] = {
+            "targets": None if self.targets is None else list(self.targets),
+            "temperature": self.temperature,
+            "samples": self.samples,
+            "seed": self.seed,
+            "noise": self.noise,
+            "half_precision": self.half_precision,
+            "format": self.format,
+        }
+        if self.register:
+            matter["registration"] = {"kind": self.kind, "engine": self.engine, "starts": self.starts}
+        return matter

@@ -1,0 +1,188 @@
+"""One case, from its files to its folder of results. This is what a worker does, here or on a cluster."""
+
+import logging
+import platform
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from .. import __version__
+from ..errors import Cancelled, InputError, MMHVAEError, ModelError
+from ..modalities import MODALITIES, label
+from ..progress import CancelFlag, ProgressCallback
+from ..registration import figures, transforms
+from ..registration.engine import register
+from ..synthesis.engine import synthesize
+from ..synthesis.result import SynthesisResult
+from ..volumes import files
+from . import pictures, quality
+from .case_folder import FORMAT, CaseFolder, described, is_finished
+from .cases import Case
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+DONE, KEPT, FAILED = "done", "kept", "failed"
+"""What became of a case: done in this run; finished by an earlier one; not possible."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case, and why where it failed; ``seconds`` it took."""
+
+    case: str
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker must know of its work.
+
+    :param model_digest: Of the model that the batch began with; a worker with another one refuses.
+    :param device: Another one than the settings' for this worker.
+    """
+
+    case: Case
+    settings: Settings
+    output: str
+    model_digest: str
+    device: Optional[str] = None
+
+
+def model_digest(model: Optional[str]) -> str:
+    """Return the digest of a model, which stays in memory for the cases to come.
+
+    :raises MMHVAEError: when it cannot be used, or PyTorch is missing.
+    """
+    from ..dependencies import require_torch
+
+    require_torch()
+    from ..models.loading import load
+
+    return load(model).header.digest
+
+
+def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None) -> Outcome:
+    """Do one case, or find it finished. Whatever is wrong with the case is an outcome, not an error.
+
+    :raises Cancelled: when asked to stop; nothing of the case is left behind.
+    """
+    start = time.monotonic()
+    try:
+        state = _process(job, progress, cancel)
+        return Outcome(job.case.name, state, "", time.monotonic() - start)
+    except Cancelled:
+        raise
+    except MMHVAEError as error:
+        reason = str(error)
+    except Exception as error:  # a fault in one case shall not take the others with it
+        log.exception("unexpected fault in case %s; please report it with this text", job.case.name)
+        reason = f"Unexpected fault of the software ({type(error).__name__}: {error}); the log says more."
+    if (Path(job.output) / job.case.name).exists():
+        reason += " The results of an earlier run are still in its folder."
+    return Outcome(job.case.name, FAILED, reason, time.monotonic() - start)
+
+
+def _process(job: Job, progress, cancel) -> str:
+    case, output = job.case, Path(job.output)
+    if case.problem:
+        raise InputError(case.problem)
+    provenance: Dict[str, Any] = {
+        "format": FORMAT,
+        "case": case.name,
+        "inputs": described(case.inputs),
+        "preoperative": described(case.preoperative),
+        "model": {"digest": job.model_digest},
+        "settings": job.settings.that_matter(),
+    }
+    folder = CaseFolder(output, case.name)
+    if is_finished(folder.path, provenance):
+        folder.clear()
+        return KEPT
+    files.check_writable(output, sum(8 * Path(file).stat().st_size for file in case.inputs.values()))
+    with folder as part:
+        facts = _results(job, part, progress, cancel)
+        provenance["model"].update(facts.pop("model"))
+        folder.publish({**provenance, **facts})
+    return DONE
+
+
+def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
+    """Synthesise and register into ``part`` and return the facts."""
+    case, settings = job.case, job.settings
+    start = time.monotonic()
+    result = synthesize(settings.synthesis(case.inputs, job.device), progress, cancel)
+    if result.provenance["model_digest"] != job.model_digest:
+        raise ModelError("The model's file was changed while the batch ran: start the batch again.")
+    warnings = [*case.notes, *result.warnings]
+    real = {modality: files.read(source) for modality, source in case.preoperative.items()}
+    registration = None
+    if settings.register and real:
+        registered = register(
+            settings.registration(result.images, real, case.inputs.get("us", case.inputs[result.reference])),
+            progress,
+            cancel,
+        )
+        warnings += registered.warnings
+        registration = quality.of_registration(registered)
+        real = _write_registration(case, part, result, registered, real)
+    elif settings.register:
+        warnings.append("There is no pre-operative MR: nothing was registered.")
+    inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
+    facts = {
+        "model": {"name": result.provenance["model"]},
+        "versions": versions(),
+        "device": result.provenance["device"],
+        "reference": result.reference,
+        "quality": {"targets": quality.of_targets(result, inputs, real), "registration": registration},
+        "pictures": pictures.write(inputs, result, real, registration is not None, part),
+        "warnings": warnings,
+    }
+    _write_volumes(case, settings, result, part)
+    facts["seconds"] = round(time.monotonic() - start, 3)
+    facts["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return facts
+
+
+def _write_registration(case: Case, part: Path, result: SynthesisResult, registered, real) -> Dict[str, sitk.Image]:
+    """Write transform, moved MR and checkerboard; return the moved MR."""
+    transforms.write(registered.fixed_to_moving, part / f"{case.name}_registration.tfm")
+    pair = next(modality for modality in result.images if modality in real)
+    board = figures.checkerboard(result.images[pair], real[pair], registered.fixed_to_moving)
+    figures.write_picture(board, part / pictures.CHECKERBOARD)
+    moved = {}
+    for modality, image in real.items():
+        lowest = float(sitk.GetArrayViewFromImage(image).min())
+        moved[modality] = sitk.Resample(
+            image, result.images[pair], registered.fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID()
+        )
+        files.write(moved[modality], part / f"{case.name}_registered-{label(modality)}.nrrd")
+    return moved
+
+
+def _write_volumes(case: Case, settings: Settings, result: SynthesisResult, part: Path) -> None:
+    first = next(case.inputs[modality] for modality in MODALITIES if modality in case.inputs)
+    own = files.suffix(Path(first))
+    ending = settings.format or (own if own in files.WRITABLE else ".nrrd")
+    for images, suffix in ((result.images, ""), (result.uncertainty, "-uncertainty")):
+        for target, image in images.items():
+            files.write(image, part / f"{case.name}_synthetic-{label(target)}{suffix}{ending}")
+
+
+def versions() -> Dict[str, str]:
+    """Return the versions of this software and of what it computes with."""
+    return {
+        "MMHVAE for 3D Slicer": __version__,
+        "Python": platform.python_version(),
+        "torch": metadata.version("torch"),
+        "numpy": np.__version__,
+        "SimpleITK": sitk.Version_VersionString(),
+    }
