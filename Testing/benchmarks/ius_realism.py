@@ -5,8 +5,8 @@
 ``DIR`` of ``--data`` holds ``mri/<case>/{t2,cet1,flair[,seg]}.nii.gz`` (skull-stripped, background 0) and
 ``ius/<case>/us.nii.gz`` (background 0). Everything is compared at 1 mm. The classifier learns from all cases but
 the held-out ones and is judged on those it never saw: by cross-validation over cases, and on the held-out cases, both
-MR and iUS. ``crude`` is the simulation of a first trial, before calibration: edges and FLAIR-bright tissue brighter, fluid
-dark, log-compressed Rayleigh speckle.
+MR and iUS. ``crude`` is the simulation of a first trial, before calibration: edges and FLAIR-bright tissue brighter,
+fluid dark, log-compressed Rayleigh speckle.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..modalities import CET1, FLAIR, T2
 from .noise import smooth_noise
 
-SIZE_MM = (140.0, 172.0, 132.0)
+SIZE_MM = (150.0, 180.0, 150.0)
 TISSUES = ("csf", "grey", "white", "deep", "necrosis", "enhancing", "oedema", "vessel", "dura")
 CONTRAST = {
     T2: (1500, 760, 540, 560, 1250, 900, 1020, 260, 420),
@@ -26,7 +26,9 @@ CONTRAST = {
 
 
 def phantom(seed: int = 0, spacing: float = 1.0) -> Dict[str, sitk.Image]:
-    """Draw a head: ``t2``, ``cet1``, ``flair`` (int16, background 0) and ``label`` (uint8: 1 necrosis, 2 oedema, 4 rim).
+    """Draw a head: ``t2``, ``cet1``, ``flair`` (int16) and ``label`` (uint8: 1 necrosis, 2 oedema, 4 rim).
+
+    The background is 0: the brain is skull-stripped.
 
     :param seed: 0 or more; the folds, the ventricles and the tumour's place depend on it.
     :param spacing: Of the isotropic voxels, 0.5 to 4 mm.
@@ -131,18 +133,30 @@ def _painted(layers):
 
 
 def _folds(x, y, z, depth, in_cerebellum, shape, spacing, rng):
-    """Return sulcal CSF and cortical grey matter: CSF where band-limited noise is near 0, cortex around it."""
-    folds = _noise(shape, 4.6 / spacing, rng)
+    """Return sulcal CSF and cortical grey matter: CSF where band-limited noise is near 0, cortex around it.
+
+    The noise is read at points drawn towards the surface, so that the folds run inward as sulci do.
+    """
+    folds = _drawn_outward(_noise(shape, 4.2 / spacing, rng), depth, x, y, z, spacing)
     slope = np.sqrt(sum(g**2 for g in np.gradient(folds, spacing)))
-    distance = np.abs(folds) / np.maximum(slope, 0.06)
-    reach = 13 + 4 * _noise(shape, 12 / spacing, rng)
-    folia = np.abs(np.sin((z + 0.35 * y) * 1.25)) * 0.8
+    distance = np.abs(folds) / np.maximum(slope, 0.05)
+    reach = 15 + 4 * _noise(shape, 10 / spacing, rng)
+    folia = np.abs(np.sin((z + 0.35 * y) * 1.1)) * 0.8
     leaf = _soft(in_cerebellum, 1.0)
-    sulcal = _soft(0.85 - distance, 0.5) * _soft(reach - depth, 2.0) * (1 - leaf)
-    sulcal = np.maximum(sulcal, leaf * _soft(0.18 - folia, 0.15) * _soft(9 - depth, 2))
-    cortex = _soft(3.6 - distance, 0.6) * _soft(reach + 3 - depth, 1.5) * (1 - leaf)
-    cortex = np.maximum(cortex, _soft(4.0 - depth, 0.6))
-    return sulcal, np.maximum(cortex, leaf * _soft(0.55 - folia, 0.2) * _soft(14 - depth, 2))
+    sulcal = _soft(0.75 - distance, 0.5) * _soft(reach - depth, 2.0) * (1 - leaf)
+    sulcal = np.maximum(sulcal, leaf * _soft(0.12 - folia, 0.15) * _soft(7 - depth, 2))
+    cortex = _soft(3.2 - distance, 0.6) * _soft(reach + 2.5 - depth, 1.5) * (1 - leaf)
+    cortex = np.maximum(cortex, _soft(3.4 - depth, 0.6))
+    return sulcal, np.maximum(cortex, leaf * _soft(0.5 - folia, 0.2) * _soft(12 - depth, 2))
+
+
+def _drawn_outward(noise: np.ndarray, depth: np.ndarray, x, y, z, spacing: float) -> np.ndarray:
+    """Return noise read nearer to the surface by two thirds of the depth, on the line from the head's middle."""
+    radius = np.sqrt(x**2 + y**2 + (z - 8) ** 2)
+    factor = (0.65 * depth / np.maximum(radius, 10)).astype(np.float32)
+    grid = np.meshgrid(*[np.arange(n, dtype=np.float32) for n in noise.shape], indexing="ij", sparse=True)
+    index = np.stack([g + factor * v / spacing for g, v in zip(grid, (z - 8, y, x))])
+    return ndimage.map_coordinates(noise, index, order=1, mode="nearest")
 
 
 def _ventricles(x, y, z, rng) -> np.ndarray:

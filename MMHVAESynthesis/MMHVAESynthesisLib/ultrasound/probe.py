@@ -74,16 +74,16 @@ class Probe:
 class SweepSettings:
     """Ranges from which a probe and its movement are drawn, uniformly unless said otherwise.
 
-    Depth and opening are those of convex intra-operative probes; the length of the path, the radius (log-uniform; small
-    ones are curved faces, large ones nearly flat) and the pivot (log-uniform) were read off the reconstructed volumes
-    of RESECT (Xiao et al. 2017), whose fields span 94-159 x 107-189 x 99-156 voxels of 0.5 mm.
+    Depth and opening are those of convex intra-operative probes; the radius and the pivot (both log-uniform) and the
+    length of the path were set so that the field is like that of 12 reconstructed volumes of RESECT (Xiao et al. 2017):
+    60 to 124 cm3, 38 to 45 mm along its shortest principal axis, 41 to 63 mm and 49 to 81 mm along the others.
     """
 
-    depth: Tuple[float, float] = (50.0, 80.0)
+    depth: Tuple[float, float] = (50.0, 70.0)
     opening: Tuple[float, float] = (60.0, 75.0)
-    radius: Tuple[float, float] = (9.0, 45.0)
-    length: Tuple[float, float] = (28.0, 60.0)
-    pivot: Tuple[float, float] = (80.0, 400.0)
+    radius: Tuple[float, float] = (7.0, 20.0)
+    length: Tuple[float, float] = (30.0, 46.0)
+    pivot: Tuple[float, float] = (130.0, 400.0)
     jitter: Tuple[float, float] = (0.2, 1.5)
     obliqueness: float = 45.0
     """Largest rotation of the output grid against the probe about each axis, degrees."""
