@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..modalities import CET1, FLAIR, T2
 from .noise import smooth_noise
 
-SIZE_MM = (150.0, 180.0, 150.0)
+SIZE_MM = (150.0, 184.0, 160.0)
 TISSUES = ("csf", "grey", "white", "deep", "necrosis", "enhancing", "oedema", "vessel", "dura")
 CONTRAST = {
     T2: (1500, 760, 540, 560, 1250, 900, 1020, 260, 420),
