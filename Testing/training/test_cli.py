@@ -1,10 +1,11 @@
 import argparse
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.errors import DeviceError, InputError, ModelError
 from MMHVAESynthesisLib.models import loading
 from MMHVAESynthesisLib.training import cli
 
@@ -30,6 +31,22 @@ def test_one_command_trains_and_writes_weights_that_load(data, config, tmp_path)
     assert cli.run(arguments(*words))["steps"] == 12
     fresh = ("--data", data, "--state", tmp_path / "fresh", "--config", tmp_path / "own.json", "--minutes", 0.001)
     assert cli.run(arguments(*fresh, "--init", tmp_path / "weights.safetensors", "--threads", 1))["steps"] == 1
+
+
+def test_weights_of_other_sizes_and_absent_devices_are_refused_in_words(data, config, tmp_path):
+    from MMHVAESynthesisLib.models import checkpoint
+    from MMHVAESynthesisLib.models.header import ModelHeader
+    from MMHVAESynthesisLib.network.model import MMHVAE
+
+    config.save(tmp_path / "own.json")
+    other = dataclasses.replace(config.sizes, decoder_blocks=2)
+    checkpoint.save(tmp_path / "other.safetensors", ModelHeader("other", other), MMHVAE(other))
+    words = ("--data", data, "--state", tmp_path / "state", "--config", tmp_path / "own.json")
+    with pytest.raises(ModelError, match="sizes"):
+        cli.run(arguments(*words, "--init", tmp_path / "other.safetensors"))
+    with pytest.raises(DeviceError):
+        cli.run(arguments(*words, "--device", "cuda:99"))
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_missing_data_folder_is_said_before_any_work(tmp_path):

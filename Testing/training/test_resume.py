@@ -86,6 +86,13 @@ def test_a_run_may_start_from_weights(data, config, tmp_path):
         assert torch.allclose(tensor, weights[name], atol=1e-6)
 
 
+def test_the_published_protocol_runs_on_paired_cases(paired, tmp_path):
+    folder, config = paired
+    run, complete = loop.train(folder, tmp_path / "state", dataclasses.replace(config, epochs=3, subsets="all"))
+    assert complete and run.step == 3 * 4  # every case once an epoch
+    assert len(state.load(tmp_path / "state")[0]["learner"]["pools"][0]) == 4
+
+
 def test_the_time_limit_ends_a_run_with_its_state_saved(data, config, tmp_path):
     run, complete = loop.train(data, tmp_path, config, minutes=0.01)
     assert not complete and state.load(tmp_path)[0]["step"] == run.step == 1

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from ..errors import ModelError
 from ..progress import CancelFlag, ProgressCallback
 from . import presets
 from .cases import data_folder
@@ -53,7 +54,12 @@ def run(
     if args.threads:
         torch.set_num_threads(args.threads)
     config = _configuration(args)
-    init = load_model(args.init).network.state_dict() if args.init else None
+    init = None
+    if args.init:
+        model = load_model(args.init)
+        if model.header.sizes != config.sizes:
+            raise ModelError(f"{args.init} has other sizes than the configuration: {model.header.sizes}.")
+        init = model.network.state_dict()
     try:
         session, complete = train(
             data_folder(args.data), Path(args.state), config, init, args.minutes, args.device, progress, cancel

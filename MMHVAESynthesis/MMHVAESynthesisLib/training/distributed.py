@@ -11,6 +11,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from ..synthesis.devices import find_device
+
 
 def start(device: torch.device) -> None:
     """Join the other processes if ``torchrun`` started this one."""
@@ -25,10 +27,11 @@ def stop() -> None:
 
 
 def local_device(name: str) -> torch.device:
-    """Return the device ``name``; for ``cuda`` this process's own one."""
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return torch.device(name)
+    """Return the device ``name``; for ``cuda`` under ``torchrun`` this process's own one.
+
+    :raises DeviceError: when this machine has no such device.
+    """
+    return find_device(f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name)
 
 
 def rank() -> int:
