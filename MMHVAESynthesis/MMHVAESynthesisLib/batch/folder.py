@@ -23,9 +23,7 @@ _LEFT_OUT = ("derivatives", "sourcedata", "code")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
 
 
-def find_cases(
-    source: Union[str, Path], register: bool = False, results: Union[str, Path, None] = None
-) -> List[Case]:
+def find_cases(source: Union[str, Path], register: bool = False, results: Union[str, Path, None] = None) -> List[Case]:
     """Return the cases of a folder, by name.
 
     :param register: Whether the MR is pre-operative, to be registered; otherwise it lies on the ultrasound and is

@@ -87,7 +87,9 @@ def write(
     :return: ``[{"file", "title"}]`` in the order in which they are to be shown.
     """
     frame = frame_of(result.images[next(iter(result.images))])
-    written = [_write(f"input {label(m)}", planes(image, frame, *_window(image)), folder) for m, image in inputs.items()]
+    written = [
+        _write(f"input {label(m)}", planes(image, frame, *_window(image)), folder) for m, image in inputs.items()
+    ]
     for m, image in result.images.items():
         written.append(_write(f"synthetic {label(m)}", planes(image, frame, 0, 255), folder))
         if m in result.uncertainty:

@@ -55,7 +55,9 @@ def similarity(image: sitk.Image, other: sitk.Image) -> Dict[str, Optional[float
         that is not 0 the other covers, 0 to 1.
     """
     values = array_view(image)
-    there = sitk.GetArrayFromImage(sitk.Resample(other, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    there = sitk.GetArrayFromImage(
+        sitk.Resample(other, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    )
     seen = values != 0
     common = seen & (there != 0)
     count = int(common.sum())

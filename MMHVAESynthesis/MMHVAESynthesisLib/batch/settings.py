@@ -59,9 +59,7 @@ class Settings:
     def registration(self, fixed: Mapping[str, Any], moving: Mapping[str, Any], mask: Any) -> RegistrationRequest:
         """Return the request for one case; registration takes no part of the synthesis' device but ``cpu``."""
         device = "cpu" if self.device == "cpu" else "auto"
-        return RegistrationRequest(
-            fixed, moving, mask, None, self.kind, self.engine, self.starts, self.seed, device
-        )
+        return RegistrationRequest(fixed, moving, mask, None, self.kind, self.engine, self.starts, self.seed, device)
 
     def that_matter(self) -> Dict[str, Any]:
         """Return what the results depend on, JSON-able: where and how fast they are computed is no part of it.

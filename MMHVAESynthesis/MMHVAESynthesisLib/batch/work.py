@@ -107,12 +107,19 @@ def _process(job: Job, progress, cancel) -> str:
     if is_finished(folder.path, provenance):
         folder.clear()
         return KEPT
-    files.check_writable(output, sum(8 * Path(file).stat().st_size for file in case.inputs.values()))
+    files.check_writable(output, _bytes_needed(case, job.settings))
     with folder as part:
         facts = _results(job, part, progress, cancel)
         provenance["model"].update(facts.pop("model"))
         folder.publish({**provenance, **facts})
     return DONE
+
+
+def _bytes_needed(case: Case, settings: Settings) -> int:
+    """Return how large the synthetic volumes will be at most, all float32."""
+    first = next(case.inputs[modality] for modality in MODALITIES if modality in case.inputs)
+    volumes = len(settings.targets or MODALITIES) * (2 if settings.samples > 1 else 1)
+    return 4 * files.count_voxels(first) * volumes
 
 
 def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
@@ -169,8 +176,7 @@ def _write_registration(case: Case, part: Path, result: SynthesisResult, registe
 
 
 def _write_volumes(case: Case, settings: Settings, result: SynthesisResult, part: Path) -> None:
-    first = next(case.inputs[modality] for modality in MODALITIES if modality in case.inputs)
-    own = files.suffix(Path(first))
+    own = files.suffix(Path(case.inputs[result.reference]))
     ending = settings.format or (own if own in files.WRITABLE else ".nrrd")
     for images, suffix in ((result.images, ""), (result.uncertainty, "-uncertainty")):
         for target, image in images.items():

@@ -1,0 +1,83 @@
+"""One row of figures a case, from its provenance: what the report's table and the CSV show."""
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from ..modalities import MODALITIES, labels
+from .case_folder import read_provenance
+from .cases import Case
+from .work import DONE, FAILED, Outcome
+
+NOT_DONE = "not done"
+
+_FIRST = ("case", "state", "reason", "inputs", "seconds")
+_OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
+_OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
+_LAST = ("warnings",)
+
+EXPLANATIONS = {
+    "state": "done, failed, or not done because the batch was cancelled",
+    "seconds": "to compute the case",
+    "uncertainty": "mean standard deviation over the samples, 0 to 255",
+    "uncertainty_p95": "95th percentile of the standard deviation over the samples, 0 to 255",
+    "correlation": "Pearson correlation of synthetic and real MR where both are, -1 to 1",
+    "compared_with": "pre-operative: MR that the network has not seen; input: one that it has",
+    "share": "part of the synthetic volume that the real one covers, 0 to 1",
+    "lncc_before": "local correlation of synthetic and pre-operative MR before registration, -1 to 1",
+    "lncc_after": "local correlation of synthetic and pre-operative MR after registration, -1 to 1",
+    "confidence_mm": "root mean square distance of repeated registrations, a typical error of the placement",
+    "moved_mm": "median displacement by the registration",
+    "overlap": "part of the field of view inside the pre-operative MR, 0 to 1",
+    "warnings": "how many",
+}
+
+
+def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+    """Return a case's figures by column; what there is none of is left out."""
+    if outcome is None:
+        return {"case": case.name, "state": NOT_DONE}
+    if outcome.state == FAILED:
+        return {"case": case.name, "state": FAILED, "reason": outcome.reason, "inputs": labels(case.inputs)}
+    figures: Dict[str, Any] = {
+        "case": case.name,
+        "state": DONE,
+        "inputs": labels(provenance["inputs"]),
+        "seconds": provenance["seconds"],
+        "warnings": " | ".join(provenance["warnings"]),
+    }
+    for target, found in provenance["quality"]["targets"].items():
+        uncertainty, similarity = found["uncertainty"] or {}, found["similarity"] or {}
+        values = (uncertainty.get("mean"), uncertainty.get("p95"), *map(similarity.get, ("correlation", "to", "share")))
+        figures.update({f"{name}_{target}": value for name, value in zip(_OF_A_TARGET, values) if value is not None})
+    registration = provenance["quality"]["registration"] or {}
+    figures.update({name: registration[name] for name in _OF_REGISTRATION if name in registration})
+    return figures
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> List[str]:
+    """Return the columns that some row fills, in their order."""
+    filled = set().union(*rows) if rows else set()
+    per_target = [f"{name}_{target}" for target in _targets(filled) for name in _OF_A_TARGET]
+    order = [*_FIRST, *per_target, *_OF_REGISTRATION, *_LAST]
+    return [name for name in order if name in filled]
+
+
+def _targets(filled) -> List[str]:
+    found = {name[len("share_") :] for name in filled if name.startswith("share_")} | {
+        name[len("uncertainty_") :] for name in filled if name.startswith("uncertainty_") and "_p95" not in name
+    }
+    return [m for m in MODALITIES if m in found] + sorted(found - set(MODALITIES))
+
+
+def explanation(column: str) -> str:
+    """Return what a column means, for people."""
+    for name in sorted(EXPLANATIONS, key=len, reverse=True):
+        if column == name or column.startswith(name + "_"):
+            return EXPLANATIONS[name]
+    return ""
+
+
+def provenances(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Dict[str, Mapping[str, Any]]:
+    """Return ``{case: provenance}`` of the cases that are done."""
+    done = {outcome.case for outcome in outcomes if outcome.state != FAILED}
+    return {case.name: read_provenance(folder / case.name) for case in cases if case.name in done}

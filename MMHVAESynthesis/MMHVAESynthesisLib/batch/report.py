@@ -1,0 +1,141 @@
+"""The report of a batch: one HTML file that needs nothing else, and its figures as CSV."""
+
+import base64
+import csv
+import html
+import io
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, List, Mapping, Sequence, Tuple
+
+from .. import __version__
+from ..errors import OutputError
+from ..modalities import label
+from . import figures
+from .cases import Case
+from .page import PAGE
+from .pictures import UNCERTAINTY_WHITE
+from .work import Outcome
+
+REPORT, TABLE = "report.html", "report.csv"
+
+
+def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Tuple[Path, Path]:
+    """Write report and table of a batch into its folder of results.
+
+    :return: Both files.
+    :raises OutputError: when one cannot be written.
+    """
+    known = figures.provenances(cases, outcomes, folder)
+    by_case = {outcome.case: outcome for outcome in outcomes}
+    rows = [figures.row(case, by_case.get(case.name), known.get(case.name)) for case in cases]
+    sections = [_section(case, row, known.get(case.name), folder) for case, row in zip(cases, rows)]
+    page = PAGE.format(
+        summary=_summary(rows, known), table=_table(rows), cases="\n".join(sections), white=f"{UNCERTAINTY_WHITE:g}"
+    )
+    # Excel takes a CSV for UTF-8 only behind this mark.
+    return _put(folder / REPORT, page.encode("utf-8")), _put(folder / TABLE, _csv(rows).encode("utf-8-sig"))
+
+
+def _put(path: Path, content: bytes) -> Path:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. The cases are done.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, figures.columns(rows), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _escaped(text: Any) -> str:
+    return html.escape(str(text))
+
+
+def _summary(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> str:
+    states = [row["state"] for row in rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
+    written = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    models = {(entry["model"]["name"], entry["model"]["digest"]) for entry in known.values()}
+    named = "; ".join(f"{name} (digest {digest[:12]})" for name, digest in sorted(models))
+    lines = [f"{len(rows)} cases: {counts}.", f"Model: {named}." if named else ""]
+    lines.append(f"Written {written} by MMHVAE for 3D Slicer {__version__}.")
+    return "<br>".join(_escaped(line) for line in lines if line)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = [name for name in figures.columns(rows) if name != "reason"]
+    head = "".join(
+        f'<th aria-sort="none" title="{_escaped(figures.explanation(name))}"><button>{_escaped(_title(name))}'
+        "</button></th>"
+        for name in columns
+    )
+    body = "\n".join(
+        f'<tr class="{_escaped(row["state"].replace(" ", "-"))}">{"".join(_cell(row, name) for name in columns)}</tr>'
+        for row in rows
+    )
+    return f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+
+
+def _title(column: str) -> str:
+    name, _, target = column.rpartition("_")
+    is_target = name in figures.EXPLANATIONS and f"{column}" not in figures.EXPLANATIONS
+    return f"{name.replace('_', ' ')} {label(target)}" if is_target else column.replace("_", " ")
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column, "")
+    if column == "case":
+        return f'<td><a href="#{_anchor(value)}">{_escaped(value)}</a></td>'
+    if column == "warnings" and value != "":
+        value = value.count(" | ") + 1
+    elif column == "warnings" and row["state"] == "done":
+        value = 0
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f'<td class="number" data-value="{value!r}">{value:.4g}</td>'
+    return f"<td>{_escaped(value)}</td>"
+
+
+def _anchor(case: str) -> str:
+    return "case-" + case.encode("utf-8").hex()
+
+
+def _section(case: Case, row: Mapping[str, Any], provenance, folder: Path) -> str:
+    parts: List[str] = [f"<h2>{_escaped(case.name)}</h2>"]
+    if provenance is None:
+        parts.append(f'<p class="reason">{_escaped(row["state"].capitalize())}. {_escaped(row.get("reason", ""))}</p>')
+    else:
+        parts += [f'<p class="warning">{_escaped(text)}</p>' for text in provenance["warnings"]]
+        parts.append('<div class="pictures">')
+        parts += [_figure(folder / case.name / picture["file"], picture["title"]) for picture in provenance["pictures"]]
+        parts.append("</div>")
+        parts.append(f'<p class="files">{"<br>".join(_files(provenance))}</p>')
+    return f'<section id="{_anchor(case.name)}">{"".join(parts)}</section>'
+
+
+def _figure(file: Path, title: str) -> str:
+    data = base64.b64encode(file.read_bytes()).decode("ascii")
+    shown = " ".join(label(word) for word in title.split(" "))
+    return (
+        f'<figure><img alt="{_escaped(shown)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{_escaped(shown)}</figcaption></figure>"
+    )
+
+
+def _files(provenance: Mapping[str, Any]) -> List[str]:
+    named = [
+        f"{kind} {label(modality)}: {entry['file']}"
+        for kind, entries in (("Input", provenance["inputs"]), ("Pre-operative", provenance["preoperative"]))
+        for modality, entry in entries.items()
+    ]
+    return [_escaped(line) for line in named]

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+
+from MMHVAESynthesisLib.batch.folder import find_cases
+from MMHVAESynthesisLib.errors import InputError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    def make(*names):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    return make
+
+
+def found(cases):
+    return {case.name: {m: Path(file).name for m, file in case.inputs.items()} for case in cases}
+
+
+def test_one_folder_a_case(tree):
+    folder = tree("Größe 2/US.nrrd", "1/us.nii.gz", "1/t2.nii.gz", "1/notes.txt", "1/.hidden-flair.nrrd", "empty/x.txt")
+    assert found(find_cases(folder)) == {"1": {"us": "us.nii.gz", "t2": "t2.nii.gz"}, "Größe 2": {"us": "US.nrrd"}}
+
+
+def test_bids_with_and_without_sessions(tree):
+    folder = tree(
+        "sub-01/anat/sub-01_T2w.nii.gz", "sub-01/us/sub-01_us.nii.gz", "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-02/ses-pre/anat/sub-02_ses-pre_FLAIR.nii.gz", "sub-02/ses-intra/us/sub-02_ses-intra_us.nii.gz",
+        "derivatives/x/sub-01_T2w.nii.gz", "participants.tsv",
+    )  # fmt: skip
+    cases = find_cases(folder)
+    assert found(cases) == {
+        "sub-01": {"us": "sub-01_us.nii.gz", "t2": "sub-01_T2w.nii.gz"},
+        "sub-02": {"us": "sub-02_ses-intra_us.nii.gz", "flair": "sub-02_ses-pre_FLAIR.nii.gz"},
+    }
+    assert "Not used: sub-01/anat/sub-01_T1w.nii.gz." in cases[0].notes
+
+
+def test_files_of_one_folder_are_grouped_by_the_beginning_of_their_names(tree):
+    folder = tree(
+        "ReMIND-001-3D_AX_T1_postcontrast.nrrd", "ReMIND-001-2D_AX_T2_FLAIR.nrrd", "ReMIND-001-USpredura.nrrd",
+        "ReMIND-002-3D_AX_T2_SPACE.nrrd", "Case27-US-before.nii.gz", "sub-ab_T2w.nii.gz",
+    )  # fmt: skip
+    assert found(find_cases(folder)) == {
+        "ReMIND-001": {
+            "us": "ReMIND-001-USpredura.nrrd",
+            "cet1": "ReMIND-001-3D_AX_T1_postcontrast.nrrd",
+            "flair": "ReMIND-001-2D_AX_T2_FLAIR.nrrd",
+        },
+        "ReMIND-002": {"t2": "ReMIND-002-3D_AX_T2_SPACE.nrrd"},
+        "Case27": {"us": "Case27-US-before.nii.gz"},
+        "sub-ab": {"t2": "sub-ab_T2w.nii.gz"},
+    }
+
+
+def test_every_guess_is_noted(tree):
+    (case,) = find_cases(tree("1/us.nrrd", "1/axial T2.nrrd", "1/seg.nrrd", "1/other.nrrd"))
+    assert case.notes == (
+        "iUS is '1/us.nrrd', by its name.",
+        "T2 is '1/axial T2.nrrd', by its name.",
+        "Not used: 1/other.nrrd, 1/seg.nrrd.",
+    )
+
+
+def test_two_volumes_of_one_kind_are_a_problem_and_no_choice(tree):
+    one, two = find_cases(tree("1/USpredura.nrrd", "1/USpostdura.nrrd", "1/t2.nrrd", "2/us.nrrd"))
+    assert "Several volumes look like iUS (1/USpostdura.nrrd, 1/USpredura.nrrd)" in one.problem
+    assert one.inputs == {} and not two.problem
+
+
+def test_a_case_of_which_nothing_is_recognised_is_a_problem(tree):
+    one, _ = find_cases(tree("1/scan.nrrd", "2/us.nrrd"))
+    assert "No volume looks like iUS, T2, ceT1, FLAIR by its name (1/scan.nrrd)" in one.problem
+
+
+def test_a_modality_in_the_cases_name_says_nothing_of_its_files(tree):
+    (case,) = find_cases(tree("T2 study 3/T2 study 3 FLAIR.nrrd", "T2 study 3/us.nrrd"))
+    assert sorted(case.inputs) == ["flair", "us"]
+
+
+def test_with_registration_the_mr_is_preoperative(tree):
+    one, two = find_cases(tree("1/us.nrrd", "1/t2.nrrd", "2/t2.nrrd"), register=True)
+    assert list(one.inputs) == ["us"] and list(one.preoperative) == ["t2"]
+    assert "no ultrasound to register to" in two.problem
+
+
+def test_results_inside_the_folder_are_no_case(tree):
+    folder = tree("1/us.nrrd", "results/1/us.nrrd")
+    assert list(found(find_cases(folder, results=folder / "results"))) == ["1"]
+    with pytest.raises(InputError, match="cannot lie in one folder"):
+        find_cases(folder, results=folder)
+
+
+def test_no_folder_and_no_case_are_errors(tree, tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        find_cases(tmp_path / "absent")
+    with pytest.raises(InputError, match="There is no case"):
+        find_cases(tree("notes.txt"))

@@ -1,0 +1,70 @@
+import pytest
+
+from MMHVAESynthesisLib.batch.table import read_table
+from MMHVAESynthesisLib.errors import InputError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(content, name="cases.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return path
+
+    return write
+
+
+def test_a_case_a_line_with_files_beside_the_table(tmp_path, table):
+    cases = read_table(table("case,us,t2,preoperative_cet1\nMüller 1,us 1.nrrd,,a/b.nii.gz\n\n2,,/far/t2.nrrd,\n"))
+    assert [case.name for case in cases] == ["Müller 1", "2"]
+    assert cases[0].inputs == {"us": str(tmp_path / "us 1.nrrd")}
+    assert cases[0].preoperative == {"cet1": str(tmp_path / "a" / "b.nii.gz")}
+    assert list(cases[1].inputs) == ["t2"] and cases[1].inputs["t2"].replace("\\", "/").endswith("/far/t2.nrrd")
+    assert not any(case.problem for case in cases)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tables_as_spreadsheets_write_them(table, separator, encoding, end):
+    lines = [["Case", "iUS", "ceT1", "Preoperative-FLAIR"], ['"Ä, B; C"', "ü.nrrd", "", "f.nrrd"]]
+    content = end.join(separator.join(cells) for cells in lines) + end + separator * 3 + end
+    (case,) = read_table(table(content.encode(encoding)))
+    assert case.name == "Ä, B; C"
+    assert list(case.inputs) == ["us"] and list(case.preoperative) == ["flair"]
+
+
+def test_a_case_without_volumes_is_a_case_with_a_problem(table):
+    first, second = read_table(table("case,us,preoperative_t2\n1,a.nrrd,\n2,,t2.nrrd\n"))
+    assert not first.problem and "no volume to synthesise from" in second.problem
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "must begin with a line of column names"),
+        ("us,t2\na,b\n", "must begin with a line of column names"),
+        ("case,us,us\n1,a,b\n", "each once"),
+        ("case,pet\n1,a\n", "unknown column 'pet'"),
+        ("case,us\n", "There is no case"),
+        ("case,us\n1,a\n1,b\n", "Two cases are called '1' and '1'"),
+        ("case,us\nA,a\na,b\n", "Two cases are called 'A' and 'a'"),
+        ("case,us\nx\u00e4,a\nxa\u0308,b\n", "Two cases are called"),
+        ("case,us\n1,a\n../x,b\n", "line 3: The case '../x' cannot have this name"),
+        ("case,us\nCON,a\n", "cannot have this name"),
+        ("case,us\n.hidden,a\n", "cannot have this name"),
+        ("case,us\n,a\n", "must have 1 to 100 characters"),
+        (f"case,us\n{'x' * 101},a\n", "must have 1 to 100 characters"),
+        ("case,us\n1,a,b\n", "line 2: more cells than columns"),
+        ('case,us\n"1,a\n', "cannot be read as CSV"),
+        ("case,us\nMüller,a\n".encode("latin-1"), "not in UTF-8"),
+    ],
+)
+def test_a_wrong_table_is_an_error_before_any_work(table, content, message):
+    with pytest.raises(InputError, match=message):
+        read_table(table(content))
+
+
+def test_an_absent_table_is_said_to_be(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_table(tmp_path / "absent.csv")
