@@ -67,8 +67,10 @@ class Means:
 def draw(losses: Curves, validation: Curves, path: Path) -> None:
     """Draw both curves into a PNG: the terms of the loss, and the PSNR of each pair of input and target, in dB.
 
-    Without matplotlib nothing is drawn, and the log says so.
+    Without rows there is nothing to draw; without matplotlib nothing is drawn, and the log says so.
     """
+    if not losses.rows and not validation.rows:
+        return
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
