@@ -17,6 +17,8 @@ from ..synthesis.devices import find_device
 def start(device: torch.device) -> None:
     """Join the other processes if ``torchrun`` started this one."""
     if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 

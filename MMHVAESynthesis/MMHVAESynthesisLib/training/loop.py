@@ -116,7 +116,7 @@ class Run:
                 if distributed.any_process(time.monotonic() - saved_at > _SAVE_SECONDS):
                     self.save()
                     saved_at = time.monotonic()
-                if progress is not None:
+                if progress is not None and rank == 0:
                     left = (self.steps - self.step) * (time.monotonic() - begun) / (self.step - first)
                     progress(Progress("training", self.step, self.steps, left))
         finally:
