@@ -24,6 +24,7 @@ COMMANDS = {
     "batch": "batch",
     "train": "training",
     "models": "models",
+    "machine": "machine",
 }
 """Each command's room. Its module ``cli`` has HELP, add_arguments(parser), run(args, progress, cancel) -> JSON-able
 result and, where the result is no list of files, describe(result) -> text. An ``exit_code`` in the result is the

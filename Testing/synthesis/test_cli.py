@@ -170,3 +170,21 @@ def test_the_child_stops_when_it_is_terminated(tmp_path, long_us, model):
     process.stdout.read()
     assert process.wait() == 8
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_preview_writes_one_plane_and_estimates_the_whole(tmp_path, us, model, capsys):
+    output = tmp_path / "out"
+    assert main(arguments(us, model, output, "--targets", "t2", "--preview", "3", "--json")) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["plane"] == 3 and result["seconds"] > 0 and isinstance(result["warnings"], list)
+    plane = read(result["outputs"]["t2"])
+    whole = synthesize(SynthesisRequest({"us": read(us)}, ["t2"], model=model, device="cpu")).images["t2"]
+    np.testing.assert_array_equal(array(plane)[0], array(whole)[3])
+    assert os.listdir(output) == ["preview-T2.nrrd"]
+    assert main(arguments(us, model, output, "--preview", "0", "--json")) == 3
+
+
+def test_the_machine_names_its_devices(capsys):
+    assert main(["machine", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert "core" in result["devices"]["cpu"] and result["torch"]

@@ -13,10 +13,13 @@ from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
 from ..progress import CancelFlag, ProgressCallback
 from ..request import NOISE_INDEPENDENT, NOISE_SHARED, SynthesisRequest
 from ..volumes import files
-from .engine import synthesize
+from .engine import preview, synthesize
 from .result import SynthesisResult
 
 HELP = "synthesise the missing modalities of one case"
+
+_MIDDLE = -1
+"""What ``--preview`` without a figure stands for."""
 
 
 class _Once(argparse.Action):
@@ -35,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for the synthetic volumes")
     add_settings(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+    parser.add_argument(
+        "--preview",
+        metavar="PLANE",
+        type=int,
+        nargs="?",
+        const=_MIDDLE,
+        help="synthesise this plane of the reference only (default: the middle one) and estimate the time for all",
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -64,13 +75,32 @@ def run(
 ) -> Dict[str, Any]:
     """Synthesise and write.
 
-    :return: ``outputs`` and ``uncertainty`` as ``{modality: file}``, the ``provenance`` and its file.
+    :return: ``outputs`` and ``uncertainty`` as ``{modality: file}``, the ``provenance`` and its file. For a preview
+        ``outputs``, ``plane``, ``seconds_per_slice``, ``seconds`` (an estimate for the whole) and ``warnings``.
     :raises MMHVAEError: with nothing written.
     """
     request = _request(args)
+    if args.preview is not None:
+        return _run_preview(args, request, cancel)
     outputs = _Outputs(args, request)
     outputs.check(request)
     return outputs.write(synthesize(request, progress, cancel))
+
+
+def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Optional[CancelFlag]) -> Dict[str, Any]:
+    folder = files.check_writable(args.output_dir)
+    shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
+    written = {
+        target: files.write(image, folder / f"preview-{LABELS.get(target, target)}{args.format or '.nrrd'}")
+        for target, image in shown.images.items()
+    }
+    return {
+        "outputs": {target: str(path) for target, path in written.items()},
+        "plane": shown.plane,
+        "seconds_per_slice": shown.seconds_per_slice,
+        "seconds": shown.seconds,
+        "warnings": shown.warnings,
+    }
 
 
 def _request(args: argparse.Namespace) -> SynthesisRequest:

@@ -1,6 +1,6 @@
 """What a synthesis gives back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
 import SimpleITK as sitk
@@ -33,9 +33,11 @@ class Preview:
     :param plane: Index of the plane along K of the reference input.
     :param seconds_per_slice: Time that the network took for one slice and one sample.
     :param seconds: An estimate for the whole request.
+    :param warnings: Sentences for the user.
     """
 
     images: Dict[str, sitk.Image]
     plane: int
     seconds_per_slice: float
     seconds: float
+    warnings: List[str] = field(default_factory=list)

@@ -107,7 +107,7 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
     k = native if native is not None else plan.case.grid.native_index(plane)
     images = Assembly.plane_images(plan.case, k, synthesized.reference, synthesized.mean)
     whole = seconds * len(plan.case.planes) / plan.resources.workers
-    return Preview(images, k, seconds / synthesizer.passes, whole)
+    return Preview(images, k, seconds / synthesizer.passes, whole, list(plan.warnings))
 
 
 def _nearest_plane(plan: Plan, native: Optional[int]) -> int:

@@ -1,0 +1,1 @@
+"""What this machine offers to the work: PyTorch and the devices it finds."""
