@@ -96,7 +96,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         axial_mm=uniform(0.28, 0.45),
         lateral_deg=uniform(0.3, 0.7),
         elevation_mm=uniform(0.25, 0.7),
-        speckle=uniform(0.35, 0.75),
+        speckle=uniform(0.4, 0.8),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
@@ -105,7 +105,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         shadow=uniform(0, 0.02),
         edge_shadows=_draw_edge_shadows(rng),
         black=uniform(3, 13),
-        white_matter=float(np.exp(uniform(np.log(27), np.log(48)))),
+        white_matter=float(np.exp(uniform(np.log(30), np.log(52)))),
         saturation=uniform(5, 11),
         grain=uniform(0.0, 0.04),
         gamma=uniform(0.65, 1.0),
@@ -134,6 +134,6 @@ def _draw_attenuation(rng: np.random.Generator) -> Tuple[float, ...]:
 
 def _draw_noise(rng: np.random.Generator) -> Tuple[float, float]:
     """Draw electronic noise, which the gain lifts with depth; in some sweeps above the brain's own echoes."""
-    near = rng.uniform(-26, -10)
-    lift = rng.uniform(6, 16) if rng.uniform() < 0.2 else rng.uniform(0, 6)
+    near = rng.uniform(-30, -13)
+    lift = rng.uniform(6, 16) if rng.uniform() < 0.15 else rng.uniform(0, 6)
     return near, near + lift

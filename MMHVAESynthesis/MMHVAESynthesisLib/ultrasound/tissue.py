@@ -73,14 +73,14 @@ def _csf(relative: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the fraction of CSF: the weighted geometric mean of what each contrast says."""
     evidence, weights = [], []
     if T2 in relative:
-        evidence.append(_step(relative[T2], 0.40, 0.10))
-        weights.append(0.55)
+        evidence.append(_step(relative[T2], 0.35, 0.08))
+        weights.append(0.65)
     if FLAIR in relative:
-        evidence.append(_step(-relative[FLAIR], 0.40, 0.12))
-        weights.append(0.45)
+        evidence.append(_step(-relative[FLAIR], 0.28, 0.08))
+        weights.append(0.35)
     elif CET1 in relative:
-        evidence.append(_step(-relative[CET1], 0.45, 0.12))
-        weights.append(0.45)
+        evidence.append(_step(-relative[CET1], 0.35, 0.10))
+        weights.append(0.35)
     product = np.ones_like(evidence[0])
     for values, weight in zip(evidence, weights):
         product *= values ** (weight / sum(weights))
@@ -95,7 +95,7 @@ def _sulci(relative: Mapping[str, np.ndarray], inside: np.ndarray, spacing: floa
     weights = {m: w for m, w in ((T2, 0.6), (FLAIR, -0.4), (CET1, -0.25)) if m in relative}
     mixed = sum(weight * relative[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
     mixed = np.where(inside, mixed, 0.4).astype(np.float32)
-    return np.where(inside, np.clip((mixed - _blur(mixed, 1.6, spacing) - 0.03) / 0.13, 0, 1), 0)
+    return np.where(inside, np.clip((mixed - _blur(mixed, 1.6, spacing) - 0.045) / 0.13, 0, 1), 0)
 
 
 def _enhancing(image: np.ndarray, levels: Levels) -> np.ndarray:
@@ -135,7 +135,7 @@ def tissue_from_mr(
         tumour = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
         necrosis = zero
     surroundings = _blur(csf, 2.2, spacing)
-    wide = ndimage.maximum_filter(_step(surroundings, 0.66, 0.06), size=2 * max(1, int(round(2.0 / spacing))) + 1)
+    wide = ndimage.maximum_filter(_step(surroundings, 0.56, 0.05), size=2 * max(1, int(round(2.0 / spacing))) + 1)
     fluid = csf * wide
     sulcus = _sulci(relative, inside, spacing) * (1 - wide) * (1 - np.clip(2 * tumour, 0, 1))
     choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1)
