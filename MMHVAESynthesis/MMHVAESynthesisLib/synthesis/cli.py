@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for the synthetic volumes")
     add_settings(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+    parser.add_argument("--uncompressed", action="store_true", help="write larger files in less time")
     parser.add_argument(
         "--preview",
         metavar="PLANE",
@@ -91,7 +92,9 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
     folder = files.check_writable(args.output_dir)
     shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
     written = {
-        target: files.write(image, folder / f"preview-{LABELS.get(target, target)}{args.format or '.nrrd'}")
+        target: files.write(
+            image, folder / f"preview-{LABELS.get(target, target)}{args.format or '.nrrd'}", not args.uncompressed
+        )
         for target, image in shown.images.items()
     }
     return {
@@ -128,6 +131,7 @@ class _Outputs:
     def __init__(self, args: argparse.Namespace, request: SynthesisRequest):
         self._folder = Path(args.output_dir).expanduser()
         self._overwrite = args.overwrite
+        self._compress = not args.uncompressed
         reference = Path(next(request.inputs[modality] for modality in MODALITIES if modality in request.inputs))
         ending = args.format or files.suffix(reference)
         self._ending = ending if ending in files.WRITABLE else ".nrrd"
@@ -186,6 +190,6 @@ class _Outputs:
         for target in list(images):
             name = self._name(target, suffix)
             # Each volume is let go once written, so that no more are held than need be.
-            files.write(images.pop(target), part / name)
+            files.write(images.pop(target), part / name, compress=self._compress)
             written[target] = str(self._folder / name)
         return written

@@ -1,0 +1,155 @@
+"""One run of the command line in a child process, from its start to its outcome.
+
+Whoever owns a job calls :meth:`Job.poll` every now and then, in the thread that may touch the scene.
+"""
+
+import json
+import time
+from typing import Any, Dict, List, Optional, Sequence
+
+from .. import errors
+from ..progress import Progress
+from .process import Process, Start
+
+RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
+
+PATIENCE_SECONDS = (8.0, 4.0)
+"""After asking a job to stop: how long until it is terminated, and then until it is killed."""
+
+SILENCE_SECONDS = 60.0
+"""After so long without a word from the child the user is told."""
+
+_KILLED_FOR_MEMORY = (-9, 137, 0xC0000017, 0xC000012D)
+_GARBAGE_KEPT = 20
+
+
+class JobError(errors.MMHVAEError):
+    """The child process itself went wrong, not what it was asked to do."""
+
+
+class Job:
+    """A run of the command line.
+
+    :param arguments: Of the command line, without ``--progress``.
+    :param start: Starts it; see :func:`process.starter`.
+    :raises JobError: when the child cannot be started.
+    """
+
+    def __init__(self, arguments: Sequence[str], start: Start):
+        self.arguments = [*arguments, "--progress", "json"]
+        self.state = RUNNING
+        self.progress: Optional[Progress] = None
+        self.result: Optional[Dict[str, Any]] = None
+        self.error: Optional[errors.MMHVAEError] = None
+        self._said: Optional[Dict[str, Any]] = None
+        self._garbage: List[str] = []
+        self._heard = time.monotonic()
+        self._asked_to_stop: Optional[float] = None
+        self._steps: List[Any] = []
+        try:
+            self._process: Process = start(self.arguments)
+        except OSError as error:
+            raise JobError(f"The computation could not be started: {error.strerror or error}.") from error
+
+    def poll(self) -> str:
+        """Take in what the child said and return the state."""
+        if self.state != RUNNING:
+            return self.state
+        for line in self._process.lines():
+            self._take(line)
+        code = self._process.exit_code()
+        if code is not None:
+            self._process.close_input()
+            self._end(code)
+        elif self._asked_to_stop is not None:
+            self._insist()
+        return self.state
+
+    def cancel(self) -> None:
+        """Ask the child to stop; what does not stop by itself is terminated, then killed, by later polls."""
+        if self.state == RUNNING and self._asked_to_stop is None:
+            self._asked_to_stop = time.monotonic()
+            self._steps = [
+                (PATIENCE_SECONDS[0], self._process.terminate),
+                (sum(PATIENCE_SECONDS), self._process.kill),
+            ]
+            self._process.close_input()
+
+    def kill(self) -> None:
+        """End the child at once, for when there is no time to ask: the module is reloaded, Slicer quits."""
+        if self.state == RUNNING:
+            self._process.kill()
+            self.state = CANCELLED
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the job was asked to stop and has not ended yet."""
+        return self.state == RUNNING and self._asked_to_stop is not None
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long nothing was heard from the child; 0 while that means nothing yet."""
+        silence = time.monotonic() - self._heard
+        return silence if self.state == RUNNING and silence > SILENCE_SECONDS else 0.0
+
+    def log(self) -> str:
+        """Return what the child wrote on standard error, and lines of its standard output that were no JSON."""
+        return "\n".join(filter(None, [self._process.log(), *self._garbage]))
+
+    def _take(self, line: str) -> None:
+        self._heard = time.monotonic()
+        try:
+            said = json.loads(line)
+            if "stage" in said:
+                self.progress = Progress(
+                    str(said["stage"]), int(said["done"]), int(said["total"]), _seconds(said["seconds_left"])
+                )
+            elif isinstance(said.get("result"), dict) or isinstance(said.get("error"), str):
+                self._said = said
+            else:
+                raise ValueError("neither progress nor an end")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if line.strip() and len(self._garbage) < _GARBAGE_KEPT:
+                self._garbage.append(f"[not understood] {line[:500]}")
+
+    def _insist(self) -> None:
+        waited = time.monotonic() - self._asked_to_stop
+        if self._steps and waited >= self._steps[0][0]:
+            self._steps.pop(0)[1]()
+
+    def _end(self, code: int) -> None:
+        said = self._said or {}
+        if self._asked_to_stop is not None or code == errors.Cancelled.exit_code:
+            self.state = CANCELLED
+        elif code == 0 and "result" in said:
+            self.state, self.result = DONE, said["result"]
+        else:
+            self.state, self.error = FAILED, self._error_of(code, said)
+
+    def _error_of(self, code: int, said: Dict[str, Any]) -> errors.MMHVAEError:
+        if "error" in said:
+            return _errors_by_name().get(said.get("kind"), JobError)(said["error"])
+        if code in _KILLED_FOR_MEMORY:
+            return JobError(
+                "The system ended the computation, most likely because memory ran out. Close other programs, choose "
+                "fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
+            )
+        if self._garbage and code == 0:
+            return JobError(
+                "The computation ended with an answer that cannot be understood. The log shows it; please report it. "
+                "Nothing was changed."
+            )
+        how = f"was ended by signal {-code}" if code < 0 else f"ended without a result (exit code {code})"
+        return JobError(
+            f"The computation {how}. That is a fault of this software or of its installation: the log says more; "
+            "please report it. Nothing was changed."
+        )
+
+
+def _seconds(value: Any) -> Optional[float]:
+    return None if value is None else float(value)
+
+
+def _errors_by_name() -> Dict[Any, type]:
+    every = vars(errors).values()
+    return {each.__name__: each for each in every if isinstance(each, type) and issubclass(each, errors.MMHVAEError)}

@@ -1,0 +1,126 @@
+"""Real children: small Python scripts that behave well or badly."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from MMHVAESynthesisLib.app import jobs, process
+from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
+
+
+def starting(script):
+    """Return what starts a Python script in place of the command line."""
+    return lambda arguments: process.Child([sys.executable, "-c", script, *arguments], os.environ)
+
+
+def wait(job, seconds=30):
+    end = time.monotonic() + seconds
+    while job.poll() == RUNNING:
+        assert time.monotonic() < end, job.log()
+        time.sleep(0.02)
+    return job.state
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_many_lines_and_both_streams_arrive_whole():
+    job = Job(
+        [],
+        starting("""
+import json, sys
+for step in range(3000):
+    print(json.dumps({"stage": "s", "done": step, "total": 3000, "seconds_left": None}))
+    print("log", step, file=sys.stderr)
+print(json.dumps({"result": {"name": "Größe"}}, ensure_ascii=True))
+"""),
+    )
+    assert wait(job) == DONE and job.result == {"name": "Größe"}
+    assert job.progress.done == 2999 and job.log().endswith("log 2999")
+
+
+def test_a_child_hears_that_its_input_closes():
+    job = Job([], starting("import sys; sys.stdin.read(); sys.exit(8)"))
+    assert job.poll() == RUNNING
+    job.cancel()
+    assert wait(job) == CANCELLED
+
+
+def test_bytes_that_are_no_text_do_no_harm():
+    job = Job([], starting("import sys; sys.stdout.buffer.write(bytes(range(256)) * 9); sys.exit(1)"))
+    assert wait(job) == FAILED and "exit code 1" in str(job.error)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+def test_a_child_that_is_killed_by_the_system_is_told_as_such():
+    job = Job([], starting("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    assert wait(job) == FAILED and "memory ran out" in str(job.error)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="looks at processes as POSIX does")
+def test_a_stubborn_child_and_its_own_child_are_killed(monkeypatch):
+    monkeypatch.setattr(jobs, "PATIENCE_SECONDS", (0.1, 0.1))
+    script = """
+import json, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+own = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(json.dumps({"stage": "pids", "done": own.pid, "total": 0, "seconds_left": None}), flush=True)
+time.sleep(600)
+"""
+    job = Job([], starting(script))
+    while job.progress is None:
+        job.poll()
+    grandchild = job.progress.done
+    assert is_alive(grandchild)
+    job.cancel()
+    assert wait(job) == CANCELLED
+    end = time.monotonic() + 10
+    while is_alive(grandchild) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_alive(grandchild)
+
+
+def test_kill_ends_a_child_at_once():
+    job = Job([], starting("import time; time.sleep(600)"))
+    begin = time.monotonic()
+    job.kill()
+    assert job.state == CANCELLED and time.monotonic() - begin < 5
+
+
+def test_the_library_is_first_on_the_childs_path():
+    variables = process.environment({"PYTHONPATH": "elsewhere", "HOME": "h"})
+    assert variables["PYTHONPATH"].split(os.pathsep) == [str(process.LIBRARY), "elsewhere"]
+    assert process.environment({})["PYTHONPATH"] == str(process.LIBRARY) and variables["HOME"] == "h"
+    assert (process.LIBRARY / "MMHVAESynthesisLib" / "__main__.py").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a launcher as POSIX has them")
+def test_slicers_python_is_preferred_and_gets_the_environment_that_slicer_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert process.find_python(str(tmp_path)) == sys.executable
+    launcher = tmp_path / "bin" / "PythonSlicer"
+    launcher.parent.mkdir()
+    launcher.write_text(f"#!/bin/sh\necho \"$STARTUP $PYTHONPATH $@\" >&2\nexec {sys.executable} -c 'exit(5)'\n")
+    launcher.chmod(0o755)
+    assert process.find_python(str(tmp_path)) == str(launcher)
+    job = Job(["machine"], process.starter(str(tmp_path), {"STARTUP": "yes"}))
+    assert wait(job) == FAILED
+    assert job.log() == f"yes {process.LIBRARY} -m MMHVAESynthesisLib machine --progress json"
+
+
+def test_the_real_command_line_answers():
+    pytest.importorskip("torch")
+    job = Job(["machine"], process.starter())
+    assert wait(job, 120) == DONE, job.log()
+    assert "cpu" in job.result["devices"]
