@@ -141,7 +141,7 @@ def test_contrasts_on_different_grids_are_brought_together():
 def test_what_cannot_be_used_is_said():
     contrasts, _ = volumes()
     empty = {"t2": image(np.zeros((20, 20, 20), np.int16))}
-    for arguments in ((empty, 0), ({}, 0), (contrasts, 0, None, 0.0), ({"us": contrasts["t2"]}, 0)):
+    for arguments in ((empty, 0), ({}, 0), (contrasts, 0, None, 0.0), (contrasts, -1), ({"us": contrasts["t2"]}, 0)):
         with pytest.raises(InputError):
             simulate_sweep(*arguments)
     broken = ARRAYS["t2"].astype(np.float32)
@@ -202,3 +202,14 @@ def test_drawn_probes_stay_within_their_settings():
         for name in ("depth", "opening", "radius", "length", "pivot"):
             low, high = getattr(settings, name)
             assert low <= getattr(probe, name) <= high
+
+
+def test_drawn_appearances_are_sensible_and_vary():
+    rng = np.random.default_rng(0)
+    drawn = [draw_appearance(rng) for _ in range(50)]
+    for looks in drawn:
+        assert looks.tumour_db > looks.necrosis_db + 2 and looks.fluid_db < -10
+        assert 0 < looks.speckle <= 1 and 0 < looks.gamma <= 1 and looks.black > 0 and looks.white_matter > 10
+        assert looks.attenuation_db[0] == 0 and looks.band_mm >= 0 and 0 <= looks.grain < 0.1
+    assert np.std([looks.white_matter for looks in drawn]) > 3
+    assert 0 < sum(looks.band_mm == 0 for looks in drawn) < 25

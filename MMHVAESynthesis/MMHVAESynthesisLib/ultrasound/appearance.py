@@ -76,7 +76,13 @@ class Appearance:
 
 
 def draw_appearance(rng: np.random.Generator) -> Appearance:
-    """Draw the looks of one sweep."""
+    """Draw the looks of one sweep.
+
+    The ranges were set by hand so that histogram, local contrast, autocorrelation along and across the beam, and
+    brightness over depth are spread as in 12 iUS volumes of RESECT (Xiao et al. 2017; cases 18 and 27 were held out),
+    simulated from 17 MR subjects (BraTS, TCGA, open_ms_data); only these figures are here, no image. How near they come
+    is measured by ``Testing/benchmarks/ius_realism.py``.
+    """
     uniform = rng.uniform
     return Appearance(
         grey_db=uniform(-4, 1),

@@ -1,7 +1,7 @@
 """A procedural, brain-like head: the project's own example for the demo and the tests. No real data is in it.
 
 The anatomy is drawn with smooth functions of space: two hemispheres with a folded cortex (level sets of band-limited
-noise), white matter, deep grey nuclei, lateral ventricles, falx and tentorium cleft, cerebellum, and one tumour with
+noise), white matter, deep grey nuclei, ventricles, falx, cerebellum, brain stem and one tumour with
 necrosis, enhancing rim and oedema. The contrast of each tissue follows the look of T2, ceT1 and FLAIR at 3 T.
 """
 
@@ -90,8 +90,8 @@ def _tissues(x, y, z, shape, spacing, rng):
     brain = ndimage.binary_fill_holes(surface > 0)
     depth = np.maximum(surface, 0)
     sulcal, cortex = _folds(x, y, z, depth, cerebellum - cerebrum, shape, spacing, rng)
-    fissure = _soft(1.1 - np.abs(x + 1.5 * warp[0] / 2), 0.7) * _soft(depth_of_midline(y, z), 1.0)
-    dura = _soft(0.45 - np.abs(x), 0.5) * _soft(depth_of_midline(y, z) - 2, 1.0)
+    fissure = _soft(1.1 - np.abs(x + 1.5 * warp[0] / 2), 0.7) * _soft(_above_callosum(y, z), 1.0)
+    dura = _soft(0.45 - np.abs(x), 0.5) * _soft(_above_callosum(y, z) - 2, 1.0)
     ventricles = _ventricles(x, y, z, rng)
     csf = np.maximum.reduce([sulcal, fissure, _soft(ventricles), _soft(1.3 - depth, 0.5)])
     deep = np.zeros(shape, np.float32)
@@ -117,7 +117,7 @@ def _tissues(x, y, z, shape, spacing, rng):
     return _painted(layers), brain, label
 
 
-def depth_of_midline(y, z) -> np.ndarray:
+def _above_callosum(y, z) -> np.ndarray:
     """Return how far (mm) a point of the midline lies above the corpus callosum, where the hemispheres part."""
     return np.sqrt((y / 1.25) ** 2 + (np.maximum(z - 6, -30)) ** 2) - 32 - 6 * (z < -10)
 

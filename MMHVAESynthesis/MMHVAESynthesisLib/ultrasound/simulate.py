@@ -53,11 +53,13 @@ def simulate_sweep(
     :param label: 1 necrosis, 2 oedema, 3 or 4 enhancing tumour; the probe looks at it.
     :param spacing: Of the result, mm.
     :param settings: Ranges of the geometry.
-    :raises InputError: when there is no contrast, the MR is empty or the spacing is not positive.
+    :raises InputError: when there is no contrast, the MR is empty or the spacing or the seed cannot be used.
     """
     settings = settings or SweepSettings()
     if not 0.1 <= spacing <= 5:
         raise InputError(f"The spacing of a simulated sweep must lie between 0.1 and 5 mm, not {spacing!r}.")
+    if int(seed) != seed or seed < 0:
+        raise InputError(f"The seed must be a whole number of 0 or more, not {seed!r}.")
     arrays, segmentation, to_world = _on_one_grid(contrasts, label)
     rng = np.random.default_rng(seed)
     inside = np.any([array > 0 for array in arrays.values()], axis=0)
