@@ -105,14 +105,25 @@ def image_on(grid, values):
     return image
 
 
-def synthesis_of(head, grid, quality, seed):
-    """Return the simulated synthesis of a head MR on a probe's grid, its field, and its correlation with the truth."""
+def cone_field(head, generator):
+    """Return the field of view of a cone on a head, non-zero inside."""
+    return image_on(probe_grid(head, generator), cone().astype(np.uint8))
+
+
+def truth_on(head, field):
+    """Return the head's values inside a field of view, (N,)."""
+    values = sitk.Resample(head, field, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return sitk.GetArrayViewFromImage(values)[sitk.GetArrayViewFromImage(field) > 0].copy()
+
+
+def synthesis_of(head, field, quality, seed):
+    """Return the simulated synthesis of a head MR in a field of view at 1 mm."""
     generator = np.random.default_rng(seed)
-    values = sitk.GetArrayFromImage(sitk.Resample(head, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32))
-    values, mask = values.transpose(2, 1, 0), cone()
-    image = with_error(values, mask, quality, generator)
-    correlation = float(np.corrcoef(values[mask], image[mask])[0, 1])
-    return image_on(grid, image), image_on(grid, mask.astype(np.uint8)), correlation
+    values = sitk.GetArrayFromImage(
+        sitk.Resample(head, field, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    )
+    mask = sitk.GetArrayFromImage(field).transpose(2, 1, 0) > 0
+    return image_on(field, with_error(values.transpose(2, 1, 0), mask, quality, generator))
 
 
 def rigid(degrees, shift, centre):

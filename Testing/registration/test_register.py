@@ -56,6 +56,7 @@ def test_recovers_a_near_displacement_without_a_search(head, field, name):
 def test_the_search_is_what_reaches_a_far_displacement(head, field):
     without = registered(field, phantom.carried(head, FAR), starts=1)
     assert phantom.error(without.fixed_to_moving, FAR) > 2
+    assert any("mm apart" in warning for warning in without.warnings)
 
 
 @needs_torch
@@ -154,6 +155,7 @@ def test_never_returns_less_than_the_start(head, field, monkeypatch):
     assert phantom.error(result.fixed_to_moving, np.eye(4)) < 1e-9
     assert result.confidence == pytest.approx(9.0)
     assert any("start is returned" in warning for warning in result.warnings)
+    assert any("9.0 mm apart" in warning for warning in result.warnings)
 
 
 @needs_torch

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 
+UNSURE = 2.5
+"""mm of confidence from which on a result is doubtful: what failed in the benchmark lay above, what did not below."""
+
 
 def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRunner] = None) -> Engine:
     """Return the engine that a request names; ``auto`` takes LNCC where PyTorch is installed, else Mattes.
@@ -108,6 +111,9 @@ def _result(
         warnings.append(
             f"Only {100 * share:.0f} % of the field of view lies inside the pre-operative MR after registration."
         )
+    confidence = _spread(pose, solution, problem.points)
+    if confidence > UNSURE:
+        warnings.append(f"Repeats of the registration lie {confidence:.1f} mm apart: check the result by eye.")
     matrix = problem.world_matrix(pose)
     seconds = time.monotonic() - started
     log.info("registered in %.1f s, LNCC %.3f to %.3f", seconds, np.mean(before), np.mean(after))
@@ -116,7 +122,7 @@ def _result(
         moving_to_fixed=transform_of(np.linalg.inv(matrix), problem.frame.centre),
         metric_before=float(np.mean(before)),
         metric_after=float(np.mean(after)),
-        confidence=_spread(pose, solution, problem.points),
+        confidence=confidence,
         overlap=share,
         moved=float(np.median(distances(pose, start, problem.points))),
         kept_start=bool(worse),

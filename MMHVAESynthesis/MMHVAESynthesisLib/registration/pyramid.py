@@ -15,6 +15,13 @@ REACH = 44.0
 MOST_VOXELS = 1.5e6
 """Of the field of view's box at the finest level: larger fields get coarser grids, so that time stays bounded."""
 
+FIXED_BLUR, MOVING_BLUR = 0.5, 0.8
+"""Standard deviations of the blur before sampling, in voxels of the level; at the finest the fixed one is left alone.
+
+The moving volume's is the larger, or a pose without rotation would gain by a shift of half a voxel: linear
+interpolation between voxels then blurs it, which makes it more like a synthesis.
+"""
+
 _FLAT = 1e-5
 """Standard deviation, as a part of the mean, below which single precision leaves nothing but rounding."""
 
@@ -140,8 +147,8 @@ class Pyramid:
         return self._levels[stride]
 
     def _make(self, stride: int) -> Level:
-        fixed, mask = self._reduced(self._fixed, stride)
-        moving, valid = self._reduced(self._moving, stride)
+        fixed, mask = self._reduced(self._fixed, stride, FIXED_BLUR * stride if stride > 1 else 0.0)
+        moving, valid = self._reduced(self._moving, stride, MOVING_BLUR * stride)
         return Level(
             spacing=stride * self.spacing,
             fixed=fixed,
@@ -153,11 +160,11 @@ class Pyramid:
         )
 
     @staticmethod
-    def _reduced(pairs, stride: int) -> Tuple[np.ndarray, np.ndarray]:
+    def _reduced(pairs, stride: int, blur: float) -> Tuple[np.ndarray, np.ndarray]:
         images, masks = [], []
         step = (slice(None, None, stride),) * 3
         for values, where in pairs:
-            blurred = _smoothed(values, where, stride / 2) if stride > 1 else values
+            blurred = _smoothed(values, where, blur) if blur else values
             masks.append(where[step])
             images.append(_standardised(blurred[step], where[step]))
         return np.stack(images), np.stack(masks)
