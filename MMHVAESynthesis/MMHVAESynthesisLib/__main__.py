@@ -23,6 +23,8 @@ COMMANDS = {
     "register": "registration",
     "batch": "batch",
     "train": "training",
+    "evaluate": "evaluation",
+    "simulate": "ultrasound",
     "models": "models",
     "machine": "machine",
 }

@@ -7,6 +7,8 @@ from typing import Any, Dict, Optional
 from ..progress import CancelFlag, ProgressCallback
 from ..training.cases import data_folder
 
+HELP = "measure a model on held-out cases: the paper's tables and figures"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the words of the command."""
