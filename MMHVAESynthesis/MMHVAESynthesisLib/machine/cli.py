@@ -22,23 +22,10 @@ def run(
     :raises DependencyError: when PyTorch is missing or does not work.
     """
     require_torch()
-    import torch
+    from ..synthesis import devices
 
-    from ..synthesis.devices import available_devices, cores
-
-    return {
-        "devices": {name: _described(name, cores()) for name in available_devices()},
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _described(device: str, cores: int) -> str:
-    if device.startswith("cuda"):
-        import torch
-
-        return f"{torch.cuda.get_device_name(device)}, {torch.cuda.mem_get_info(device)[1] / 1e9:.0f} GB"
-    return "Apple GPU" if device == "mps" else f"{cores} core{'s' if cores > 1 else ''}"
+    found = {name: devices.described(name) for name in devices.available_devices()}
+    return {"devices": found, "torch": devices.torch_version(), "python": platform.python_version()}
 
 
 def describe(result: Dict[str, Any]) -> str:

@@ -41,6 +41,18 @@ def available_devices():
     return [*names, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
+def described(device: str) -> str:
+    """Return what a user wants to know of a device of this machine."""
+    if device.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device)}, {torch.cuda.mem_get_info(device)[1] / 1e9:.0f} GB"
+    return "Apple GPU" if device == "mps" else f"{cores()} core{'s' if cores() > 1 else ''}"
+
+
+def torch_version() -> str:
+    """Return the version of PyTorch."""
+    return str(torch.__version__)
+
+
 def find_device(name: str) -> torch.device:
     """Return the device of a checked name; ``auto`` is CUDA where there is one, else MPS, else the CPU.
 
