@@ -20,7 +20,9 @@ def cohort(folder, good):
         name = f"Fall {number:02d} Größe"
         us = write(fan(planes=4, seed=number), folder / f"{name}-US.nii.gz")
         t2 = write(fan(planes=4, seed=number + 100, dtype=np.int16), folder / f"{name}-T2.nrrd") if number % 3 else ""
-        rows.append([name, us.name, t2 and t2.name if number % 3 == 1 else "", t2 and t2.name if number % 3 == 2 else ""])
+        rows.append(
+            [name, us.name, t2 and t2.name if number % 3 == 1 else "", t2 and t2.name if number % 3 == 2 else ""]
+        )
     rows[2:2] = [[name, f"{name}.nrrd", "", ""] for name in BROKEN]
     image = fan(planes=4, dtype=np.float32)
     values = array(image)

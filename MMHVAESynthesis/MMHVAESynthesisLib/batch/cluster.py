@@ -22,6 +22,7 @@ cleared away.
 """
 
 import logging
+import pickle
 import queue
 import time
 import uuid
@@ -67,7 +68,7 @@ def run_on_cluster(
     stopping = f"mmhvae-stop-{uuid.uuid4().hex}"
     with client:
         try:
-            digest = _wait(client.submit(probe, settings.model, pure=False), cancel)
+            digest = _wait(_submit(client, probe, settings.model), cancel)
             jobs = [Job(case, settings, str(output), digest) for case in cases]
             _gather(client, jobs, stopping, finished, cancel)
         finally:
@@ -108,6 +109,23 @@ def _distributed():
     return distributed
 
 
+def _submit(client, function: Callable, *arguments):
+    """Run a function of this library on a worker.
+
+    Dask hangs on a task that a worker cannot unpickle, as when it lacks this library. So what travels is a function
+    that cloudpickle sends by value, names and bytes; what is missing is then that task's error.
+    """
+    module, name = function.__module__, function.__name__
+
+    def call(packed: bytes):
+        import importlib
+        import pickle
+
+        return getattr(importlib.import_module(module), name)(*pickle.loads(packed))
+
+    return client.submit(call, pickle.dumps(arguments), pure=False)
+
+
 def _wait(future, cancel: Optional[CancelFlag]) -> str:
     """Return the digest that :func:`probe` found."""
     while not future.done():
@@ -130,7 +148,7 @@ def _gather(client, jobs: Sequence[Job], stopping: str, finished, cancel: Option
     done: queue.SimpleQueue = queue.SimpleQueue()
     futures = {}
     for job in jobs:
-        future = client.submit(process_here, job, stopping, pure=False)
+        future = _submit(client, process_here, job, stopping)
         futures[future.key] = (future, job)
         future.add_done_callback(lambda future: done.put(future.key))
     while futures:
