@@ -25,10 +25,6 @@ class Frame:
         matrix[:3, 3] = self.centre
         return matrix
 
-    def to_local(self, points: np.ndarray) -> np.ndarray:
-        """(N, 3) world points -> (N, 3) local points."""
-        return (np.asarray(points) - self.centre) @ self.axes
-
     def pose_in_world(self, pose: np.ndarray) -> np.ndarray:
         """Return a local pose as a (4, 4) matrix between world points."""
         return self.matrix @ pose @ np.linalg.inv(self.matrix)

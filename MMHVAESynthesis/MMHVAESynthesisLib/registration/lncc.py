@@ -45,7 +45,7 @@ class Windows:
     """Sums over the windows of one width. Products with band matrices beat pooling some sevenfold on a CPU."""
 
     def __init__(self, shape: Sequence[int], width: int, stride: int, device: torch.device):
-        self.volume = width**3
+        self.stride, self.least = stride, LEAST_FILLED * width**3
         self.x, self.y, self.z = (box_matrix(n, width, stride).to(device) for n in shape)
 
     def sums(self, values: Tensor) -> Tensor:
@@ -53,6 +53,10 @@ class Windows:
         values = self.y @ (values @ self.z.T)
         flat = values.flatten(-2)
         return (self.x @ flat).unflatten(-1, values.shape[-2:])
+
+    def centres(self, where: Tensor, count: Tensor) -> Tensor:
+        """Return around which voxels of ``where`` (0 or 1) a window counts, by how many voxels it holds: 0 or 1."""
+        return where[..., :: self.stride, :: self.stride, :: self.stride] * (count >= self.least)
 
 
 class Landscape:
@@ -63,7 +67,7 @@ class Landscape:
     """
 
     def __init__(self, level: Level, poses: Sequence[np.ndarray], parts: Sequence[np.ndarray], stride: int, device):
-        """Take (4, 4) local poses, and for each the part of the field, (X, Y, Z) of 0 and 1, to judge it by."""
+        """Take (4, 4) local poses, and for each the part of the field, (X, Y, Z) bool, to judge it by."""
         self.level, self.device = level, device
         self.poses = torch.tensor(np.stack(poses), dtype=torch.float64, device=device)
         points = level.fixed_points()
@@ -72,21 +76,20 @@ class Landscape:
         self.moving = torch.tensor(level.moving, device=device)
         fixed = torch.tensor(level.fixed, device=device)
         shape = level.fixed.shape[1:]
-        where = np.stack(
-            [[seen(level, pose, p) & (part > 0) for p in range(len(fixed))] for pose, part in zip(poses, parts)]
-        )
-        self.weight = torch.tensor(where, dtype=torch.float32, device=device)
+        field = np.stack([level.mask & part for part in parts])
+        where = field & np.stack([[seen(level, pose, p) for p in range(len(fixed))] for pose in poses])
+        self.weight, field = (torch.tensor(v, dtype=torch.float32, device=device) for v in (where, field))
         self.windows = [Windows(shape, width, stride, device) for width in WINDOWS]
         self.fixed = self.weight * fixed
-        centres = self.weight[..., ::stride, ::stride, ::stride]
-        self.statistics = [self._fixed_statistics(windows, fixed, centres) for windows in self.windows]
+        self.statistics = [self._fixed_statistics(windows, fixed, field) for windows in self.windows]
 
     def _fixed_statistics(
-        self, windows: Windows, fixed: Tensor, centres: Tensor
+        self, windows: Windows, fixed: Tensor, field: Tensor
     ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
         count = windows.sums(self.weight)
-        counts = centres * (count >= LEAST_FILLED * windows.volume)
-        share = counts / counts.sum((-3, -2, -1), keepdim=True).clamp(min=1)
+        share = windows.centres(self.weight, count) / windows.centres(field, windows.sums(field)).sum(
+            (-3, -2, -1), keepdim=True
+        ).clamp(min=1)
         inverse = 1 / count.clamp(min=1)
         mean = windows.sums(self.fixed) * inverse
         variance = windows.sums(self.fixed * fixed) * inverse - mean**2
@@ -172,7 +175,7 @@ def descend(
     """Raise the LNCC from several poses at once.
 
     :param poses: (4, 4) local poses to start from.
-    :param parts: For each pose, the part of the field that it is judged by, (X, Y, Z) of 0 and 1; none means the whole
+    :param parts: For each pose, the part of the field that it is judged by, (X, Y, Z) bool; none means the whole
         field.
     :param report: Is stepped once an iteration.
     :return: The best pose met on each way, and its LNCC.

@@ -80,6 +80,8 @@ class LnccEngine:
         if request.kind == AFFINE:
             (pose,), _ = descend(pyramid.level(2), [pose], STRETCH, report, device, affine=True)
         warnings = ["Another placement fits almost as well: check the result by eye."] if rivals else []
+        if request.device == "mps":
+            warnings.append("MPS cannot interpolate in 3D: the registration ran on the CPU.")
         return Solution(pose, [*repeats, *rivals], warnings)
 
     @staticmethod

@@ -1,6 +1,6 @@
 """How alike the fixed and the moved volumes are: the local correlation by which every engine's result is judged."""
 
-from typing import List, Optional
+from typing import List
 
 import numpy as np
 from scipy import ndimage
@@ -38,33 +38,32 @@ def overlap(level: Level, pose: np.ndarray) -> float:
     )
 
 
-def lncc(level: Level, pose: np.ndarray, pairs: Optional[List[int]] = None) -> List[float]:
+def lncc(level: Level, pose: np.ndarray) -> List[float]:
     """Return each pair's local normalised cross-correlation under a (4, 4) local pose, -1 to 1.
 
     The signed correlation coefficient in windows of :data:`WINDOWS` voxels around each voxel of the field of view,
-    averaged over voxels and window sizes; only voxels where both images have data count in a window. 0 where nothing
-    overlaps.
+    averaged over voxels and window sizes. Only voxels where both images have data count in a window; where the moving
+    image has none the correlation is 0, so that nothing is gained by moving out of sight.
     """
-    pairs = range(len(level.fixed)) if pairs is None else pairs
-    return [_lncc(level.fixed[p], moved(level, pose, p), seen(level, pose, p)) for p in pairs]
+    return [
+        _lncc(level.fixed[p], moved(level, pose, p), seen(level, pose, p), level.mask[p])
+        for p in range(len(level.fixed))
+    ]
 
 
-def _lncc(fixed: np.ndarray, moving: np.ndarray, where: np.ndarray) -> float:
-    if not where.any():
-        return 0.0
+def _lncc(fixed: np.ndarray, moving: np.ndarray, where: np.ndarray, field: np.ndarray) -> float:
     weight = where.astype(np.float32)
     scores = []
     for width in WINDOWS:
         box = {"size": width, "mode": "constant"}
         filled = ndimage.uniform_filter(weight, **box)
         counts = where & (filled >= LEAST_FILLED)
-        if not counts.any():
-            continue
+        of = field & (ndimage.uniform_filter(field.astype(np.float32), **box) >= LEAST_FILLED)
         count = np.maximum(filled, 1e-6)
         f, g, ff, gg, fg = (
             ndimage.uniform_filter(weight * values, **box) / count
             for values in (fixed, moving, fixed * fixed, moving * moving, fixed * moving)
         )
         spread = (np.maximum(ff - f * f, 0) + FLOOR) * (np.maximum(gg - g * g, 0) + FLOOR)
-        scores.append(float(((fg - f * g) / np.sqrt(spread))[counts].mean()))
-    return float(np.mean(scores)) if scores else 0.0
+        scores.append(float(((fg - f * g) / np.sqrt(spread))[counts].sum()) / max(int(of.sum()), 1))
+    return float(np.mean(scores))
