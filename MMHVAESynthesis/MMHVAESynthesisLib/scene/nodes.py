@@ -73,6 +73,12 @@ def to_image(node: Any, what: str) -> sitk.Image:
     return image
 
 
+def check(node: Any, what: str) -> None:
+    """Raise InputError where :func:`to_image` would; copies nothing."""
+    _check_kind(node, what)
+    world_matrix(node, what)
+
+
 def _check_kind(node: Any, what: str) -> None:
     """Raise InputError unless ``node`` is a volume of one component with voxels."""
     named = f"{what} '{node.GetName()}'"

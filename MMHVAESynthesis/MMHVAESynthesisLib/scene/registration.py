@@ -1,0 +1,148 @@
+"""Results of registration in the scene: one linear transform node, with what moves under it, and the way back.
+
+The node's transform acts in the world, on top of the transforms that the moved nodes lie under already; see
+:mod:`.placement` for how that leaves all other nodes where they are.
+"""
+
+from contextlib import ExitStack
+from typing import Any, List, Optional, Union
+
+import slicer
+
+from ..errors import InputError
+from ..registration.transforms import matrix_of
+from . import placement, provenance
+from .nodes import RAS_TO_LPS
+from .registration_plan import Plan, check_unchanged, transformable
+from .registration_report import REGISTRATION, attributes, errors_at, rows, table_node
+from .removal import remove
+
+FIXED = provenance.PREFIX + "fixed."
+CARRIED = provenance.PREFIX + "carried"
+TABLE = provenance.PREFIX + "table"
+"""Roles of a transform node's references: to the synthetic MR by modality, to what it moves, to the table."""
+
+
+def add(result: Any, planned: Plan) -> Any:
+    """Put a result into the scene and return its linear transform node, with what was planned to move under it.
+
+    The transform lies in a folder beside the MR, with a table of how good it is; both are found by the attributes and
+    references that :mod:`.registration_report` and this module name. When anything fails, the scene is left as it was.
+
+    :param result: A ``RegistrationResult``.
+    :raises InputError: when a node left the scene meanwhile, or was moved.
+    """
+    check_unchanged(planned)
+    with ExitStack() as reversal:
+        transform = _Run(result, planned, reversal).add()
+        reversal.pop_all()
+    return transform
+
+
+def undo(transform: Union[str, Any]) -> None:
+    """Take a registration back: what it moved lies where it lay before; its transform and its table leave the scene.
+
+    Whatever else was put under the transform since then goes back to the world with it. A node that was taken out of
+    the transform, or hardened, stays as it is.
+
+    :raises InputError: when the node is not the transform of a registration, or a later one builds on it.
+    """
+    node = transformable(transform, "The registration")
+    if node.GetAttribute(REGISTRATION) != "1":
+        raise InputError(f"'{node.GetName()}' is not the transform of a registration: choose one that is.")
+    later = _built_upon(node)
+    if later is not None:
+        raise InputError(
+            f"The registration '{later.GetName()}' was made on top of '{node.GetName()}': undo that one first."
+        )
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+    for spent in [*placement.take_out(node), node.GetNodeReference(TABLE), node]:
+        if spent is not None:
+            remove(spent)
+    if hierarchy.HasItemAttribute(folder, REGISTRATION) and hierarchy.GetNumberOfItemChildren(folder) == 0:
+        hierarchy.RemoveItem(folder, False, False)
+
+
+def registrations() -> List[Any]:
+    """Return the transform nodes of the registrations in the scene, in the order in which they were made."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLLinearTransformNode")
+    return [node for node in nodes if node.GetAttribute(REGISTRATION) == "1"]
+
+
+class _Run:
+    """One result on its way into the scene; every change leaves its reversal on ``undo``."""
+
+    def __init__(self, result: Any, planned: Plan, undo: ExitStack):
+        self.result, self.plan, self.undo = result, planned, undo
+        self.first = next(iter(planned.moving.values()))
+
+    def add(self) -> Any:
+        errors = errors_at(self.result, self.plan.landmarks)
+        moving = placement.units(self.plan.carried)
+        name = _free_name(f"{self.first.GetName()} to ultrasound (MMHVAE)")
+        transform = slicer.vtkMRMLLinearTransformNode()
+        transform.SetName(name)
+        matrix = RAS_TO_LPS @ matrix_of(self.result.moving_to_fixed) @ RAS_TO_LPS
+        transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+        table = table_node(f"{name}: how good", rows(self.result, errors))
+        folder = self._folder(name)
+        for node in (transform, table):
+            self._add_node(node, folder)
+        self._note(transform, table, errors)
+        for stand_in in placement.put(moving, transform, self.undo):
+            self._into(folder, stand_in)
+        return transform
+
+    def _add_node(self, node: Any, folder: int) -> None:
+        slicer.mrmlScene.AddNode(node)
+        self.undo.callback(remove, node)
+        self._into(folder, node)
+
+    def _folder(self, name: str) -> int:
+        hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+        beside = hierarchy.GetItemByDataNode(self.first)
+        parent = hierarchy.GetItemParent(beside) if beside else hierarchy.GetSceneItemID()
+        folder = hierarchy.CreateFolderItem(parent, name)
+        self.undo.callback(hierarchy.RemoveItem, folder, False, False)
+        hierarchy.SetItemAttribute(folder, REGISTRATION, "1")
+        return folder
+
+    @staticmethod
+    def _into(folder: int, node: Any) -> None:
+        hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), folder)
+
+    def _note(self, transform: Any, table: Any, errors) -> None:
+        names = {
+            "fixed": {modality: node.GetName() for modality, node in self.plan.synthetic.items()},
+            "moving": {modality: node.GetName() for modality, node in self.plan.moving.items()},
+            "carried": [node.GetName() for node in self.plan.carried],
+        }
+        provenance.note(transform, attributes(self.result, errors, names), self.plan.moving)
+        for modality, node in self.plan.synthetic.items():
+            transform.SetNodeReferenceID(FIXED + modality, node.GetID())
+        for node in self.plan.carried:
+            transform.AddNodeReferenceID(CARRIED, node.GetID())
+        transform.SetNodeReferenceID(TABLE, table.GetID())
+
+
+def _built_upon(transform: Any) -> Optional[Any]:
+    """Return a registration made later that has this one, or a stand-in of it, beneath or in a copy."""
+    own = [transform, *filter(placement.is_stand_in, placement.under(transform))]
+    for over in placement.above(transform):
+        if over.GetAttribute(REGISTRATION) == "1":
+            return over
+    for other in registrations():
+        copied = [node.GetNodeReference(placement.STANDS_FOR) for node in placement.under(other)]
+        if other is not transform and any(node is each for node in copied if node is not None for each in own):
+            return other
+    return None
+
+
+def _free_name(name: str) -> str:
+    number, free = 1, name
+    while slicer.mrmlScene.GetFirstNodeByName(free) is not None:
+        number += 1
+        free = f"{name} {number}"
+    return free

@@ -1,0 +1,180 @@
+"""What a registration of the scene is about: which nodes are registered, which move, which stay."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import slicer
+
+from ..errors import InputError
+from ..modalities import label
+from ..registration.landmarks import target_registration_error
+from ..request import RegistrationRequest
+from . import placement
+from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
+from .registration_report import Landmarks
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a registration of the scene is about, checked.
+
+    :param synthetic: ``{modality: node}``, which stay; so does ``us``, the field of view.
+    :param moving: ``{modality: node}``, the pre-operative MR.
+    :param carried: All nodes that will move, the MR first.
+    :param staying: All nodes that must not move: the synthetic MR, the ultrasound, the landmarks in it.
+    :param places: World matrices of what is registered, by node ID, as they were when this was made.
+    """
+
+    synthetic: Mapping[str, Any]
+    moving: Mapping[str, Any]
+    us: Optional[Any]
+    carried: Sequence[Any]
+    staying: Sequence[Any]
+    landmarks: Optional[Landmarks]
+    places: Mapping[str, np.ndarray]
+
+    def request(self, **settings) -> RegistrationRequest:
+        """Return the request to the engine, with the volumes in world coordinates.
+
+        :param settings: ``kind``, ``engine``, ``starts``, ``seed``, ``device`` of :class:`RegistrationRequest`.
+        :raises InputError: when a volume or a setting cannot be used.
+        """
+        return RegistrationRequest(
+            fixed=to_images(self.synthetic),
+            moving=to_images(self.moving),
+            fixed_mask=None if self.us is None else to_image(self.us, "The iUS"),
+            names={modality: node.GetName() for modality, node in self.moving.items()},
+            **settings,
+        )
+
+
+def plan(
+    synthetic: Mapping[str, Union[str, Any, None]],
+    moving: Mapping[str, Union[str, Any, None]],
+    us: Union[str, Any, None] = None,
+    also: Sequence[Union[str, Any]] = (),
+    fixed_landmarks: Union[str, Any, None] = None,
+    moving_landmarks: Union[str, Any, None] = None,
+) -> Plan:
+    """Return what to register and what to move, checked before any work is done. Nodes, or their names or IDs.
+
+    :param synthetic: ``{modality: volume}``: the synthetic MR, which lie on the ultrasound.
+    :param moving: ``{modality: volume}``: the pre-operative MR. All are moved, also those that have no synthetic one.
+    :param us: The ultrasound, whose field of view counts; None means the synthetic MR's.
+    :param also: What else to move with the MR: volumes, segmentations, models, markups, transforms with all that is
+        under them.
+    :param fixed_landmarks: Markups in the ultrasound, and ``moving_landmarks`` the same ones in the MR, in the same
+        order: give the landmarks' error. The moving ones are moved with the MR.
+    :raises InputError: when something cannot be registered or moved; the message says why and what to do.
+    """
+    fixed = {str(m): found(node, f"The synthetic {label(str(m))}") for m, node in synthetic.items() if node is not None}
+    mr = {str(m): found(node, f"The pre-operative {label(str(m))}") for m, node in moving.items() if node is not None}
+    us = None if us is None else found(us, "The iUS")
+    _check_differ(fixed, mr, us)
+    lists = [
+        None if node is None else transformable(node, f"The list of landmarks in the {where}")
+        for node, where in ((fixed_landmarks, "ultrasound"), (moving_landmarks, "MR"))
+    ]
+    landmarks = _landmarks(*lists)
+    named = [transformable(node, "What is to be moved") for node in also]
+    carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
+    staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
+    _check_can_move(list(carried.values()), staying)
+    return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, _places([*fixed.values(), *mr.values()]))
+
+
+def _check_differ(fixed: Mapping[str, Any], moving: Mapping[str, Any], us: Optional[Any]) -> None:
+    uses: Dict[str, str] = {}
+    given = [(f"the synthetic {label(m)}", node) for m, node in fixed.items()]
+    given += [(f"the pre-operative {label(m)}", node) for m, node in moving.items()]
+    # The synthetic iUS itself will do as a field of view.
+    given += [("the ultrasound", us)] if us is not None and all(us is not node for node in fixed.values()) else []
+    for use, node in given:
+        if node.GetID() in uses:
+            raise InputError(
+                f"'{node.GetName()}' is given as {uses[node.GetID()]} and as {use}: choose different volumes."
+            )
+        uses[node.GetID()] = use
+
+
+def _check_can_move(carried: Sequence[Any], staying: Sequence[Any]) -> None:
+    for node in carried:
+        parent = node.GetParentTransformNode()
+        if parent is not None and not parent.IsTransformToWorldLinear():
+            raise InputError(
+                f"'{node.GetName()}' lies under a non-linear transform ('{parent.GetName()}'), and a registration "
+                "cannot go on top of that: harden the transform (module Transforms), or take the node out of it."
+            )
+    for node in staying:
+        moved = [each for each in carried if each is node or any(each is over for over in placement.above(node))]
+        if moved:
+            raise InputError(
+                f"'{node.GetName()}' lies on the ultrasound and must stay, but '{moved[0].GetName()}' is to be moved "
+                "with the MR: choose only what belongs to the MR."
+            )
+
+
+def check_unchanged(planned: Plan) -> None:
+    """Raise :class:`InputError` if the scene is not any more what a plan was made for."""
+    volumes = [*planned.synthetic.values(), *planned.moving.values()]
+    for node in [*volumes, *planned.carried, *planned.staying]:
+        if node.GetScene() is None:
+            raise InputError(f"'{node.GetName()}' left the scene during the registration: nothing was moved.")
+    for key, matrix in _places(volumes).items():
+        if not np.allclose(matrix, planned.places[key], atol=1e-6):
+            raise InputError(
+                f"'{slicer.mrmlScene.GetNodeByID(key).GetName()}' was moved during the registration, so that its "
+                "result does not fit: register again. Nothing was moved."
+            )
+    _check_can_move(planned.carried, planned.staying)
+
+
+def _places(nodes: Sequence[Any]) -> Dict[str, np.ndarray]:
+    return {node.GetID(): world_matrix(node, "The volume") for node in nodes if node.IsA("vtkMRMLVolumeNode")}
+
+
+def transformable(node: Union[str, Any], what: str) -> Any:
+    """Return the node that a user means, which can lie under a transform.
+
+    :raises InputError: when there is none, or it cannot.
+    """
+    if isinstance(node, str):
+        named = slicer.util.getNodesByClass("vtkMRMLTransformableNode")
+        named = [each for each in named if node in (each.GetID(), each.GetName())]
+        if len(named) != 1:
+            count = "nothing" if not named else f"{len(named)} nodes"
+            raise InputError(f"{what}: the scene has {count} named '{node}' to choose. Give the node itself or its ID.")
+        return named[0]
+    if not isinstance(node, slicer.vtkMRMLTransformableNode):
+        name = f"'{node.GetName()}'" if isinstance(node, slicer.vtkMRMLNode) else type(node).__name__
+        raise InputError(
+            f"{what}: {name} cannot lie under a transform: choose a volume, model, segmentation or markup."
+        )
+    if node.GetScene() is None:
+        raise InputError(f"{what}: '{node.GetName()}' is not in the scene any more.")
+    return node
+
+
+def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Optional[Landmarks]:
+    if fixed is None and moving is None:
+        return None
+    if fixed is None or moving is None:
+        raise InputError("Landmarks are given for one volume only: give those in the ultrasound and those in the MR.")
+    points = _points(fixed), _points(moving)
+    # Its own checks of the two lists are what is wanted here.
+    target_registration_error(sitk.Transform(3, sitk.sitkIdentity), *points)
+    return points
+
+
+def _points(markups: Any) -> np.ndarray:
+    """Return the placed points of a markups node in the world, (N, 3) LPS mm."""
+    if not markups.IsA("vtkMRMLMarkupsNode"):
+        raise InputError(f"'{markups.GetName()}' is not a list of points: choose a markups node.")
+    placed = [
+        markups.GetNthControlPointPositionWorld(index)
+        for index in range(markups.GetNumberOfControlPoints())
+        if markups.GetNthControlPointPositionStatus(index) == markups.PositionDefined
+    ]
+    return np.array(placed, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
