@@ -1,0 +1,1 @@
+from slicer_headless.fixtures import scene, slicer  # noqa: F401
