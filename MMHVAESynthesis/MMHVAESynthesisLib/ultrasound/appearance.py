@@ -22,7 +22,7 @@ class Appearance:
     :param skull: Amplitude of the border of the brain.
     :param vessels: Amplitude of small bright structures that MR does not show.
     :param vessel_density: Their fraction of the volume.
-    :param texture: Standard deviation of the log amplitude of coarse texture in the brain; in tumour it is twice that.
+    :param texture: Standard deviation of the log amplitude of coarse texture in the brain; in tumour 1.6 times that.
     :param texture_mm: Its scale, mm.
     :param axial_mm: Standard deviation of the point spread along the beam, mm.
     :param lateral_deg: The same across the beam, degrees: it grows with depth.
@@ -92,17 +92,17 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         enhancing_db=uniform(1, 5),
         choroid_db=uniform(7, 13),
         fluid_db=uniform(-30, -14),
-        sulcus=uniform(3.5, 9),
+        sulcus=uniform(4, 10),
         wall=uniform(2.5, 8),
         skull=uniform(3, 12),
-        vessels=float(np.exp(uniform(np.log(4), np.log(12)))),
+        vessels=float(np.exp(uniform(np.log(4.5), np.log(14)))),
         vessel_density=float(np.exp(uniform(np.log(0.005), np.log(0.06)))),
-        texture=uniform(0.15, 0.45),
+        texture=uniform(0.12, 0.36),
         texture_mm=uniform(1.2, 3.5),
         axial_mm=uniform(0.28, 0.45),
-        lateral_deg=uniform(0.3, 0.7),
+        lateral_deg=uniform(0.33, 0.8),
         elevation_mm=uniform(0.25, 0.7),
-        speckle=uniform(0.4, 0.8),
+        speckle=uniform(0.3, 0.7),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
@@ -111,7 +111,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         shadow=uniform(0, 0.02),
         edge_shadows=_draw_edge_shadows(rng),
         black=uniform(3, 13),
-        white_matter=float(np.exp(uniform(np.log(30), np.log(52)))),
+        white_matter=float(np.exp(uniform(np.log(25), np.log(47)))),
         saturation=uniform(5, 11),
         grain=uniform(0.0, 0.04),
         gamma=uniform(0.65, 1.0),

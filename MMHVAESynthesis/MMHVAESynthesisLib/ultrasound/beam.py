@@ -83,7 +83,7 @@ def _texture(lesion, grid: BeamGrid, probe: Probe, appearance: Appearance, rng) 
     middle = probe.radius + probe.depth / 2
     size = appearance.texture_mm
     sigmas = (size / ELEVATION_STEP_MM, 1.6 * size / (np.deg2rad(LATERAL_STEP_DEG) * middle), size / AXIAL_STEP_MM)
-    return np.exp(appearance.texture * (1 + lesion) * smooth_noise(grid.shape, sigmas, rng))
+    return np.exp(appearance.texture * (1 + 0.6 * lesion) * smooth_noise(grid.shape, sigmas, rng))
 
 
 def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarray:

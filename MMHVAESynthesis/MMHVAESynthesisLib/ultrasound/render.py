@@ -39,7 +39,7 @@ def echo_maps(tissue: Tissue, appearance: Appearance):
         "sheets": np.maximum(tissue.sulcus, 0.7 * tissue.enhancing * (1 - tissue.tumour)) * tissue.inside,
         "fluid": tissue.fluid,
         "inside": tissue.inside,
-        "lesion": np.maximum(tissue.tumour, tissue.oedema),
+        "lesion": np.maximum(tissue.tumour, 0.4 * tissue.oedema),
     }
 
 
