@@ -85,7 +85,7 @@ class _Run:
         transform.SetName(name)
         matrix = RAS_TO_LPS @ matrix_of(self.result.moving_to_fixed) @ RAS_TO_LPS
         transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
-        table = table_node(f"{name}: how good", rows(self.result, errors))
+        table = table_node(f"{name} quality", rows(self.result, errors))
         folder = self._folder(name)
         for node in (transform, table):
             self._add_node(node, folder)
