@@ -57,7 +57,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _print_json(line: Dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    # ASCII alone, which a pipe carries in whatever encoding the system gives it.
+    sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
@@ -142,6 +143,9 @@ def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
     if args.json or args.progress == "json":
         _print_json({"result": result})
         return
+    if hasattr(sys.stdout, "reconfigure"):
+        # A console that lacks a letter of a file's name must not turn success into failure.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdout.write(args.describe(result) + "\n")
 
 

@@ -1,6 +1,7 @@
 """One case, from its files to its folder of results. This is what a worker does, here or on a cluster."""
 
 import logging
+import os
 import platform
 import time
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optio
     except Exception as error:  # a fault in one case shall not take the others with it
         log.exception("unexpected fault in case %s; please report it with this text", job.case.name)
         reason = f"Unexpected fault of the software ({type(error).__name__}: {error}); the log says more."
-    if (Path(job.output) / job.case.name).exists():
+    if os.path.exists(Path(job.output) / job.case.name):
         reason += " The results of an earlier run are still in its folder."
     return Outcome(job.case.name, FAILED, reason, time.monotonic() - start)
 

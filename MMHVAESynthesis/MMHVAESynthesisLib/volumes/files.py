@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Union
 
@@ -85,7 +86,8 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
     :raises OutputError: when they cannot; the message says why.
     """
     path = Path(folder).expanduser()
-    probe = path / f".mmhvae-{os.getpid()}.probe"
+    # Threads of this process, or machines that share the folder, may do the same at the same moment.
+    probe = path / f".mmhvae-{uuid.uuid4().hex}.probe"
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")

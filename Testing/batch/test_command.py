@@ -1,0 +1,88 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.__main__ import main  # noqa: E402
+from MMHVAESynthesisLib.volumes.files import write  # noqa: E402
+from synthesis.making import fan  # noqa: E402
+
+ROOT = Path(__file__).parents[2] / "MMHVAESynthesis"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("Größe 1", "2"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        write(fan(4), tmp_path / "in" / name / "us.nrrd")
+    return tmp_path / "in"
+
+
+def words(folder, model, *more):
+    out = folder.parent / "out"
+    return ["batch", "--folder", str(folder), "--output-dir", str(out), "--model", model, "--targets", "t2",
+            "--device", "cpu", *more]  # fmt: skip
+
+
+def test_all_done_is_0_some_failed_is_9(folder, model, capsys):
+    assert main(words(folder, model, "--json")) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["done"] == ["2", "Größe 1"] and result["failed"] == {} and Path(result["report"]).is_file()
+    (folder / "3").mkdir()
+    (folder / "3" / "us.nrrd").write_bytes(b"nonsense")
+    assert main(words(folder, model)) == 9
+    said = capsys.readouterr().out
+    assert "0 done, 2 finished before, 1 failed." in said and "3: " in said and "report.html" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (["--temperature", "2"], 3),
+        (["--model", "absent.pth"], 4),
+        (["--device", "cuda:77", "--targets", "t2"], 9),
+        (["--scheduler", "nonsense"], 3),
+    ],
+)
+def test_exit_codes_say_what_is_wrong(folder, model, capsys, more, code):
+    pytest.importorskip("distributed")
+    assert main([*words(folder, model, "--json"), *more]) == code
+    capsys.readouterr()
+    out = folder.parent / "out"
+    assert not out.exists() or [path.name for path in out.iterdir() if path.is_dir()] == []
+
+
+def test_wrong_use_of_the_command_line(folder, model, capsys):
+    for wrong in (["--manifest", "x.csv"], ["--kind", "warped"], ["--us", "a.nrrd"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*words(folder, model), *wrong])
+        assert caught.value.code == 2
+
+
+def test_list_says_what_would_be_taken_and_does_nothing(folder, model, capsys):
+    assert main(words(folder, model, "--list")) == 0
+    said = capsys.readouterr().out
+    assert "Größe 1\n    us: " in said and "iUS is '2/us.nrrd', by its name." in said
+    assert not (folder.parent / "out").exists()
+
+
+def test_letters_that_the_console_lacks_go_through_a_child(folder, model):
+    (folder.parent / "Tabelle ä.csv").write_text("case;us\nKäse ł;in/Größe 1/us.nrrd\n", encoding="utf-8")
+    command = [sys.executable, "-m", "MMHVAESynthesisLib", *words(folder, model)]
+    command[4:6] = ["--manifest", str(folder.parent / "Tabelle ä.csv")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "ascii"}
+    (folder / "Größe 1" / "us.nrrd").rename(folder / "us.nrrd")
+    failing = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert failing.returncode == 9 and b"K\\xe4se \\u0142: " in failing.stdout, failing.stderr
+    (folder / "us.nrrd").rename(folder / "Größe 1" / "us.nrrd")
+    done = subprocess.run([*command, "--json"], env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0 and json.loads(done.stdout)["result"]["done"] == ["Käse ł"], done.stderr
+    assert (folder.parent / "out" / "Käse ł" / "Käse ł_synthetic-T2.nrrd").is_file()
+    with open(folder.parent / "out" / "report.csv", encoding="utf-8-sig", newline="") as file:
+        assert [row["case"] for row in csv.DictReader(file)] == ["Käse ł"]

@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.batch import work  # noqa: E402
+from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
+from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
+from MMHVAESynthesisLib.batch.settings import Settings  # noqa: E402
+from MMHVAESynthesisLib.registration import transforms  # noqa: E402
+from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
+from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
+from MMHVAESynthesisLib.volumes.files import read, same_geometry, write  # noqa: E402
+from synthesis.making import array, fan  # noqa: E402
+
+
+@pytest.fixture
+def files(tmp_path):
+    us = write(fan(16, 28, (1.5, 1.5, 1.5)), tmp_path / "us.nrrd")
+    mr = fan(20, 32, (1.5, 1.5, 1.5), np.int16, seed=3, origin=(-3, -3, -3))
+    return str(us), str(write(mr, tmp_path / "t2.nii.gz"))
+
+
+def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files, model, monkeypatch):
+    us, t2 = files
+    calls = []
+    monkeypatch.setattr(work, "register", lambda *args: calls.append((args[0], register(*args))) or calls[-1][1])
+    settings = Settings(("t2",), model, seed=1, device="cpu", register=True, engine="mattes", starts=1)
+    cases = [
+        Case("with", {"us": us}, {"t2": t2}),
+        Case("without", {"us": us}),
+        Case("other", {"us": us}, {"flair": t2}),
+    ]
+    result = run_batch(cases, settings, tmp_path / "out")
+    assert [outcome.state for outcome in result.outcomes] == ["done", "done", "failed"]
+    assert "share no contrast" in result.outcomes[2].reason
+
+    (request, expected) = calls[0]
+    synthetic = synthesize(settings.synthesis({"us": us})).images["t2"]
+    np.testing.assert_array_equal(array(request.fixed["t2"]), array(synthetic))
+    np.testing.assert_array_equal(array(request.moving["t2"]), array(read(t2)))
+    assert (request.fixed_mask, request.seed, request.starts, request.kind) == (us, 1, 1, "rigid")
+    found = transforms.read(tmp_path / "out" / "with" / "with_registration.tfm")
+    np.testing.assert_allclose(transforms.matrix_of(found), transforms.matrix_of(expected.fixed_to_moving), atol=1e-6)
+    moved = read(tmp_path / "out" / "with" / "with_registered-T2.nrrd")
+    assert same_geometry(moved, read(us)) and moved.GetPixelID() == sitk.sitkInt16
+
+    provenance = json.loads((tmp_path / "out" / "with" / "provenance.json").read_text(encoding="utf-8"))
+    figures = provenance["quality"]["registration"]
+    assert figures["confidence_mm"] == pytest.approx(expected.confidence, abs=1e-4)
+    assert figures["overlap"] == pytest.approx(expected.overlap, abs=1e-4)
+    assert provenance["quality"]["targets"]["t2"]["similarity"]["to"] == "pre-operative"
+    assert [p["title"] for p in provenance["pictures"]] == [
+        "input iUS", "synthetic T2", "registered T2", "checkerboard",
+    ]  # fmt: skip
+    without = json.loads((tmp_path / "out" / "without" / "provenance.json").read_text(encoding="utf-8"))
+    assert without["quality"]["registration"] is None and "nothing was registered" in without["warnings"][-1]
+    assert "confidence mm" in result.report.read_text(encoding="utf-8")
+
+
+def test_without_registration_the_preoperative_mr_is_compared_as_it_lies(tmp_path, files, model):
+    us, t2 = files
+    settings = Settings(("t2",), model, device="cpu")
+    run_batch([Case("one", {"us": us}, {"t2": t2})], settings, tmp_path / "out")
+    provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
+    similarity = provenance["quality"]["targets"]["t2"]["similarity"]
+    assert similarity["to"] == "pre-operative" and -1 <= similarity["correlation"] <= 1
+    assert not list((tmp_path / "out" / "one").glob("*registr*"))

@@ -1,0 +1,126 @@
+import csv
+import html.parser
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.batch import report  # noqa: E402
+from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
+from MMHVAESynthesisLib.batch.table import read_table  # noqa: E402
+from MMHVAESynthesisLib.batch.work import FAILED, Outcome  # noqa: E402
+
+from .conftest import GOOD  # noqa: E402
+from .making import BROKEN  # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.rows, self.ids, self.links, self.text = [], 0, [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.images += [values["src"]] if tag == "img" else []
+        self.rows += tag == "tr"
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values[name] for name in ("href", "src") if name in values and tag != "img"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_shows_every_case_and_loads_nothing(undisturbed):
+    result, folder, _ = undisturbed
+    assert result.report == folder / "report.html"
+    page = Page(result.report.read_text(encoding="utf-8"))
+    assert page.rows == 1 + GOOD + len(BROKEN)
+    # iUS, T2 and its uncertainty; every third case one T2 more as input, every third one as pre-operative MR.
+    assert len(page.images) == 3 * GOOD + 2 * GOOD // 3
+    assert all(source.startswith("data:image/png;base64,") for source in page.images)
+    assert all(link == "data:," or (link[0] == "#" and link[1:] in page.ids) for link in page.links)
+    assert all(reason in page.text for reason in BROKEN.values())
+    assert f"30 cases: {GOOD} done, {len(BROKEN)} failed." in page.text
+
+
+def test_the_table_has_the_figures_of_the_provenance(undisturbed, table):
+    result, folder, _ = undisturbed
+    text = result.table.read_bytes().decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["case"] for row in rows] == [case.name for case in read_table(table)]
+    for row in rows:
+        if row["state"] == "failed":
+            assert BROKEN[row["case"]] in row["reason"] and not row["seconds"]
+            continue
+        provenance = json.loads((folder / row["case"] / "provenance.json").read_text(encoding="utf-8"))
+        figures = provenance["quality"]["targets"]["t2"]
+        assert float(row["uncertainty_t2"]) == figures["uncertainty"]["mean"]
+        assert row["compared_with_t2"] == (figures["similarity"] or {"to": ""})["to"]
+        assert row["inputs"] == ("iUS, T2" if "t2" in provenance["inputs"] else "iUS")
+        assert row["warnings"] == " | ".join(provenance["warnings"])
+
+
+def test_names_and_reasons_cannot_break_the_page(tmp_path):
+    # No file system holds such a name, but a reason may.
+    cases = [Case("<b>&\"'</b>")]
+    reason = "</p><script>alert('{x}')</script>"
+    page, table = report.write(cases, [Outcome(cases[0].name, FAILED, reason)], tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "<script>alert" not in text and "<b>" not in text and text.count("<script>") == 1
+    assert cases[0].name in Page(text).text and reason in Page(text).text
+    assert reason in table.read_text(encoding="utf-8-sig")
+
+
+# Run behind the page's own script: clicks on every column twice and writes down what then stands where.
+PROBE = """
+<script>
+const seen = [];
+const cells = (n) => Array.from(table.tBodies[0].rows, (row) => row.cells[n].textContent);
+Array.from(table.tHead.rows[0].cells).forEach((head, n) => {
+  head.querySelector("button").click();
+  const up = [head.ariaSort, cells(n)];
+  head.querySelector("button").click();
+  seen.push({ name: head.textContent, up, down: [head.ariaSort, cells(n)] });
+});
+const broken = Array.from(document.images).filter((image) => !(image.complete && image.naturalWidth > 60)).length;
+const pre = document.createElement("pre");
+pre.id = "probe";
+pre.textContent = JSON.stringify({ seen, images: document.images.length, broken });
+document.body.append(pre);
+</script>
+</body>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_in_a_browser_all_pictures_are_there_the_table_sorts_and_nothing_is_complained_of(undisturbed, tmp_path):
+    page = tmp_path / "page.html"
+    text = undisturbed[0].report.read_text(encoding="utf-8")
+    page.write_text(text.replace("</body>", PROBE), encoding="utf-8")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
+    done = subprocess.run(
+        [CHROMIUM, *words, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
+        capture_output=True, timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr, done.stderr
+    probe = html.unescape(re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL).group(1))
+    found = json.loads(probe)
+    assert found["broken"] == 0 and found["images"] == 3 * GOOD + 2 * GOOD // 3
+    by_name = {column["name"]: column for column in found["seen"]}
+    for column in found["seen"]:
+        assert (column["up"][0], column["down"][0]) == ("ascending", "descending")
+        assert sorted(column["up"][1]) == sorted(column["down"][1])
+    seconds = by_name["uncertainty T2"]
+    numbers = [[float(value) for value in way[1] if value] for way in (seconds["up"], seconds["down"])]
+    assert numbers[0] == sorted(numbers[0]) == numbers[1][::-1] and len(numbers[0]) == GOOD
+    # What is not known comes last, either way.
+    assert seconds["up"][1][-3:] == seconds["down"][1][-3:] == [""] * 3
+    assert by_name["state"]["up"][1] == ["done"] * GOOD + ["failed"] * 3
