@@ -3,7 +3,6 @@
 The work is done by MMHVAESynthesisLib; this file is what Slicer needs to find it.
 """
 
-import logging
 import os
 import sys
 import tempfile
@@ -27,8 +26,6 @@ from slicer.util import VTKObservationMixin
 # Slicer's Reload runs this file again, but not the library that it imports.
 for _name in [name for name in sys.modules if name.split(".")[0] == "MMHVAESynthesisLib"]:
     del sys.modules[_name]
-
-MODEL_SETTING = "MMHVAESynthesis/model"
 
 
 class MMHVAESynthesis(ScriptedLoadableModule):
@@ -54,17 +51,30 @@ class MMHVAESynthesis(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class MMHVAESynthesisParameterNode:
-    """The choices that belong to a scene; the model file is kept in the application's settings."""
+    """The choices that belong to a scene; model, device and threads are kept in the application's settings."""
 
     usVolume: vtkMRMLScalarVolumeNode
     t2Volume: vtkMRMLScalarVolumeNode
     cet1Volume: vtkMRMLScalarVolumeNode
     flairVolume: vtkMRMLScalarVolumeNode
+    guessed: str = ""
+    usTarget: bool = False
+    t2Target: bool = True
+    cet1Target: bool = True
+    flairTarget: bool = True
+    usOutput: vtkMRMLScalarVolumeNode
+    t2Output: vtkMRMLScalarVolumeNode
+    cet1Output: vtkMRMLScalarVolumeNode
+    flairOutput: vtkMRMLScalarVolumeNode
+    uncertainty: bool = False
+    samples: Annotated[int, WithinRange(2, 64)] = 5
     temperature: Annotated[float, WithinRange(0, 1)] = 0.7
+    seed: Annotated[int, WithinRange(0, 2147483647)] = 0
+    sharedNoise: bool = False
 
 
 class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: it asks, and the logic works."""
+    """The panel: its life in Slicer. What its sections do is in MMHVAESynthesisLib.app."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -74,20 +84,22 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
 
     def setup(self):
+        from MMHVAESynthesisLib.app.panel import Panel
+
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MMHVAESynthesis.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MMHVAESynthesisLogic()
+        self.panel = Panel(self.ui, self.logic.startChild)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.modelPath.currentPath = slicer.util.settingsValue(MODEL_SETTING, "")
-        self.ui.modelPath.connect("currentPathChanged(QString)", self.onModelPathChanged)
-        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
 
     def cleanup(self):
+        self.panel.close()
         self.setParameterNode(None)
         self.removeObservers()
 
@@ -98,9 +110,14 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):
+        self.panel.work.abandon()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -111,47 +128,15 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Bind the panel to a parameter node, after letting go of the former; None only lets go."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateApplyButton)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateApplyButton)
-            self.updateApplyButton()
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+        self.panel.bind(parameterNode)
 
-    def inputs(self) -> Dict[str, Any]:
-        """Return the chosen volumes by modality."""
-        from MMHVAESynthesisLib.modalities import MODALITIES
-
-        chosen = {modality: self._parameterNode.getValue(f"{modality}Volume") for modality in MODALITIES}
-        return {modality: node for modality, node in chosen.items() if node is not None}
-
-    def missing(self) -> str:
-        """Return what Apply still waits for, as a sentence for the user; empty when it can start."""
-        if not self.inputs():
-            return _("Choose at least one input volume first.")
-        if self.ui.modelPath.currentPath and not os.path.isfile(self.ui.modelPath.currentPath):
-            return _("There is no such model file: choose another, or none for the default model.")
-        return ""
-
-    def updateApplyButton(self, caller=None, event=None):
-        missing = self.missing()
-        self.ui.applyButton.enabled = not missing
-        self.ui.applyButton.toolTip = missing or _(
-            "Synthesise all contrasts that the model knows. This may take minutes, in which Slicer waits."
-        )
-
-    def onModelPathChanged(self, path):
-        import qt
-
-        qt.QSettings().setValue(MODEL_SETTING, path)
-        self.updateApplyButton()
-
-    def onApplyButton(self, checked=False):
-        with slicer.util.tryWithErrorDisplay(_("The synthesis did not succeed."), waitCursor=True):
-            nodes = self.logic.synthesize(
-                self.inputs(), model=self.ui.modelPath.currentPath or None, temperature=self._parameterNode.temperature
-            )
-            slicer.util.setSliceViewerLayers(background=next(iter(nodes.values())), fit=True)
+    def onParameterNodeModified(self, caller=None, event=None):
+        self.panel.update()
 
 
 class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
@@ -187,28 +172,27 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         With ``samples`` of 2 or more the map of the standard deviation of a returned node is found with
         ``MMHVAESynthesisLib.scene.provenance.uncertainty_node(node)``.
         """
-        from MMHVAESynthesisLib.request import SynthesisRequest
-        from MMHVAESynthesisLib.scene import nodes, provenance
-        from MMHVAESynthesisLib.scene import outputs as results
+        from MMHVAESynthesisLib.scene.work import prepare
         from MMHVAESynthesisLib.synthesis import engine
 
-        sources = nodes.inputs_of(inputs)
-        given = results.checked(outputs, sources, targets)
-        request = SynthesisRequest(
-            inputs=nodes.to_images(sources),
-            targets=targets,
+        work = prepare(
+            inputs,
+            targets,
+            outputs,
             model=model,
             temperature=temperature,
             samples=samples,
             seed=seed,
             device=device,
-            names={modality: node.GetName() for modality, node in sources.items()},
             **settings,
         )
-        result = provenance.with_input_warnings(engine.synthesize(request, progress, cancel), sources)
-        for warning in result.warnings:
-            logging.warning(warning)
-        return results.add(result, sources, given)
+        return work.add(engine.synthesize(work.request, progress, cancel))
+
+    def startChild(self, arguments: Sequence[str]):
+        """Start the library's command line in a child process; see ``MMHVAESynthesisLib.app.process.Process``."""
+        from MMHVAESynthesisLib.app.process import starter
+
+        return starter(slicer.app.slicerHome, slicer.util.startupEnvironment())(arguments)
 
 
 class MMHVAESynthesisTest(ScriptedLoadableModuleTest):

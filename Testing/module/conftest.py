@@ -38,3 +38,40 @@ def panel(scene, module):  # noqa: F811
     widget = open_panel(module)
     yield widget
     widget.cleanup()
+
+
+@pytest.fixture
+def child(panel):
+    """The child processes that the panel starts, played by the test."""
+    from app.fakes import FakeStart
+
+    panel.panel._start = FakeStart()
+    return panel.panel._start
+
+
+@pytest.fixture
+def model_path(tmp_path):
+    """A file that passes for a model as far as its beginning shows."""
+    import zipfile
+
+    path = tmp_path / "m.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"x")
+    return str(path)
+
+
+@pytest.fixture
+def scenes(scene):  # noqa: F811
+    from scene import scenes
+
+    return scenes
+
+
+@pytest.fixture
+def ready(panel, scenes, child, model_path):
+    """The panel with an input and a model; Apply can be pressed."""
+    from .driving import choose_file
+
+    panel.ui.usSelector.setCurrentNode(scenes.volume("Doe-US"))
+    choose_file(panel, model_path)
+    return panel

@@ -7,13 +7,6 @@ from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError, Mo
 
 
 @pytest.fixture
-def scenes(scene):
-    from scene import scenes
-
-    return scenes
-
-
-@pytest.fixture
 def logic(scene, module):
     return module.MMHVAESynthesisLogic()
 

@@ -1,42 +1,79 @@
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import pytest
+from .driving import choose_file
 
 UI = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "UI" / "MMHVAESynthesis.ui"
 SELECTORS = ["usSelector", "t2Selector", "cet1Selector", "flairSelector"]
-
-
-@pytest.fixture
-def scenes(scene):
-    from scene import scenes
-
-    return scenes
+OUTPUTS = ["usOutput", "t2Output", "cet1Output", "flairOutput"]
 
 
 def selectors(panel):
     return [getattr(panel.ui, name) for name in SELECTORS]
 
 
-def test_apply_waits_for_an_input_and_says_so(panel, scenes):
-    assert panel.ui.applyButton.enabled is False
-    assert "Choose at least one input" in panel.ui.applyButton.toolTip
+def test_apply_says_what_is_missing(panel, scenes, model_path, tmp_path):
+    def missing():
+        assert panel.ui.applyButton.enabled is panel.ui.previewButton.enabled is False
+        assert panel.ui.applyButton.toolTip in panel.ui.statusLabel.text
+        return panel.ui.statusLabel.text
+
+    assert "Choose at least one input" in missing()
     panel.ui.flairSelector.setCurrentNode(scenes.volume("FLAIR"))
-    assert panel.ui.applyButton.enabled is True
-    assert "Choose" not in panel.ui.applyButton.toolTip
-    panel.ui.flairSelector.setCurrentNode(None)
-    assert panel.ui.applyButton.enabled is False
+    assert "not on this machine yet" in missing()
+    choose_file(panel, "")
+    assert "Choose a model file" in missing()
+    choose_file(panel, str(tmp_path / "nothing.pth"))
+    assert "no such model file" in missing()
+    (tmp_path / "picture.pth").write_bytes(b"\x89PNG" * 10)
+    choose_file(panel, str(tmp_path / "picture.pth"))
+    assert "is a PNG picture" in missing()
+    choose_file(panel, model_path)
+    assert panel.ui.applyButton.enabled is panel.ui.previewButton.enabled is True
+    assert panel.ui.statusLabel.text == ""
+    for name in ("t2Target", "cet1Target", "flairTarget"):
+        panel.ui.__dict__[name].checked = False
+    assert "No output is chosen" in missing()
 
 
-def test_apply_waits_for_a_model_file_that_exists(panel, scenes, tmp_path):
-    panel.ui.usSelector.setCurrentNode(scenes.volume("US"))
-    panel.ui.modelPath.currentPath = str(tmp_path / "nothing.pth")
-    assert panel.ui.applyButton.enabled is False
-    assert "no such model file" in panel.ui.applyButton.toolTip
-    (tmp_path / "nothing.pth").write_bytes(b"x")
-    panel.ui.modelPath.currentPath = ""
-    panel.ui.modelPath.currentPath = str(tmp_path / "nothing.pth")
+def test_inputs_that_cannot_serve_are_told_at_the_selector_and_at_apply(ready, scenes, slicer):
+    panel = ready
+    node = panel.ui.usSelector.currentNode()
+    panel.ui.t2Selector.setCurrentNode(node)
+    assert "'Doe-US' is chosen as iUS, T2" in panel.ui.statusLabel.text
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Nothing")
+    panel.ui.t2Selector.setCurrentNode(empty)
+    for label in (panel.ui.t2State, panel.ui.statusLabel):
+        assert "'Nothing' has no voxels" in label.text
+    panel.ui.t2Selector.setCurrentNode(None)
     assert panel.ui.applyButton.enabled is True
+    bend = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "Bend")
+    node.SetAndObserveTransformNodeID(bend.GetID())
+    panel.panel.update()
+    assert "non-linear" in panel.ui.usState.text and panel.ui.applyButton.enabled is False
+
+
+def test_outputs_that_cannot_serve_are_told(ready, scenes):
+    panel = ready
+    panel.ui.t2Output.setCurrentNode(panel.ui.usSelector.currentNode())
+    assert "is an input of this run" in panel.ui.statusLabel.text
+    other = scenes.volume("Mine")
+    panel.ui.t2Output.setCurrentNode(other)
+    assert panel.ui.applyButton.enabled is True
+    panel.ui.cet1Output.setCurrentNode(other)
+    assert "chosen twice" in panel.ui.statusLabel.text
+    panel.ui.cet1Target.checked = False
+    assert panel.ui.applyButton.enabled is True and panel.ui.cet1Output.enabled is False
+
+
+def test_the_state_of_an_input_says_its_grid(panel, scenes):
+    node = scenes.volume("Doe", shape=(5, 6, 7))
+    panel.ui.usSelector.setCurrentNode(node)
+    assert panel.ui.usState.text == "7 × 6 × 5 voxels of 0.7 × 1.1 × 2.9 mm"
+    scenes.parent(node, scenes.rotation(10), "Tracker")
+    panel.panel.update()
+    assert panel.ui.usState.text.endswith(" · under 'Tracker'")
 
 
 def test_the_selectors_offer_scalar_volumes_and_none(slicer, panel, scenes):
@@ -51,6 +88,11 @@ def test_the_selectors_offer_scalar_volumes_and_none(slicer, panel, scenes):
 def test_the_choices_are_kept_in_the_scene(slicer, panel, scenes, module, tmp_path):
     panel.ui.usSelector.setCurrentNode(scenes.volume("US"))
     panel.ui.temperatureSlider.value = 0.35
+    panel.ui.uncertaintyCheckBox.checked = True
+    panel.ui.samplesSpinBox.value = 9
+    panel.ui.seedSpinBox.value = 77
+    panel.ui.flairTarget.checked = False
+    panel.ui.sharedNoiseCheckBox.checked = True
     slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
     slicer.mrmlScene.Clear(0)
     assert panel.ui.usSelector.currentNode() is None and panel.ui.temperatureSlider.value == 0.7
@@ -59,23 +101,28 @@ def test_the_choices_are_kept_in_the_scene(slicer, panel, scenes, module, tmp_pa
     panel.enter()
     assert panel.ui.usSelector.currentNode().GetName() == "US"
     assert panel.ui.temperatureSlider.value == 0.35
+    assert panel.ui.uncertaintyCheckBox.checked and panel.ui.samplesSpinBox.enabled
+    assert (panel.ui.samplesSpinBox.value, panel.ui.seedSpinBox.value) == (9, 77)
+    assert panel.ui.sharedNoiseCheckBox.checked and not panel.ui.flairTarget.checked and panel.ui.t2Target.checked
 
 
-def test_the_model_file_is_kept_in_the_settings(panel, module, tmp_path):
+def test_model_device_and_threads_are_kept_in_the_settings(panel, module, tmp_path):
     from slicer_headless.modules import open_panel
 
-    panel.ui.modelPath.currentPath = str(tmp_path / "m.pth")
+    choose_file(panel, str(tmp_path / "m.pth"))
+    panel.ui.deviceSelector.currentIndex = 1
+    panel.ui.workersSpinBox.value = 3
     again = open_panel(module)
-    assert again.ui.modelPath.currentPath == str(tmp_path / "m.pth")
+    assert again.panel.options.model() == str(tmp_path / "m.pth")
+    assert again.panel.options.device() == "cpu" and again.panel.options.workers() == 3
     again.cleanup()
 
 
-def test_a_closed_scene_empties_the_panel_and_a_new_one_fills_it(slicer, panel, scenes):
-    panel.ui.usSelector.setCurrentNode(scenes.volume("US"))
+def test_a_closed_scene_empties_the_panel_and_a_new_one_fills_it(slicer, ready, scenes):
     slicer.mrmlScene.Clear(0)
-    assert panel.ui.applyButton.enabled is False
-    panel.ui.usSelector.setCurrentNode(scenes.volume("US 2"))
-    assert panel.ui.applyButton.enabled is True
+    assert ready.ui.applyButton.enabled is False and ready.ui.usSelector.currentNode() is None
+    ready.ui.usSelector.setCurrentNode(scenes.volume("Other"))
+    assert ready.ui.applyButton.enabled is True
 
 
 def test_a_panel_that_was_left_does_not_follow_the_scene(panel, scenes):
@@ -86,7 +133,7 @@ def test_a_panel_that_was_left_does_not_follow_the_scene(panel, scenes):
     panel.ui.temperatureSlider.value = 0.1
     panel.ui.usSelector.setCurrentNode(None)
     assert parameters.temperature == 0.7 and parameters.usVolume is node
-    assert panel.Observations and not [each for each in panel.Observations if each[4] == panel.updateApplyButton]
+    assert panel.Observations and not [each for each in panel.Observations if each[4] == panel.onParameterNodeModified]
     panel.enter()
     assert panel.ui.usSelector.currentNode() is node
 
@@ -96,56 +143,10 @@ def test_cleanup_leaves_no_observer(panel):
     assert panel.Observations == []
 
 
-def test_a_removed_input_disables_apply(slicer, panel, scenes):
-    node = scenes.volume("US")
-    panel.ui.usSelector.setCurrentNode(node)
-    slicer.mrmlScene.RemoveNode(node)
-    assert panel.ui.applyButton.enabled is False
-
-
-def test_apply_calls_the_logic_with_what_is_chosen(slicer, panel, scenes, monkeypatch, tmp_path):
-    from MMHVAESynthesisLib.synthesis import engine
-
-    requests = []
-
-    def synthesize(request, progress=None, cancel=None):
-        requests.append(request)
-        assert slicer.app.cursors, "a wait cursor shows that Slicer is at work"
-        return scenes.result({"us": us}, ("t2",))
-
-    monkeypatch.setattr(engine, "synthesize", synthesize)
-    us = scenes.volume("US")
-    (tmp_path / "m.pth").write_bytes(b"x")
-    panel.ui.usSelector.setCurrentNode(us)
-    panel.ui.modelPath.currentPath = str(tmp_path / "m.pth")
-    panel.ui.temperatureSlider.value = 0.25
-    panel.ui.applyButton.click()
-    (request,) = requests
-    assert list(request.inputs) == ["us"] and request.model == str(tmp_path / "m.pth") and request.temperature == 0.25
-    assert slicer.mrmlScene.GetFirstNodeByName("US synthetic T2 (MMHVAE)") is not None
-    assert slicer.app.cursors == []
-
-
-def test_an_error_reaches_the_user_and_apply_works_again(slicer, panel, scenes, monkeypatch):
-    from MMHVAESynthesisLib.errors import ModelError
-    from MMHVAESynthesisLib.synthesis import engine
-
-    def synthesize(*_):
-        raise ModelError("There is no model.")
-
-    monkeypatch.setattr(engine, "synthesize", synthesize)
-    panel.ui.usSelector.setCurrentNode(scenes.volume("US"))
-    before = scenes.picture()
-    with pytest.raises(ModelError):
-        panel.onApplyButton()
-    shown = []
-    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False)
-    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: shown.append(text))
-    with pytest.raises(ModelError):
-        panel.onApplyButton()
-    assert shown == ["The synthesis did not succeed.\n\nThere is no model."]
-    assert scenes.picture() == before and slicer.app.cursors == []
-    assert panel.ui.applyButton.enabled is True
+def test_a_removed_input_disables_apply(slicer, ready):
+    assert ready.ui.applyButton.enabled is True
+    slicer.mrmlScene.RemoveNode(ready.ui.usSelector.currentNode())
+    assert ready.ui.applyButton.enabled is False
 
 
 def test_every_mrml_widget_of_the_ui_gets_the_scene(panel):
@@ -158,11 +159,35 @@ def test_every_mrml_widget_of_the_ui_gets_the_scene(panel):
         and each.find("slot").text == "setMRMLScene(vtkMRMLScene*)"
         and each.find("sender").text == root.find("widget").get("name")
     }
-    assert served == mrml - {root.find("widget").get("name")} == set(SELECTORS)
+    assert served == mrml - {root.find("widget").get("name")} == set(SELECTORS + OUTPUTS)
 
 
 def test_every_bound_widget_names_a_parameter(module):
     root = ElementTree.parse(UI).getroot()
     bound = [each.find("string").text for each in root.iter("property") if each.get("name") == "SlicerParameterName"]
-    assert sorted(bound) == ["cet1Volume", "flairVolume", "t2Volume", "temperature", "usVolume"]
-    assert all(isinstance(getattr(module.MMHVAESynthesisParameterNode, name), property) for name in bound)
+    kinds = module.MMHVAESynthesisParameterNode._fields
+    assert len(bound) == len(set(bound)) and set(bound) == set(kinds) - {"guessed"}
+
+
+def test_the_code_uses_widgets_that_exist_and_no_widget_is_idle():
+    root = ElementTree.parse(UI).getroot()
+    widgets = {each.get("name") for each in root.iter("widget")}
+    bound = {
+        each.get("name")
+        for each in root.iter("widget")
+        if each.find("property[@name='SlicerParameterName']") is not None
+    }
+    library = UI.parents[2] / "MMHVAESynthesisLib" / "app"
+    text = "".join(path.read_text(encoding="utf-8") for path in library.glob("*.py"))
+    used = set(re.findall(r"\bui\.(\w+)", text))
+    assert used <= widgets, used - widgets
+    computed = {
+        f"{modality}{part}" for modality in ("us", "t2", "cet1", "flair") for part in ("State", "Output", "Target")
+    }
+    assert computed <= widgets
+    active = {
+        each.get("name")
+        for each in root.iter("widget")
+        if each.get("class") not in ("QLabel", "QWidget", "qMRMLWidget", "ctkCollapsibleButton")
+    }
+    assert active - used - bound - computed == set()

@@ -1,5 +1,6 @@
 """``slicer.app``: what code outside Slicer's own windows asks of the application."""
 
+import os
 from pathlib import Path
 
 from .files import FileManager
@@ -23,11 +24,22 @@ class LayoutManager:
             self._slice_logics.GetItemAsObject(index).FitSliceToAll()
 
 
+class ProcessEnvironment:
+    """Has the methods of QProcessEnvironment that ``slicer.util`` calls."""
+
+    def keys(self):
+        return tuple(os.environ)
+
+    def value(self, name):
+        return os.environ[name]
+
+
 class Application:
     """The running application. Always in testing mode, so that nothing waits for a click."""
 
     applicationName = "Slicer"
     majorVersion, minorVersion = 5, 13
+    slicerHome = ""
     documentationBaseUrl = "https://slicer.readthedocs.io/en/latest/"
 
     def __init__(self, logic, temporary_path: Path, keep_alive: list):
@@ -53,6 +65,10 @@ class Application:
 
     def testingEnabled(self):
         return True
+
+    def startupEnvironment(self):
+        """Return the environment without what a launcher would have added: there is no launcher here."""
+        return ProcessEnvironment()
 
     def moduleDocumentationUrl(self, module_name):
         return f"{self.documentationBaseUrl}user_guide/modules/{module_name.lower()}.html"

@@ -45,13 +45,14 @@ class SynthesisJob(Job):
     """
 
     def __init__(self, request: SynthesisRequest, start: Start, preview: bool = False):
+        self._inputs = {modality: request.names.get(modality, modality) for modality in request.inputs}
         self._names: Dict[str, str] = {}
-        self._request, self._preview = request, preview
+        self._preview = preview
         self.images: Optional[Any] = None
         """The :class:`SynthesisResult` or :class:`PreviewResult` of a job that is done."""
         self._folder = Path(tempfile.mkdtemp(prefix="mmhvae-"))
         try:
-            super().__init__([*self._write_inputs(), *_settings(request), *self._outputs()], start)
+            super().__init__([*self._write_inputs(request), *_settings(request), *self._outputs()], start)
         except BaseException:
             self.close()
             raise
@@ -80,11 +81,11 @@ class SynthesisJob(Job):
         """Remove the temporary folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _write_inputs(self) -> List[str]:
+    def _write_inputs(self, request: SynthesisRequest) -> List[str]:
         arguments = ["synthesize"]
-        for modality, image in self._request.inputs.items():
+        for modality, image in request.inputs.items():
             path = files.write(image, self._folder / f"{modality}.nrrd", compress=False)
-            self._names[str(path)] = self._request.names.get(modality, modality)
+            self._names[str(path)] = self._inputs[modality]
             arguments += [f"--{modality}", str(path)]
         return arguments
 
@@ -98,7 +99,7 @@ class SynthesisJob(Job):
             warnings = [self._in_words(each) for each in self.result["warnings"]]
             return PreviewResult(images, int(self.result["plane"]), float(self.result["seconds"]), warnings)
         provenance = dict(self.result["provenance"])
-        provenance["inputs"] = {m: self._request.names.get(m, m) for m in self._request.inputs}
+        provenance["inputs"] = self._inputs
         warnings = [self._in_words(each) for each in provenance["warnings"]]
         provenance["warnings"] = warnings
         uncertainty = _read_all(self.result["uncertainty"])

@@ -1,0 +1,135 @@
+"""The panel's section Inputs: four selectors, what each volume is, and guesses that say that they are guesses."""
+
+from typing import Any, Dict, Optional
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import InputError
+from ..modalities import MODALITIES, label, labels
+from . import texts
+from .guess import guess
+
+_WRONG = "color: #c0392b"
+_GUESSED = "color: #b9770e"
+
+
+class Inputs:
+    """The four input selectors.
+
+    :param ui: The widgets.
+    """
+
+    def __init__(self, ui: Any):
+        self._ui = ui
+        self._parameters: Optional[Any] = None
+        self._known: Dict[str, Optional[str]] = {}
+        self._guessing = False
+        ui.guessButton.connect("clicked(bool)", lambda *_: self.guess())
+
+    def bind(self, parameters: Optional[Any]) -> None:
+        """Work on a parameter node from now on; None on none."""
+        self._parameters = parameters
+        if parameters is not None:
+            self._known = self._ids()
+            self._ui.guessState.setText("")
+            if not self.nodes():
+                self.guess(quietly=True)
+
+    def nodes(self) -> Dict[str, Any]:
+        """Return the chosen volumes by modality."""
+        chosen = {modality: self._parameters.getValue(f"{modality}Volume") for modality in MODALITIES}
+        return {modality: node for modality, node in chosen.items() if node is not None}
+
+    def guess(self, quietly: bool = False) -> None:
+        """Fill the empty selectors where a volume speaks clearly for its modality.
+
+        :param quietly: Say nothing where nothing was found.
+        """
+        from ..scene.loaded import loaded_volumes
+
+        if self._parameters is None:
+            return
+        chosen = self.nodes()
+        wanted = [modality for modality in MODALITIES if modality not in chosen]
+        found = guess(loaded_volumes(), wanted, list(chosen.values()))
+        self._guessing = True
+        try:
+            with slicer.util.NodeModify(self._parameters.parameterNode):
+                self._parameters.guessed = ",".join([*self._guessed(), *found.chosen])
+                for modality, volume in found.chosen.items():
+                    self._parameters.setValue(f"{modality}Volume", volume.node)
+        finally:
+            self._guessing = False
+        self._known = self._ids()
+        nothing = _("No loaded volume's name or DICOM tags speak clearly for an empty selector.")
+        said = found.sentence() or ("" if quietly or found.chosen or not wanted else nothing)
+        self._ui.guessState.setText(said)
+        self.update()
+
+    def update(self) -> None:
+        """Show what each chosen volume is; a guess that the user changed is none any more."""
+        if self._parameters is None or self._guessing:
+            return
+        ids = self._ids()
+        changed = [modality for modality in MODALITIES if ids[modality] != self._known.get(modality)]
+        self._known = ids
+        guessed = [modality for modality in self._guessed() if modality not in changed and ids[modality]]
+        if guessed != self._guessed():
+            self._parameters.guessed = ",".join(guessed)
+        for modality, node in ((m, self._parameters.getValue(f"{m}Volume")) for m in MODALITIES):
+            self._show(modality, node, modality in guessed)
+
+    def problem(self) -> str:
+        """Return why the inputs cannot be used, in a sentence; empty where they can."""
+        nodes = self.nodes()
+        if not nodes:
+            return _("Choose at least one input volume first.")
+        for modality, node in nodes.items():
+            problem = _problem(modality, node)
+            if problem:
+                return problem
+        for node in nodes.values():
+            same = [other for other in nodes if nodes[other] is node]
+            if len(same) > 1:
+                return _("'{name}' is chosen as {modalities}: choose another volume for one of them, or none.").format(
+                    name=node.GetName(), modalities=labels(same)
+                )
+        return ""
+
+    def _ids(self) -> Dict[str, Optional[str]]:
+        nodes = {modality: self._parameters.getValue(f"{modality}Volume") for modality in MODALITIES}
+        return {modality: None if node is None else node.GetID() for modality, node in nodes.items()}
+
+    def _guessed(self):
+        return [modality for modality in self._parameters.guessed.split(",") if modality in MODALITIES]
+
+    def _show(self, modality: str, node: Any, guessed: bool) -> None:
+        state = getattr(self._ui, f"{modality}State")
+        state.setVisible(node is not None)
+        if node is None:
+            state.setText("")
+            return
+        problem = _problem(modality, node)
+        state.setText(problem or _described(node, guessed))
+        state.setStyleSheet(_WRONG if problem else _GUESSED if guessed else "")
+
+
+def _problem(modality: str, node: Any) -> str:
+    """Return why a volume cannot serve, in a sentence; empty where it can."""
+    from ..scene.nodes import check
+
+    try:
+        check(node, f"The {label(modality)}")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _described(node: Any, guessed: bool) -> str:
+    parts = [texts.grid(node.GetImageData().GetDimensions(), node.GetSpacing())]
+    if node.GetParentTransformNode() is not None:
+        parts.append(_("under '{name}'").format(name=node.GetParentTransformNode().GetName()))
+    if guessed:
+        parts.insert(0, _("Guessed, please check"))
+    return " · ".join(parts)

@@ -1,0 +1,143 @@
+"""The panel's sections Settings and Advanced: model, temperature, seed, device, threads."""
+
+import os
+from typing import Any, Callable, List, Optional
+
+import slicer
+from slicer.i18n import tr as _
+
+from . import models, settings, texts
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICE_TITLES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA)", "mps": "MPS (Apple)"}
+
+
+class Options:
+    """The settings.
+
+    :param ui: The widgets.
+    :param on_change: Called when a setting that is not in the parameter node changed.
+    """
+
+    def __init__(self, ui: Any, on_change: Callable[[], None]):
+        self._ui, self._on_change = ui, on_change
+        self._parameters: Optional[Any] = None
+        self._choices: List[models.Choice] = models.choices()
+        self._devices: List[str] = list(_DEVICES)
+        self._fill()
+        ui.modelSelector.connect("currentIndexChanged(int)", self._on_model)
+        ui.modelPath.connect("currentPathChanged(QString)", self._on_model_file)
+        ui.cardButton.connect("toggled(bool)", self._on_card)
+        ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device)
+        ui.workersSpinBox.connect("valueChanged(int)", self._on_workers)
+
+    def bind(self, parameters: Optional[Any]) -> None:
+        """Work on a parameter node from now on; None on none."""
+        self._parameters = parameters
+
+    def model(self) -> Optional[str]:
+        """Return the chosen model's name or file; None for the default."""
+        key = self._choice().key
+        return (self._ui.modelPath.currentPath if key == models.FROM_FILE else key) or None
+
+    def device(self) -> str:
+        """Return the chosen device."""
+        return self._devices[max(0, self._ui.deviceSelector.currentIndex)]
+
+    def workers(self) -> Optional[int]:
+        """Return the chosen number of threads; None for one a core."""
+        return self._ui.workersSpinBox.value or None
+
+    def problem(self) -> str:
+        """Return why the model cannot be used, in a sentence; empty where it can."""
+        choice = self._choice()
+        if choice.key != models.FROM_FILE or choice.problem:
+            return choice.problem
+        path = self._ui.modelPath.currentPath
+        if not path:
+            return _("Choose a model file: the one that the authors published, or one trained with this software.")
+        if not os.path.isfile(path):
+            return _("There is no such model file: choose another one.")
+        return models.problem_of(path)
+
+    def update(self) -> None:
+        """Show what the chosen values mean."""
+        if self._parameters is not None:
+            self._ui.temperatureState.setText(texts.temperature(self._parameters.temperature))
+        choice = self._choice()
+        self._ui.modelPath.setVisible(choice.key == models.FROM_FILE)
+        self._ui.modelState.setText(choice.problem)
+        self._ui.modelState.setVisible(bool(choice.problem))
+        if self._ui.cardButton.checked:
+            self._ui.cardText.setMarkdown(models.card(self.model() or ""))
+
+    def show_devices(self, found: Any) -> None:
+        """Offer the devices that the command line found: its result, ``{"devices": {name: description}, ...}``."""
+        chosen = self.device()
+        devices = found["devices"]
+        self._devices = list(dict.fromkeys(["auto", *devices, *([chosen] if chosen not in devices else [])]))
+        self._fill_devices(chosen, devices)
+        first = next(iter(devices))
+        self._ui.deviceState.setText(
+            _("Found: {devices}. Automatic takes {first}. PyTorch {torch}.").format(
+                devices="; ".join(f"{name} ({text})" for name, text in devices.items()),
+                first=first,
+                torch=found["torch"],
+            )
+        )
+
+    def _fill(self) -> None:
+        ui = self._ui
+        for choice in self._choices:
+            ui.modelSelector.addItem(choice.title)
+        keys = [choice.key for choice in self._choices]
+        kept = settings.text(settings.MODEL)
+        ui.modelSelector.currentIndex = keys.index(kept) if kept in keys else 0
+        ui.modelPath.currentPath = settings.text(settings.MODEL_FILE)
+        ui.cardText.setVisible(False)
+        device = settings.text(settings.DEVICE, _DEVICES[0])
+        if device not in self._devices:
+            self._devices.append(device)
+        self._fill_devices(device, {})
+        ui.workersSpinBox.value = settings.number(settings.WORKERS)
+
+    def _fill_devices(self, chosen: str, described: Any) -> None:
+        selector = self._ui.deviceSelector
+        was_blocked = selector.blockSignals(True)
+        selector.clear()
+        for name in self._devices:
+            title = _(_DEVICE_TITLES.get(name, name))
+            selector.addItem(f"{title}: {described[name]}" if name in described else title)
+        selector.currentIndex = self._devices.index(chosen)
+        selector.blockSignals(was_blocked)
+
+    def _choice(self) -> models.Choice:
+        return self._choices[max(0, self._ui.modelSelector.currentIndex)]
+
+    def _on_model(self, _index) -> None:
+        settings.keep(settings.MODEL, self._choice().key)
+        self._on_change()
+
+    def _on_model_file(self, path) -> None:
+        settings.keep(settings.MODEL_FILE, path)
+        self._on_change()
+
+    def _on_card(self, shown) -> None:
+        self._ui.cardText.setVisible(bool(shown))
+        self.update()
+
+    def _on_device(self, _index) -> None:
+        settings.keep(settings.DEVICE, self.device())
+
+    def _on_workers(self, value) -> None:
+        settings.keep(settings.WORKERS, int(value))
+
+
+def facts(options: Options) -> dict:
+    """Return the settings for a report."""
+    return {
+        "Slicer": f"{slicer.app.majorVersion}.{slicer.app.minorVersion}",
+        "Model": os.path.basename(options.model() or "default"),
+        "Device": options.device(),
+        "Threads": options.workers() or "one for each core",
+    }

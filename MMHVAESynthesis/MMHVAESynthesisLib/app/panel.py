@@ -1,0 +1,139 @@
+"""The panel: its sections put together, and what its buttons do."""
+
+from typing import Any, List, Optional
+
+import slicer
+from slicer.i18n import tr as _
+
+from . import options as options_
+from . import pytorch
+from .inputs import Inputs
+from .options import Options
+from .outputs import Outputs
+from .process import Start
+from .work import Work, copy
+
+
+class Panel:
+    """What stands between the widgets and the work.
+
+    :param ui: The widgets of the .ui file, as attributes.
+    :param start: Starts the command line in a child.
+    """
+
+    def __init__(self, ui: Any, start: Start):
+        self.ui, self._start = ui, start
+        self._parameters: Optional[Any] = None
+        self.inputs, self.outputs = Inputs(ui), Outputs(ui)
+        self.options = Options(ui, self.update)
+        self.work = Work(ui, self.update)
+        ui.applyButton.connect("clicked(bool)", self.on_apply)
+        ui.previewButton.connect("clicked(bool)", self.on_preview)
+        ui.deviceButton.connect("clicked(bool)", self.on_look)
+        ui.copyButton.connect("clicked(bool)", self.on_copy)
+        ui.installButton.connect("clicked(bool)", self.on_install)
+
+    def bind(self, parameters: Optional[Any]) -> None:
+        """Work on a parameter node from now on; None on none."""
+        self._parameters = parameters
+        for section in (self.options, self.outputs, self.inputs):
+            section.bind(parameters)
+        self.update()
+
+    def close(self) -> None:
+        """End what is running: the panel goes away."""
+        self.work.stop()
+
+    def update(self) -> None:
+        """Show everything as it is now."""
+        if self._parameters is None:
+            self.work.show("")
+            self.ui.applyButton.enabled = self.ui.previewButton.enabled = False
+            return
+        self.inputs.update()
+        self.outputs.update()
+        self.options.update()
+        self.work.show(self.missing())
+
+    def missing(self) -> str:
+        """Return what Apply still waits for, as a sentence for the user; empty when it can start."""
+        return self.inputs.problem() or self.outputs.problem(self.inputs.nodes()) or self.options.problem()
+
+    def on_apply(self, *_args) -> None:
+        """Start, or stop what is running."""
+        if self.work.is_running:
+            self.work.cancel()
+        else:
+            self._synthesize(preview=False)
+
+    def on_preview(self, *_args) -> None:
+        """Synthesise one slice."""
+        self._synthesize(preview=True)
+
+    def on_look(self, *_args) -> None:
+        """Ask the command line what this machine has."""
+        from .jobs import Job
+
+        def done(job) -> str:
+            self.options.show_devices(job.result)
+            return ""
+
+        self.work.begin(lambda: Job(["machine"], self._start), done)
+
+    def on_copy(self, *_args) -> None:
+        """Copy a report to the clipboard."""
+        copy(self.report())
+
+    def report(self) -> str:
+        """Return versions, settings and log, without the names of volumes."""
+        return self.work.diagnostics(options_.facts(self.options))
+
+    def on_install(self, *_args) -> None:
+        """Install PyTorch, after asking."""
+        said = pytorch.install()
+        if said:
+            self.work.say(said)
+
+    def _synthesize(self, preview: bool) -> None:
+        from ..scene.work import prepare
+        from .synthesis import SynthesisJob
+
+        prepared: List[Any] = []
+
+        def make():
+            parameters = self._parameters
+            work = prepare(
+                self.inputs.nodes(),
+                self.outputs.targets(),
+                self.outputs.nodes(),
+                model=self.options.model(),
+                temperature=parameters.temperature,
+                samples=self.outputs.samples(),
+                seed=parameters.seed,
+                device=self.options.device(),
+                noise="shared" if parameters.sharedNoise else "independent",
+                workers=self.options.workers(),
+            )
+            job = SynthesisJob(work.request, self._start, preview)
+            # The images are in files now: only the nodes are needed from here on.
+            prepared.append(work.without_images())
+            return job
+
+        def done(job) -> str:
+            self.work.warn(job.images.warnings)
+            return self._show_preview(job.images) if preview else self._add(prepared[0], job.images)
+
+        self.work.begin(make, done)
+
+    def _show_preview(self, shown: Any) -> str:
+        from .preview import show
+
+        return show(self.ui.previewPicture, shown)
+
+    def _add(self, work: Any, result: Any) -> str:
+        from .texts import duration
+
+        nodes = work.add(result)
+        slicer.util.setSliceViewerLayers(background=next(iter(nodes.values())), fit=True)
+        names = ", ".join(node.GetName() for node in nodes.values())
+        return _("Done in {time}: {names}.").format(time=duration(self.work.seconds), names=names)

@@ -1,0 +1,25 @@
+"""What belongs to the machine and not to a scene: model, device, threads. Kept in Slicer's settings."""
+
+import qt
+import slicer
+
+_PREFIX = "MMHVAESynthesis/"
+MODEL, MODEL_FILE, DEVICE, WORKERS = (_PREFIX + name for name in ("model", "modelFile", "device", "workers"))
+
+
+def text(key: str, default: str = "") -> str:
+    """Return a setting."""
+    return slicer.util.settingsValue(key, default)
+
+
+def number(key: str, default: int = 0) -> int:
+    """Return a setting that is a whole number; what somebody else wrote there counts as none."""
+    try:
+        return int(slicer.util.settingsValue(key, default))
+    except (TypeError, ValueError):
+        return default
+
+
+def keep(key: str, value) -> None:
+    """Keep a setting."""
+    qt.QSettings().setValue(key, value)

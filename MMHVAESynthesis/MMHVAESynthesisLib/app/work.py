@@ -1,0 +1,178 @@
+"""The panel's part that works: Apply and Cancel, progress, outcome, log, diagnostics."""
+
+import logging
+import time
+from typing import Any, Callable, Mapping, Sequence
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import DependencyError, MMHVAEError
+from . import texts
+from .jobs import CANCELLED, DONE, Job
+from .runner import Runner
+
+_WRONG = "color: #c0392b"
+_WARNED = "color: #b9770e"
+_DOUBLE_CLICK_SECONDS = 0.6
+"""So long a click on Cancel is taken for the second one of a double click on Apply."""
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """One job at a time, and what the user sees of it.
+
+    :param ui: The widgets.
+    :param on_state: Called when a job began or ended.
+    """
+
+    def __init__(self, ui: Any, on_state: Callable[[], None]):
+        self._ui, self._on_state = ui, on_state
+        self._runner = Runner(self._on_change)
+        self._on_done: Callable[[Job], str] = lambda job: ""
+        self._since, self._log = 0.0, ""
+        self._outcome, self._failed = "", False
+        ui.logButton.connect("toggled(bool)", self._on_log_button)
+        for widget in (ui.progressBar, ui.logText, ui.warningsLabel, ui.previewPicture, ui.installButton):
+            widget.setVisible(False)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job is at work or stopping."""
+        return self._runner.is_running
+
+    def begin(self, make: Callable[[], Job], on_done: Callable[[Job], str]) -> None:
+        """Start a job; what cannot even start is shown as a failure.
+
+        :param make: Makes the job.
+        :param on_done: Takes what a job that is done brought, and returns what to say of it.
+        """
+        self.warn(())
+        self._ui.previewPicture.setVisible(False)
+        self._ui.installButton.setVisible(False)
+        self._log, self._on_done, self._since = "", on_done, time.monotonic()
+        try:
+            job = make()
+        except MMHVAEError as error:
+            self.fail(error)
+            return
+        self._runner.run(job, self._on_end)
+        self._ui.progressBar.setMaximum(0)
+        self._on_state()
+        self._on_change(job)
+
+    def cancel(self) -> None:
+        """Ask the job to stop."""
+        if time.monotonic() - self._since > _DOUBLE_CLICK_SECONDS and self._runner.job is not None:
+            self._runner.cancel()
+            self._on_change(self._runner.job)
+
+    def abandon(self) -> None:
+        """Ask the job to stop and drop whatever it still brings: its scene is gone."""
+        if self.is_running:
+            self._runner.abandon()
+            self._say(_("Cancelled, because the scene was closed."))
+            self._on_state()
+
+    def stop(self) -> None:
+        """End every child at once."""
+        self._runner.stop()
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Show warnings of the library."""
+        self._ui.warningsLabel.setText("\n".join(f"⚠ {warning}" for warning in warnings))
+        self._ui.warningsLabel.setStyleSheet(_WARNED)
+        self._ui.warningsLabel.setVisible(bool(warnings))
+
+    def fail(self, error: Exception) -> None:
+        """Show a failure; a missing PyTorch can be installed with a click."""
+        self._ui.installButton.setVisible(isinstance(error, DependencyError))
+        self._say(str(error), failed=True)
+        self._on_state()
+
+    def say(self, text: str) -> None:
+        """Show how something ended."""
+        self._say(text)
+        self._on_state()
+
+    def show(self, missing: str) -> None:
+        """Show the buttons and the status; ``missing`` is what Apply waits for, in a sentence."""
+        ui, running = self._ui, self.is_running
+        stopping = running and self._runner.job.is_stopping
+        ui.applyButton.text = _("Cancel") if running else _("Apply")
+        ui.applyButton.enabled = not stopping if running else not missing
+        ui.applyButton.toolTip = (
+            _("Stop the computation; the scene stays as it is.")
+            if running
+            else missing or _("Synthesise the chosen contrasts. Slicer stays usable meanwhile.")
+        )
+        ui.previewButton.enabled = not running and not missing
+        ui.deviceButton.enabled = not running
+        ui.progressBar.setVisible(running)
+        if not running:
+            ui.statusLabel.setText("\n".join(filter(None, [self._outcome, missing])))
+            ui.statusLabel.setStyleSheet(_WRONG if self._failed else "")
+
+    @property
+    def seconds(self) -> float:
+        """Since the last job began."""
+        return time.monotonic() - self._since
+
+    def diagnostics(self, facts: Mapping[str, Any]) -> str:
+        """Return a report of the last job."""
+        job = self._runner.job
+        return texts.diagnostics({**facts, "Last outcome": self._outcome}, job.log() if job is not None else self._log)
+
+    def _say(self, text: str, failed: bool = False) -> None:
+        self._outcome, self._failed = text, failed
+        self._show_log()
+
+    def _on_change(self, job: Job) -> None:
+        ui, progress = self._ui, job.progress
+        ui.statusLabel.setStyleSheet("")
+        ui.statusLabel.setText(texts.running(progress, job.silent_seconds, job.is_stopping))
+        if progress is not None and progress.total > 1:
+            ui.progressBar.setMaximum(progress.total)
+            ui.progressBar.setValue(progress.done)
+        self.show("")
+        self._show_log()
+
+    def _on_end(self, job: Job) -> None:
+        self._log = job.log()
+        if job.state == CANCELLED:
+            self.say(_("Cancelled. Nothing was changed."))
+        elif job.state != DONE:
+            self.fail(job.error)
+        else:
+            self._take(job)
+
+    def _take(self, job: Job) -> None:
+        try:
+            said = self._on_done(job)
+        except MMHVAEError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("The result could not be added to the scene")
+            self.fail(RuntimeError(_("The result could not be added to the scene. Slicer's log says more.")))
+        else:
+            self.say(said)
+
+    def _on_log_button(self, shown) -> None:
+        self._ui.logText.setVisible(bool(shown))
+        self._show_log()
+
+    def _show_log(self) -> None:
+        if self._ui.logButton.checked:
+            job = self._runner.job
+            text = (job.log() if job is not None else self._log) or _("(nothing yet)")
+            if text != self._ui.logText.plainText:
+                self._ui.logText.setPlainText(text)
+
+
+def copy(text: str) -> None:
+    """Put a text on the clipboard."""
+    import qt
+
+    qt.QApplication.clipboard().setText(text)
+    slicer.util.showStatusMessage(_("Copied."), 3000)

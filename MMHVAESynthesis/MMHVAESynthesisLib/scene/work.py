@@ -1,0 +1,59 @@
+"""A synthesis from the scene into the scene: what is the same whoever computes it, this process or a child."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from ..request import SynthesisRequest
+from . import nodes, provenance
+from . import outputs as results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SceneSynthesis:
+    """A request with the nodes that it came from.
+
+    :param request: Its inputs are images in world coordinates; None once they are no longer needed.
+    :param sources: ``{modality: input node}``.
+    :param given: ``{modality: node to overwrite}``.
+    """
+
+    request: Optional[SynthesisRequest]
+    sources: Dict[str, Any]
+    given: Dict[str, Any]
+
+    def without_images(self) -> "SceneSynthesis":
+        """Return what :meth:`add` needs, so that the copies of the inputs can be freed while a child works."""
+        return replace(self, request=None)
+
+    def add(self, result: Any) -> Dict[str, Any]:
+        """Add a ``SynthesisResult`` of the request to the scene, log its warnings, and return ``{modality: node}``.
+
+        :raises InputError: when an input or output node has left the scene; the scene is then left as it was.
+        """
+        result = provenance.with_input_warnings(result, self.sources)
+        for warning in result.warnings:
+            log.warning(warning)
+        return results.add(result, self.sources, self.given)
+
+
+def prepare(
+    inputs: Mapping[str, Any],
+    targets: Optional[Sequence[str]] = None,
+    outputs: Optional[Mapping[str, Any]] = None,
+    **settings: Any,
+) -> SceneSynthesis:
+    """Check what a user asks for and copy the input volumes.
+
+    :param inputs: ``{modality: volume node, or the name or ID of one}``.
+    :param outputs: ``{modality: scalar volume node to overwrite}``.
+    :param settings: As :class:`SynthesisRequest`.
+    :raises InputError: before any work is done.
+    """
+    sources = nodes.inputs_of(inputs)
+    given = results.checked(outputs, sources, targets)
+    names = {modality: node.GetName() for modality, node in sources.items()}
+    request = SynthesisRequest(nodes.to_images(sources), targets, names=names, **settings)
+    return SceneSynthesis(request, sources, given)

@@ -1,0 +1,36 @@
+"""How the tests work the panel."""
+
+
+def choose_file(panel, path):
+    """Choose a model file."""
+    panel.ui.modelSelector.currentIndex = panel.ui.modelSelector.count - 1
+    panel.ui.modelPath.currentPath = path
+
+
+def poll(panel):
+    """Do what the timer does."""
+    panel.panel.work._runner.poll()
+
+
+def apply(panel):
+    """Press Apply."""
+    assert panel.ui.applyButton.text == "Apply"
+    panel.ui.applyButton.click()
+
+
+def cancel(panel):
+    """Press Cancel, later than a double click would."""
+    panel.panel.work._since -= 10
+    assert panel.ui.applyButton.text == "Cancel"
+    panel.ui.applyButton.click()
+
+
+def finish(panel, child, targets=("t2", "cet1", "flair"), uncertainty=False, **provenance):
+    """Let the child end with random volumes on the grid of the chosen ultrasound."""
+    from scene import scenes
+
+    made = scenes.result({"us": panel.ui.usSelector.currentNode()}, targets, 2 if uncertainty else 1)
+    settings = {"model": "m", "temperature": 0.7, "samples": 2 if uncertainty else 1, "seed": 0, **provenance}
+    child.finish(made.images, made.uncertainty, **settings)
+    poll(panel)
+    return made

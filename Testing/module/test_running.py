@@ -1,0 +1,395 @@
+"""Apply, progress, cancel, failure: with children that the test plays, in the real scene."""
+
+import os
+
+import numpy as np
+import pytest
+
+from MMHVAESynthesisLib.modalities import MODALITIES
+
+from .driving import apply, cancel, choose_file, finish, poll
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Nothing may be left in the temporary folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    yield tmp_path
+    assert [name for name in os.listdir(tmp_path) if name.startswith("mmhvae-")] == []
+
+
+def test_what_is_chosen_reaches_the_command_line(ready, child, model_path):
+    ready.ui.temperatureSlider.value = 0.25
+    ready.ui.seedSpinBox.value = 12
+    ready.ui.uncertaintyCheckBox.checked = True
+    ready.ui.samplesSpinBox.value = 4
+    ready.ui.cet1Target.checked = False
+    ready.ui.sharedNoiseCheckBox.checked = True
+    ready.ui.deviceSelector.currentIndex = 1
+    ready.ui.workersSpinBox.value = 2
+    apply(ready)
+    from MMHVAESynthesisLib.__main__ import parser
+
+    args = parser().parse_args(child.calls[0])
+    assert args.us and not (args.t2 or args.cet1 or args.flair) and args.preview is None
+    assert (args.targets, args.model, args.temperature, args.seed) == ("t2,flair", model_path, 0.25, 12)
+    assert (args.samples, args.noise, args.device, args.workers) == (4, "shared", "cpu", 2)
+    ready.panel.work.stop()
+    ready.ui.uncertaintyCheckBox.checked = False
+    ready.panel.update()
+    apply(ready)
+    assert parser().parse_args(child.calls[1]).samples == 1
+    ready.panel.work.stop()
+
+
+def test_a_run_from_apply_to_the_volumes_in_the_scene(slicer, ready, scenes, child):
+    us = ready.ui.usSelector.currentNode()
+    scenes.parent(us, scenes.rotation(20))
+    mine = scenes.volume("Mine", shape=(2, 3, 4))
+    ready.ui.flairOutput.setCurrentNode(mine)
+    ready.ui.uncertaintyCheckBox.checked = True
+    apply(ready)
+    assert ready.ui.applyButton.text == "Cancel" and not ready.ui.previewButton.enabled
+    assert not ready.ui.progressBar.isHidden() and "Starting" in ready.ui.statusLabel.text
+    child.process.report(30, 120, 95.0)
+    poll(ready)
+    assert ready.ui.statusLabel.text == "Synthesis: 30 of 120 slices, about 1 min 35 s left"
+    assert (ready.ui.progressBar.value, ready.ui.progressBar.maximum) == (30, 120)
+    made = finish(ready, child, uncertainty=True)
+    assert ready.ui.applyButton.text == "Apply" and ready.ui.applyButton.enabled
+    assert ready.ui.progressBar.isHidden() and ready.ui.statusLabel.text.startswith("Done in ")
+    node = slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)")
+    assert node.GetTransformNodeID() == us.GetTransformNodeID() and node.GetAttribute("MMHVAE.synthetic") == "1"
+    import SimpleITK as sitk  # noqa: N813
+
+    for volume, modality in ((node, "t2"), (mine, "flair")):
+        expected = sitk.GetArrayFromImage(made.images[modality])
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), expected)
+    assert node.GetNodeReference("MMHVAE.uncertainty") is not None
+    assert '"us": "Doe-US"' in node.GetAttribute("MMHVAE.inputs")
+
+
+def test_the_choices_of_the_moment_of_apply_count(slicer, ready, scenes, child):
+    apply(ready)
+    us = ready.ui.usSelector.currentNode()
+    other = scenes.volume("Other", shape=(2, 2, 2))
+    made = finish(ready, child)
+    ready.ui.usSelector.setCurrentNode(other)
+    node = slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)")
+    assert node.GetNodeReference("MMHVAE.input.us") is us
+    assert node.GetImageData().GetDimensions() == made.images["t2"].GetSize()
+
+
+def test_the_scene_can_be_worked_on_while_a_run_goes_on(slicer, ready, scenes, child):
+    apply(ready)
+    ready.ui.usSelector.setCurrentNode(None)
+    assert ready.ui.applyButton.text == "Cancel" and ready.ui.applyButton.enabled
+    ready.exit()
+    ready.enter()
+    assert ready.ui.applyButton.text == "Cancel" and ready.ui.applyButton.enabled
+    ready.ui.usSelector.setCurrentNode(slicer.mrmlScene.GetFirstNodeByName("Doe-US"))
+    finish(ready, child)
+    assert slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)") is not None
+
+
+def test_a_run_ends_well_while_another_module_is_open(slicer, ready, child):
+    apply(ready)
+    us = ready.ui.usSelector.currentNode()
+    from scene import scenes
+
+    ready.exit()
+    child.finish(scenes.result({"us": us}, ("t2",)).images)
+    poll(ready)
+    assert slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)") is not None
+    ready.enter()
+    assert ready.ui.statusLabel.text.startswith("Done in ") and ready.ui.applyButton.enabled
+
+
+def test_cancel_stops_the_child_and_changes_nothing(ready, scenes, child):
+    before = scenes.picture()
+    apply(ready)
+    cancel(ready)
+    assert child.process.deeds == ["close_input"]
+    assert ready.ui.statusLabel.text == "Stopping ..." and ready.ui.applyButton.enabled is False
+    child.process.say(error="Cancelled.", kind="Cancelled", exit_code=8)
+    child.process.code = 8
+    poll(ready)
+    assert ready.ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert ready.ui.applyButton.text == "Apply" and ready.ui.applyButton.enabled and scenes.picture() == before
+
+
+def test_a_double_click_on_apply_does_not_cancel(ready, child):
+    apply(ready)
+    ready.ui.applyButton.click()
+    assert child.process.deeds == [] and len(child.calls) == 1
+    ready.panel.work.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ({"error": "The volume is empty.", "kind": "InputError", "exit_code": 3}, 3, "The volume is empty."),
+        (None, -9, "memory ran out"),
+        (None, 1, "exit code 1"),
+        ({"result": {"outputs": {"t2": "nowhere.nrrd"}}}, 0, "cannot be read back"),
+    ],
+)
+def test_a_failure_is_told_and_apply_works_again(slicer, ready, scenes, child, words, code, sentence):
+    before = scenes.picture()
+    apply(ready)
+    child.process.errors.append("Traceback of the child")
+    if words:
+        child.process.say(**words)
+    child.process.code = code
+    poll(ready)
+    assert sentence in ready.ui.statusLabel.text and scenes.picture() == before
+    ready.ui.logButton.checked = True
+    assert ready.ui.logText.plainText == "Traceback of the child"
+    apply(ready)
+    finish(ready, child)
+    assert slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)") is not None
+
+
+def test_a_result_for_a_scene_that_was_closed_is_dropped(slicer, ready, scenes, child):
+    us = ready.ui.usSelector.currentNode()
+    apply(ready)
+    made = scenes.result({"us": us}, ("t2",))
+    slicer.mrmlScene.Clear(0)
+    assert child.process.deeds == ["close_input"] and "scene was closed" in ready.ui.statusLabel.text
+    scenes.volume("Doe-US")
+    before = scenes.picture()
+    child.finish(made.images)
+    poll(ready)
+    assert scenes.picture() == before and ready.ui.applyButton.text == "Apply"
+    assert ready.panel.work._runner._abandoned == []
+
+
+def test_a_new_run_can_start_while_an_abandoned_child_still_ends(slicer, ready, scenes, child):
+    apply(ready)
+    slicer.mrmlScene.Clear(0)
+    ready.ui.usSelector.setCurrentNode(scenes.volume("New-US"))
+    apply(ready)
+    finish(ready, child)
+    assert slicer.mrmlScene.GetFirstNodeByName("New-US synthetic T2 (MMHVAE)") is not None
+    child.processes[0].code = 8
+    poll(ready)
+    assert ready.panel.work._runner._abandoned == []
+
+
+def test_an_input_that_left_the_scene_is_told_and_nothing_is_added(slicer, ready, scenes, child):
+    us = ready.ui.usSelector.currentNode()
+    apply(ready)
+    made = scenes.result({"us": us}, ("t2",))
+    slicer.mrmlScene.RemoveNode(us)
+    before = scenes.picture()
+    child.finish(made.images)
+    poll(ready)
+    assert "is not in the scene any more" in ready.ui.statusLabel.text and scenes.picture() == before
+
+
+def test_a_panel_that_goes_away_kills_its_child(ready, child):
+    apply(ready)
+    ready.cleanup()
+    assert child.process.deeds == ["kill"]
+
+
+def test_a_timer_polls(ready, child):
+    import time
+
+    import qt
+
+    apply(ready)
+    child.process.report(1, 2)
+    end = time.monotonic() + 10
+    while "1 of 2" not in ready.ui.statusLabel.text and time.monotonic() < end:
+        qt.QCoreApplication.processEvents()
+    assert "1 of 2" in ready.ui.statusLabel.text
+    ready.panel.work.stop()
+
+
+def test_a_child_that_cannot_start_is_told(ready):
+    def start(_):
+        raise PermissionError(13, "Permission denied")
+
+    ready.panel._start = start
+    apply(ready)
+    assert "could not be started: Permission denied" in ready.ui.statusLabel.text
+    assert ready.ui.applyButton.text == "Apply" and ready.ui.applyButton.enabled
+
+
+def test_warnings_of_the_run_are_shown_until_the_next(ready, child):
+    apply(ready)
+    finish(ready, child, warnings=["iUS fills little."])
+    assert "iUS fills little." in ready.ui.warningsLabel.text and not ready.ui.warningsLabel.isHidden()
+    apply(ready)
+    assert ready.ui.warningsLabel.isHidden()
+    ready.panel.work.stop()
+
+
+def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scenes, child):
+    before = scenes.picture()
+    ready.ui.previewButton.click()
+    assert "--preview" in child.calls[0]
+    us = ready.ui.usSelector.currentNode()
+    made = scenes.result({"us": us}, ("t2", "flair")).images
+    child.finish({modality: image[:, :, 2:3] for modality, image in made.items()})
+    last = child.process.waiting.pop()
+    import json
+
+    said = json.loads(last)["result"]
+    child.process.say(result={"outputs": said["outputs"], "plane": 2, "seconds": 300.0, "warnings": ["Odd."]})
+    poll(ready)
+    text = ready.ui.statusLabel.text
+    assert "SYNTHETIC preview of slice 2" in text and "T2, FLAIR" in text and "about 5 min 0 s" in text
+    pixmap = ready.ui.previewPicture.pixmap
+    assert not ready.ui.previewPicture.isHidden() and pixmap.width() > pixmap.height() > 1
+    assert "Odd." in ready.ui.warningsLabel.text and scenes.picture() == before
+
+
+def test_a_look_at_the_machine_fills_the_devices(ready, child):
+    ready.ui.deviceSelector.currentIndex = 2
+    ready.ui.deviceButton.click()
+    child.process.say(result={"devices": {"cuda:1": "A card", "cpu": "8 cores"}, "torch": "2.9"})
+    child.process.code = 0
+    poll(ready)
+    titles = [ready.ui.deviceSelector.itemText(i) for i in range(ready.ui.deviceSelector.count)]
+    assert titles == ["Automatic", "cuda:1: A card", "CPU: 8 cores", "CUDA (NVIDIA)"]
+    assert ready.panel.options.device() == "cuda", "what the user chose stays chosen"
+    assert "cuda:1 (A card)" in ready.ui.deviceState.text and "Automatic takes cuda:1" in ready.ui.deviceState.text
+
+
+def test_missing_pytorch_is_told_and_can_be_installed(ready, child, monkeypatch):
+    import sys
+    from types import SimpleNamespace
+
+    assert ready.ui.installButton.isHidden()
+    apply(ready)
+    child.process.say(error="PyTorch is not installed. Do this.", kind="DependencyError", exit_code=7)
+    child.process.code = 7
+    poll(ready)
+    assert "PyTorch is not installed" in ready.ui.statusLabel.text and not ready.ui.installButton.isHidden()
+    asked = []
+
+    class Logic:
+        def installTorch(self, askConfirmation, torchVersionRequirement):  # noqa: N802, N803
+            asked.append(torchVersionRequirement)
+            if len(asked) == 1:
+                raise TypeError("'NoneType' object")
+            return SimpleNamespace()
+
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=Logic))
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: False)
+    ready.ui.installButton.click()
+    assert asked == [] and "not installed" in ready.ui.statusLabel.text
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: True)
+    ready.ui.installButton.click()
+    assert "did not succeed" in ready.ui.statusLabel.text and "uninstall PyTorch" in ready.ui.statusLabel.text
+    ready.ui.installButton.click()
+    assert "PyTorch is installed" in ready.ui.statusLabel.text and all(each.startswith(">=2.1") for each in asked)
+
+
+def test_without_the_extension_the_way_by_hand_is_told(ready, child, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    ready.panel.on_install()
+    assert "Extensions Manager" in ready.ui.statusLabel.text and "pip_install" in ready.ui.statusLabel.text
+
+
+def test_diagnostics_say_what_happened_and_not_who_the_patient_is(ready, child, model_path):
+    import qt
+
+    apply(ready)
+    child.process.errors.append("a line of the log")
+    child.process.code = 1
+    poll(ready)
+    ready.ui.copyButton.click()
+    text = qt.QApplication.clipboard().text()
+    assert "a line of the log" in text and "exit code 1" in text and "Python" in text and "Model: m.pth" in text
+    assert "Doe" not in text and model_path not in text
+
+
+def test_the_card_of_a_model_is_a_click_away(panel):
+    assert panel.ui.cardText.isHidden()
+    panel.ui.cardButton.checked = True
+    assert "Licence: MIT" in panel.ui.cardText.plainText and not panel.ui.cardText.isHidden()
+
+
+def test_the_temperature_says_what_it_does(panel):
+    panel.ui.temperatureSlider.value = 0
+    assert "most likely image" in panel.ui.temperatureState.text
+    panel.ui.temperatureSlider.value = 1
+    assert "invented" in panel.ui.temperatureState.text
+
+
+def test_guesses_are_shown_as_guesses_until_the_user_chooses(slicer, panel, scenes):
+    us, t2 = scenes.volume("Case3-US-before"), scenes.volume("T2_BLADE")
+    scenes.volume("something")
+    panel.ui.guessButton.click()
+    assert panel.ui.usSelector.currentNode() is us and panel.ui.t2Selector.currentNode() is t2
+    assert panel.ui.usState.text.startswith("Guessed") and panel.ui.t2State.text.startswith("Guessed")
+    panel.ui.t2Selector.setCurrentNode(None)
+    panel.ui.t2Selector.setCurrentNode(t2)
+    assert "Guessed" not in panel.ui.t2State.text and panel.ui.usState.text.startswith("Guessed")
+    panel.exit()
+    panel.enter()
+    assert panel.ui.usState.text.startswith("Guessed") and "Guessed" not in panel.ui.t2State.text
+
+
+def test_several_volumes_that_speak_for_one_modality_are_not_guessed(panel, scenes):
+    for name in ("US predura", "US postdura", "FLAIR"):
+        scenes.volume(name)
+    panel.exit()
+    panel.enter()
+    assert panel.ui.usSelector.currentNode() is None and panel.ui.flairSelector.currentNode().GetName() == "FLAIR"
+    assert "US predura, US postdura" in panel.ui.guessState.text
+
+
+def test_synthetic_and_chosen_volumes_are_never_guessed(slicer, panel, scenes, ready, child):
+    apply(ready)
+    finish(ready, child)
+    slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)").SetName("T2")
+    mine = scenes.volume("ceT1")
+    ready.ui.flairSelector.setCurrentNode(mine)
+    ready.ui.guessButton.click()
+    assert ready.ui.t2Selector.currentNode() is None and ready.ui.cet1Selector.currentNode() is None
+    assert ready.ui.flairSelector.currentNode() is mine
+
+
+def test_dicom_tags_speak(slicer, panel, scenes):
+    node = scenes.volume("7: unnamed")
+    node.SetAttribute("DICOM.Modality", "MR")
+    node.SetAttribute("DICOM.SeriesDescription", "t2_space_dark-fluid_sag")
+    other = scenes.volume("8")
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    hierarchy.SetItemAttribute(hierarchy.GetItemByDataNode(other), "DICOM.Modality", "US")
+    panel.ui.guessButton.click()
+    assert panel.ui.flairSelector.currentNode() is node and panel.ui.usSelector.currentNode() is other
+
+
+def test_dicom_files_speak(slicer, panel, scenes, monkeypatch):
+    class Database:
+        isOpen = True  # noqa: N815
+
+        def instanceValue(self, uid, tag):  # noqa: N802
+            return (
+                {"0008,0060": "MR", "0008,103E": "MPRAGE", "0018,0010": "Gadovist"}.get(tag, "") if uid == "1.2" else ""
+            )
+
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    node = scenes.volume("9")
+    node.SetAttribute("DICOM.instanceUIDs", "1.2 1.3")
+    panel.ui.guessButton.click()
+    assert panel.ui.cet1Selector.currentNode() is node
+
+
+def test_all_modalities_have_a_row(panel):
+    for modality in MODALITIES:
+        for part in ("Selector", "State", "Target", "Output"):
+            assert hasattr(panel.ui, modality + part)
+
+
+def test_the_choice_of_a_file_shows_the_path(panel, model_path):
+    assert panel.ui.modelPath.isHidden()
+    choose_file(panel, model_path)
+    assert not panel.ui.modelPath.isHidden() and panel.panel.options.model() == model_path
