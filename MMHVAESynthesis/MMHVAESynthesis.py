@@ -194,6 +194,38 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
 
         return starter(slicer.app.slicerHome, slicer.util.startupEnvironment())(arguments)
 
+    def register(
+        self,
+        synthetic: Mapping[str, Any],
+        moving: Mapping[str, Any],
+        us: Any = None,
+        also: Sequence[Any] = (),
+        fixed_landmarks: Any = None,
+        moving_landmarks: Any = None,
+        progress=None,
+        cancel=None,
+        **settings,
+    ) -> Any:
+        """Move pre-operative MR, and what was planned on it, to the ultrasound through the synthetic MR; blocks.
+
+        :param synthetic: ``{modality: synthetic volume}``, as :meth:`synthesize` returns them; ``moving`` likewise.
+        :param us: The ultrasound, whose field of view counts. These and ``also`` (what else to move), and the
+            landmarks, are described at ``MMHVAESynthesisLib.scene.registration_plan.plan``.
+        :param settings: ``kind``, ``engine`` (auto, lncc, mattes, brainsfit), ``starts``, ``seed``, ``device``, as
+            ``MMHVAESynthesisLib.request.RegistrationRequest``.
+        :return: The transform node, with its figures as attributes and in a table;
+            ``MMHVAESynthesisLib.scene.registration.undo(node)`` takes everything back.
+        :raises MMHVAEError: with a sentence for the user. Whatever fails, the scene is left as it was.
+        """
+        from MMHVAESynthesisLib.registration import engine
+        from MMHVAESynthesisLib.scene import brainsfit, registration
+        from MMHVAESynthesisLib.scene.registration_plan import plan
+
+        planned = plan(synthetic, moving, us, also, fixed_landmarks, moving_landmarks)
+        request = planned.request(**settings)
+        runner = brainsfit.runner() if request.engine == "brainsfit" else None
+        return registration.add(engine.register(request, progress, cancel, runner), planned)
+
 
 class MMHVAESynthesisTest(ScriptedLoadableModuleTest):
     """The self test: the whole way through a scene, with random weights."""

@@ -4,6 +4,7 @@ The node's transform acts in the world, on top of the transforms that the moved 
 :mod:`.placement` for how that leaves all other nodes where they are.
 """
 
+import logging
 from contextlib import ExitStack
 from typing import Any, List, Optional, Union
 
@@ -17,6 +18,8 @@ from .registration_plan import Plan, check_unchanged, transformable
 from .registration_report import REGISTRATION, attributes, errors_at, rows, table_node
 from .removal import remove
 
+log = logging.getLogger(__name__)
+
 FIXED = provenance.PREFIX + "fixed."
 CARRIED = provenance.PREFIX + "carried"
 TABLE = provenance.PREFIX + "table"
@@ -27,12 +30,16 @@ def add(result: Any, planned: Plan) -> Any:
     """Put a result into the scene and return its linear transform node, with what was planned to move under it.
 
     The transform lies in a folder beside the MR, with a table of how good it is; both are found by the attributes and
-    references that :mod:`.registration_report` and this module name. When anything fails, the scene is left as it was.
+    references that :mod:`.registration_report` and this module name. The result's warnings are logged. When anything
+    fails, the scene is left as it was.
 
     :param result: A ``RegistrationResult``.
     :raises InputError: when a node left the scene meanwhile, or was moved.
     """
     check_unchanged(planned)
+    result = provenance.with_input_warnings(result, planned.moving)
+    for warning in result.warnings:
+        log.warning(warning)
     with ExitStack() as reversal:
         transform = _Run(result, planned, reversal).add()
         reversal.pop_all()

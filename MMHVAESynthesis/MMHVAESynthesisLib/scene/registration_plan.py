@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..modalities import label
 from ..registration.landmarks import target_registration_error
 from ..request import RegistrationRequest
+from ..volumes.checks import checked
 from . import placement
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
 from .registration_report import Landmarks
@@ -41,10 +42,14 @@ class Plan:
         :param settings: ``kind``, ``engine``, ``starts``, ``seed``, ``device`` of :class:`RegistrationRequest`.
         :raises InputError: when a volume or a setting cannot be used.
         """
+        field = None
+        if self.us is not None:
+            what = f"The iUS '{self.us.GetName()}'"
+            field = checked(to_image(self.us, "The iUS"), what, ultrasound=True)
         return RegistrationRequest(
             fixed=to_images(self.synthetic),
             moving=to_images(self.moving),
-            fixed_mask=None if self.us is None else to_image(self.us, "The iUS"),
+            fixed_mask=field,
             names={modality: node.GetName() for modality, node in self.moving.items()},
             **settings,
         )
