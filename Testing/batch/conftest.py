@@ -1,7 +1,5 @@
 import pytest
 
-from .making import BROKEN, cohort
-
 GOOD = 27
 
 
@@ -22,6 +20,8 @@ def settings(model):
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory):
+    from .making import cohort
+
     return cohort(tmp_path_factory.mktemp("a cohort"), GOOD)
 
 
@@ -30,6 +30,8 @@ def undisturbed(tmp_path_factory, table, settings):
     """The results of a run of 30 cases that nothing disturbed: ``(result, folder, progress reports)``."""
     from MMHVAESynthesisLib.batch.runner import run_batch
     from MMHVAESynthesisLib.batch.table import read_table
+
+    from .making import BROKEN
 
     folder = tmp_path_factory.mktemp("undisturbed") / "new" / "out"
     reports = []

@@ -1,41 +1,84 @@
-"""The command ``models``: which models there are, and where."""
+"""The command ``models``: which models there are, and where; their cards; download and delete."""
 
 import argparse
+import json
 from typing import Any, Dict, Optional
 
+from ..errors import InputError
 from ..progress import CancelFlag, ProgressCallback
-from . import catalogue
+from . import catalogue, download
 
-HELP = "list the models: bundled, in your folder, to be had elsewhere"
+HELP = "list the models, show a model's card, download or delete one"
+
+_LIST, _SHOW, _DOWNLOAD, _DELETE = "list", "show", "download", "delete"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command: none of its own."""
+    """Add the options of the command."""
+    parser.add_argument("action", nargs="?", choices=(_LIST, _SHOW, _DOWNLOAD, _DELETE), default=_LIST)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the model; not for list")
+    parser.add_argument(
+        "--accept-licence", action="store_true", help="agree to a licence that restricts the model's use (download)"
+    )
 
 
 def run(
     args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
 ) -> Dict[str, Any]:
-    """Return the user's folder, the default model and all models, JSON-able."""
-    models = []
-    for entry in catalogue.list_models():
-        how = "" if entry.path else catalogue.how_to_get(entry)
-        path = str(entry.path) if entry.path else ""
-        models.append(
-            {
-                "name": entry.name,
-                "title": entry.title,
-                "where": entry.where,
-                "path": path,
-                "licence": entry.licence,
-                "problem": entry.problem or how,
-            }
-        )
-    return {"folder": str(catalogue.models_dir()), "default": catalogue.default_name(), "models": models}
+    """Do what is asked for; JSON-able.
+
+    :return: For ``list`` the user's ``folder``, the ``default`` model and all ``models``; for ``show`` the ``model``
+        and its ``card``; for ``download`` and ``delete`` the ``path``.
+    :raises MMHVAEError: when it cannot be done.
+    """
+    if args.action == _LIST:
+        if args.name is not None:
+            raise InputError("'models list' takes no name: to see one model, 'models show NAME'.")
+        models = [_facts(entry) for entry in catalogue.list_models()]
+        return {"folder": str(catalogue.models_dir()), "default": catalogue.default_name(), "models": models}
+    if args.name is None:
+        raise InputError(f"'models {args.action}' needs the name of a model: see 'models list'.")
+    entry = catalogue.find(args.name)
+    if args.action == _SHOW:
+        return {"model": _facts(entry), "card": _card(entry)}
+    if args.action == _DELETE:
+        return {"path": str(download.delete(entry)), "said": f"The model '{entry.name}' is deleted."}
+    path = download.download(entry, progress, cancel, args.accept_licence)
+    return {"path": str(path), "said": f"The model '{entry.name}' is here, and verified: {path}"}
+
+
+def _facts(entry: catalogue.ModelEntry) -> Dict[str, str]:
+    how = "" if entry.path else catalogue.how_to_get(entry)
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "where": entry.where,
+        "path": str(entry.path) if entry.path else "",
+        "licence": entry.licence,
+        "source": entry.source,
+        "problem": entry.problem or how,
+    }
+
+
+def _card(entry: catalogue.ModelEntry) -> str:
+    """Return the model card, or what the file says of itself; empty where there is neither."""
+    if entry.card is not None:
+        return entry.card.read_text(encoding="utf-8")
+    if entry.path is None or entry.problem or entry.path.suffix.lower() != ".safetensors":
+        return ""
+    from .header import read_header
+
+    header, _ = read_header(entry.path)
+    return json.dumps(json.loads(header.to_json()), indent=1, ensure_ascii=False)
 
 
 def describe(result: Dict[str, Any]) -> str:
     """Return the result for people."""
+    if "said" in result:
+        return result["said"]
+    if "card" in result:
+        facts = [f"{name}: {value}" for name, value in result["model"].items() if value]
+        return "\n".join([*facts, *(["", result["card"]] if result["card"] else [])])
     lines = [f"Your folder for models: {result['folder']}"]
     for model in result["models"]:
         mark = "*" if model["name"] == result["default"] else " "

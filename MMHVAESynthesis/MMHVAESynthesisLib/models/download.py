@@ -1,0 +1,128 @@
+"""Models from the network into the user's folder: resumed after a cut, checked against the catalogue, put in place
+whole or not at all; and deleted.
+
+What has arrived of a download is kept beside as ``.<file>.part`` and gone on with next time, also in another session.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Optional
+
+from ..errors import InputError, ModelError, OutputError
+from ..progress import CancelFlag, ProgressCallback
+from . import catalogue, identify
+from .catalogue import BUNDLED, ModelEntry
+from .transfer import TIMEOUT, Transfer, by_hand, is_right, scheme_of
+
+
+def download(
+    entry: ModelEntry,
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+    accept_licence: bool = False,
+    timeout: float = TIMEOUT,
+) -> Path:
+    """Fetch a model of the catalogue into the user's folder, unless it is there.
+
+    :param progress: Stage ``download (kB)``.
+    :param accept_licence: Whether the user was shown a licence that is not permissive, and agreed.
+    :return: The model's file, as the catalogue describes it.
+    :raises InputError: when the licence has to be agreed to first; the message shows it.
+    :raises ModelError: when the model cannot be had, or what arrives is another file; the message says how to get it by
+        hand. Nothing but whole, verified files is ever in place.
+    :raises OutputError: when the folder cannot be written into, or is too small.
+    :raises Cancelled: when asked to stop; what has arrived is kept.
+    """
+    if entry.path is not None:
+        catalogue.verify(entry, entry.path)
+        return entry.path
+    _check(entry, accept_licence)
+    folder = _folder(entry)
+    part = folder / f".{entry.file}.part"
+    transfer = Transfer(entry, part, timeout, progress, cancel)
+    resumed = part.exists()
+    transfer.run()
+    if resumed and not is_right(entry, part):
+        # The server's file may have changed between the two halves: once more, from the start.
+        part.unlink()
+        transfer.run()
+    _refuse_wrong(entry, part)
+    target = folder / entry.file
+    try:
+        os.replace(part, target)
+    except OSError as error:
+        raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return target
+
+
+def delete(entry: ModelEntry) -> Path:
+    """Delete a model from the user's folder, and what a broken download left of it; return its file's name.
+
+    :raises InputError: when it is not there, or not in that folder.
+    """
+    folder = catalogue.models_dir()
+    part = folder / f".{entry.file}.part"
+    if entry.where == BUNDLED:
+        raise InputError(f"The model '{entry.name}' came with this software and is not deleted.")
+    path = entry.path if entry.path is not None else part
+    if path.parent.resolve() != folder.resolve():
+        raise InputError(f"'{path}' does not lie in your folder for models, '{folder}': delete it by hand.")
+    if not path.is_file() and not part.is_file():
+        raise InputError(f"The model '{entry.name}' is not on this machine: there is nothing to delete.")
+    try:
+        path.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot delete {path}: {error.strerror or error}.") from error
+    return path
+
+
+def licence_notice(entry: ModelEntry) -> str:
+    """Return what the user has to agree to before a download; empty for a permissive licence."""
+    if entry.permissive:
+        return ""
+    return f"The model '{entry.name}' has the licence '{entry.licence or 'not stated'}', which restricts its use."
+
+
+def _check(entry: ModelEntry, accept_licence: bool) -> None:
+    if not entry.in_catalogue or not entry.url or not (entry.sha256 or entry.git_blob_id):
+        raise ModelError(f"The catalogue does not say where to get '{entry.name}', or how to verify it.")
+    if scheme_of(entry.url) not in ("http", "https"):
+        raise ModelError(f"The catalogue's address of '{entry.name}' is none of the web: {entry.url}.")
+    if licence_notice(entry) and not accept_licence:
+        raise InputError(
+            f"{licence_notice(entry)} Read it ({entry.source or entry.url}), and give --accept-licence to agree."
+        )
+
+
+def _folder(entry: ModelEntry) -> Path:
+    folder = catalogue.models_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write into your folder for models, '{folder}': {error.strerror or error}. Set "
+            f"{catalogue.MODELS_DIR_VARIABLE} to another one."
+        ) from error
+    if entry.size is not None and free < entry.size:
+        raise OutputError(
+            f"'{folder}' has {free / 1e6:.0f} MB left, the model needs {entry.size / 1e6:.0f} MB: free some space."
+        )
+    return folder
+
+
+def _refuse_wrong(entry: ModelEntry, part: Path) -> None:
+    """Raise :class:`ModelError`, and remove the file, unless it is the one that the catalogue describes."""
+    if is_right(entry, part):
+        return
+    try:
+        identify.identify(part)
+        what = "is not the file that the catalogue describes: it was changed on its way, or on the server"
+    except ModelError as error:
+        what = f"is no model ({error})"
+    part.unlink()
+    raise ModelError(
+        f"What {entry.url} gave {what}. It was deleted. Behind a proxy, log in there first. {by_hand(entry)}"
+    )

@@ -1,0 +1,274 @@
+"""One model's bytes over the web: resumed over as many connections as it takes, from web addresses alone."""
+
+import http.client
+import logging
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Optional
+
+from .. import __version__
+from ..errors import Cancelled, ModelError, OutputError
+from ..progress import CancelFlag, ProgressCallback, Reporter
+from . import catalogue
+from .catalogue import ModelEntry
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a connection counts as dead."""
+
+_ATTEMPTS = 4
+"""Connections in a row that bring nothing new before the download is given up."""
+
+_BLOCK = 1 << 16
+_UNIT = 1000
+_LARGEST = 4 << 30
+"""Bytes, where neither catalogue nor server states a size."""
+
+_TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of an address in lower case."""
+    return urllib.parse.urlsplit(url).scheme.lower()
+
+
+def is_right(entry: ModelEntry, path: Path) -> bool:
+    """Return whether a file is the one that the catalogue describes."""
+    try:
+        catalogue.verify(entry, path)
+        return True
+    except ModelError:
+        return False
+
+
+def by_hand(entry: ModelEntry) -> str:
+    """Say in a sentence how to get a model without this software's help."""
+    return (
+        f"By hand: open {entry.url} in a browser, on another machine if need be, and put the file under the name "
+        f"'{entry.file}' into the folder '{catalogue.models_dir()}'; it is verified before use."
+    )
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects within the web, and none that leaves encryption."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """Return the request to go on with.
+
+        :raises Refused: when the new address is not to be followed.
+        """
+        scheme = scheme_of(newurl)
+        if scheme not in ("http", "https") or (scheme_of(req.full_url) == "https" and scheme == "http"):
+            raise Refused(f"the server leads on to {newurl}, an address that is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return an opener for http and https alone, through the system's proxy, without urllib's file and ftp."""
+    opener = urllib.request.OpenerDirector()
+    handlers = [urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler]
+    handlers += [urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor, Redirects]
+    handlers += [urllib.request.UnknownHandler]
+    for handler in handlers:
+        opener.add_handler(handler())
+    opener.addheaders = [("User-Agent", f"MMHVAE-for-3D-Slicer/{__version__}")]
+    return opener
+
+
+class Refused(Exception):
+    """The server's answer makes another attempt useless."""
+
+
+@dataclass
+class _Answer:
+    """A response's body, the place in the file where it begins, and the whole file's size where that is stated."""
+
+    body: http.client.HTTPResponse
+    start: int
+    whole: Optional[int]
+
+
+class Transfer:
+    """Brings a model's bytes into the part file, over as many connections as it takes."""
+
+    def __init__(
+        self,
+        entry: ModelEntry,
+        part: Path,
+        timeout: float,
+        progress: Optional[ProgressCallback] = None,
+        cancel: Optional[CancelFlag] = None,
+    ):
+        self._entry, self._part, self._timeout = entry, part, timeout
+        self._progress, self._cancel = progress, cancel
+        self._opener = _opener()
+        self._reporter: Optional[Reporter] = None
+        self._restarted = False
+
+    def run(self) -> None:
+        """Bring all bytes, or raise."""
+        failures, reason, most = 0, "", self._size()
+        while failures < _ATTEMPTS:
+            try:
+                if self._connection():
+                    return
+                reason = "the connection was cut"
+            except Refused as error:
+                raise self._failure(str(error)) from error
+            except urllib.error.HTTPError as error:
+                reason = _http_reason(error)
+                if error.code not in _TRY_AGAIN:
+                    raise self._failure(reason) from error
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                reason = _network_reason(error)
+                log.debug("downloading %s", self._entry.url, exc_info=True)
+            # Measured by the most that ever arrived: a server that knows no ranges begins anew each time.
+            failures = 0 if self._size() > most else failures + 1
+            most = max(most, self._size())
+            self._pause(failures)
+        raise self._failure(reason)
+
+    def _pause(self, failures: int) -> None:
+        end = time.monotonic() + (min(2.0 ** (failures - 1), self._timeout) if failures else 0)
+        while time.monotonic() < end:
+            self._check_cancel()
+            time.sleep(0.05)
+
+    def _check_cancel(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("Cancelled. What has arrived is kept: the next download goes on from there.")
+
+    def _size(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _failure(self, reason: str) -> ModelError:
+        kept = f" {self._size() / 1e6:.1f} MB are kept: download again to go on." if self._size() else ""
+        return ModelError(
+            f"The model '{self._entry.name}' could not be downloaded: {reason}.{kept} {by_hand(self._entry)}"
+        )
+
+    def _connection(self) -> bool:
+        """Bring what one connection gives; return whether the file is whole."""
+        self._check_cancel()
+        have = self._size()
+        if self._entry.size is not None and have > self._entry.size:
+            self._part.unlink()
+            have = 0
+        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
+        request = urllib.request.Request(self._entry.url, headers=headers)
+        try:
+            response = self._opener.open(request, timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and have:
+                return self._all_there(have)
+            raise
+        with response:
+            return self._copy(_answer(response, have))
+
+    def _all_there(self, have: int) -> bool:
+        """Decide what it means that the server has nothing behind what is there."""
+        if self._restarted or is_right(self._entry, self._part):
+            return True
+        self._restarted = True
+        self._part.unlink()
+        return False
+
+    def _copy(self, answer: _Answer) -> bool:
+        whole = self._expected(answer.whole)
+        most = whole if whole is not None else _LARGEST
+        self._start_reporting(answer.start, whole)
+        with self._open(answer.start) as file:
+            have = answer.start
+            while have < most:
+                self._check_cancel()
+                block = answer.body.read1(min(_BLOCK, most - have))
+                if not block:
+                    break
+                self._write(file, block)
+                have += len(block)
+                self._report(have - answer.start)
+        return have == whole if whole is not None else True
+
+    def _expected(self, stated: Optional[int]) -> Optional[int]:
+        """Return how large the file is to be, where catalogue or server say it."""
+        wanted = self._entry.size
+        if wanted is not None and stated is not None and stated != wanted:
+            raise Refused(f"the server offers a file of {stated} bytes, the catalogue's has {wanted}")
+        if stated is not None and stated > _LARGEST:
+            raise Refused(f"the server offers a file of {stated} bytes, far too large for a model")
+        return wanted if wanted is not None else stated
+
+    def _open(self, start: int) -> BinaryIO:
+        try:
+            return open(self._part, "ab" if start else "wb")
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._part}: {error.strerror or error}.") from error
+
+    def _write(self, file: BinaryIO, block: bytes) -> None:
+        try:
+            file.write(block)
+            file.flush()
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._part}: {error.strerror or error}. Is the disk full?") from error
+
+    def _start_reporting(self, start: int, whole: Optional[int]) -> None:
+        total = -(-(whole - start) // _UNIT) if whole else 0
+        self._reporter = Reporter("download (kB)", total, self._progress)
+
+    def _report(self, arrived: int) -> None:
+        done = -(-arrived // _UNIT)
+        self._reporter.total = max(self._reporter.total, done)
+        self._reporter.step(done - self._reporter.done)
+
+
+def _answer(response, have: int) -> _Answer:
+    """Read from a response's head what its body is."""
+    length = response.headers.get("Content-Length", "")
+    stated = int(length) if length.isdigit() else None
+    if response.status == 206:
+        start, whole = _content_range(response.headers.get("Content-Range", ""))
+        if start != have:
+            raise Refused("the server sends another part of the file than was asked for")
+        return _Answer(response, start, whole)
+    # A server that knows no ranges sends all of it again.
+    return _Answer(response, 0, stated)
+
+
+def _content_range(header: str):
+    """Return first byte and whole size, None where unknown, of a header such as ``bytes 100-199/200``.
+
+    >>> _content_range("bytes 100-199/200"), _content_range("bytes 5-9/*"), _content_range("nonsense")
+    ((100, 200), (5, None), (None, None))
+    """
+    unit, _, rest = header.strip().partition(" ")
+    span, _, whole = rest.partition("/")
+    first = span.partition("-")[0]
+    if unit.lower() != "bytes" or not first.isdigit():
+        return None, None
+    return int(first), int(whole) if whole.isdigit() else None
+
+
+def _http_reason(error: urllib.error.HTTPError) -> str:
+    if error.code // 100 == 3:
+        return f"the server leads in circles, or on to an address that is not followed (HTTP {error.code})"
+    known = {
+        401: "the server asks for a password",
+        403: "the server refuses it",
+        404: "it is not at its address any more",
+        407: "the proxy asks for a password",
+        410: "it is not at its address any more",
+        429: "the server is asked too often at the moment",
+    }
+    return f"{known.get(error.code, 'the server has an error')} (HTTP {error.code})"
+
+
+def _network_reason(error: Exception) -> str:
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, TimeoutError) or "timed out" in str(cause):
+        return "the server does not answer, or stopped sending"
+    return f"there is no connection to the server ({cause})"
