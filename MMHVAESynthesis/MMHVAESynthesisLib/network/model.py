@@ -48,6 +48,21 @@ class Output:
     kl: Optional[List[Tensor]]
 
 
+def ordered_images(images: Dict[str, Tensor], sizes: NetworkSizes) -> Dict[str, Tensor]:
+    """Return a network's inputs in its order, checked.
+
+    :raises ValueError: when an image is unknown or of the wrong shape, or there is none.
+    """
+    unknown = set(images) - set(sizes.modalities)
+    if unknown or not images:
+        raise ValueError(f"inputs must be some of {sizes.modalities}, not {tuple(images)}")
+    size = sizes.size
+    for modality, image in images.items():
+        if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
+            raise ValueError(f"{modality} must have shape (B, 1, {size}, {size}), not {tuple(image.shape)}")
+    return {modality: images[modality] for modality in sizes.modalities if modality in images}
+
+
 class MMHVAE(nn.Module):
     """Synthesises every modality from any non-empty subset of them (Dorent et al., TPAMI 2025)."""
 
@@ -81,7 +96,7 @@ class MMHVAE(nn.Module):
         :param with_kl: Also estimate the KL divergence of each level; needs a temperature above 0.
         :raises ValueError: when an image is missing, unknown or of the wrong shape, or the KL is asked for at 0.
         """
-        ordered = self._ordered(images)
+        ordered = ordered_images(images, self.sizes)
         if with_kl and temperature == 0:
             raise ValueError("the KL estimate is undefined at temperature 0")
         features = {modality: self.encoders[modality](image) for modality, image in ordered.items()}
@@ -90,17 +105,6 @@ class MMHVAE(nn.Module):
         wanted = self.sizes.modalities if targets is None else targets
         synthetic = {target: self.decoders[target](z1).masked_fill(mask, BACKGROUND) for target in wanted}
         return Output(synthetic, z1, kl)
-
-    def _ordered(self, images: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Return the inputs in the network's order, checked."""
-        unknown = set(images) - set(self.sizes.modalities)
-        if unknown or not images:
-            raise ValueError(f"inputs must be some of {self.sizes.modalities}, not {tuple(images)}")
-        size = self.sizes.size
-        for modality, image in images.items():
-            if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
-                raise ValueError(f"{modality} must have shape (B, 1, {size}, {size}), not {tuple(image.shape)}")
-        return {modality: images[modality] for modality in self.sizes.modalities if modality in images}
 
     def _draw(self, features: Dict[str, List[Tensor]], noise: Sequence[Tensor], sampling: Sampling):
         """Draw all latent groups, coarsest first; return z1 and the KL estimates."""

@@ -1,0 +1,139 @@
+"""The building blocks: each made from its readable counterpart in ``network.cells``, of one slice, channels-last."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from .. import cells
+from .convolutions import Bordered, TiledConvolution, conv3x3, depthwise5x5
+from .gaussians import unclamped
+from .layout import across, channel_means, channels_last, image, pixels, rows
+from .norms import normalised, scale_and_shift, silu_normalised, silu_normalised_
+
+
+class Gate:
+    """The gates of a squeeze-and-excite block, to be applied by whoever comes next."""
+
+    def __init__(self, block: cells.SqueezeExcite):
+        self._squeeze, self._excite = block.squeeze, block.excite
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(1, C, H, W) -> (C,) in (0, 1)."""
+        return self._excite(F.relu(self._squeeze(channel_means(x)))).sigmoid_()
+
+
+class EncoderCell:
+    """See ``cells.EncoderCell``."""
+
+    def __init__(self, cell: cells.EncoderCell):
+        self._conv_0, self._conv_1 = (channels_last(conv.weight) for conv in (cell.conv_0, cell.conv_1))
+        self._bias_1, self._gate = cell.conv_1.bias, Gate(cell.gate)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(1, C, H, W) -> the same shape, in the place of ``x``."""
+        h = conv3x3(silu_normalised(x), self._conv_0)
+        h = conv3x3(silu_normalised_(h), self._conv_1, self._bias_1)
+        features = rows(x)
+        features.addcmul_(rows(h), across(self._gate(h), features))
+        return x
+
+
+class DecoderCell:
+    """See ``cells.DecoderCell``."""
+
+    def __init__(self, cell: cells.DecoderCell):
+        self._widen, self._depthwise = (channels_last(conv.weight) for conv in (cell.widen, cell.depthwise))
+        self._narrow, self._bias = cell.narrow.weight.flatten(1), cell.narrow.bias
+        self._gate = Gate(cell.gate)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(1, C, H, W) -> the same shape, in the place of ``x``."""
+        h = silu_normalised_(conv3x3(normalised(x), self._widen))
+        h = silu_normalised_(depthwise5x5(h, self._depthwise))
+        # The gates scale the weights instead of the features, six times as wide as x and at full size.
+        pixels(x).addmm_(pixels(h), (self._narrow * self._gate(h)).t())
+        features = rows(x)
+        features.add_(across(self._bias, features))
+        return x
+
+
+class Expert:
+    """See ``cells.Expert``.
+
+    Its first convolution is the sum of one over the decoder's features and one over an input's skip, since instance
+    norm and SiLU treat each channel alone: the first is shared by all inputs, the second by all samples.
+
+    """
+
+    def __init__(self, expert: cells.Expert):
+        channels = expert.conv_1.in_channels
+        self._shared, self._own = (channels_last(half) for half in expert.conv_0.weight.split(channels, 1))
+        self._conv_1, self._bias_1 = channels_last(expert.conv_1.weight), expert.conv_1.bias
+        self._project, self._gate = unclamped(expert.project.weight.flatten(1)), Gate(expert.gate)
+
+    def of_features(self, h: Tensor) -> Tensor:
+        """Return what the decoder's features, (1, C, H, W), add to the first convolution of every input."""
+        return conv3x3(silu_normalised(h), self._shared)
+
+    def of_skip(self, skip: Tensor) -> Tensor:
+        """Return what an input's skip, (1, C, H, W), adds to its first convolution."""
+        return conv3x3(silu_normalised(skip), self._own)
+
+    def __call__(self, of_features: Tensor, of_skip: Tensor) -> Tensor:
+        """Return the Gaussian as ``gaussians.draw`` takes it, (C, H W)."""
+        h = conv3x3(silu_normalised_(of_features + of_skip), self._conv_1, self._bias_1)
+        return (self._project * self._gate(h)) @ pixels(h).t()
+
+
+class ImageDecoder:
+    """See ``cells.ImageDecoder``.
+
+    :param edge: Rows and columns of a slice.
+    """
+
+    def __init__(self, decoder: cells.ImageDecoder, edge: int):
+        self._edge, self._adapt = edge, None
+        if isinstance(decoder.adapt, torch.nn.Conv2d):
+            self._adapt = decoder.adapt.weight.flatten(1).t().contiguous(), decoder.adapt.bias
+        self._blocks = [
+            tuple(TiledConvolution(conv.weight, edge) for conv in (block.conv_0, block.conv_1))
+            for block in decoder.blocks
+        ]
+        self._conv = TiledConvolution(decoder.conv.weight, edge)
+        self._image = TiledConvolution(decoder.image.weight, edge, decoder.image.bias)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """(1, C, S, S) -> (1, 1, S, S) in (-1, 1)."""
+        h = pixels(z)
+        if self._adapt is not None:
+            h = torch.addmm(self._adapt[1], h, self._adapt[0])
+        h = self._residual_blocks(image(h, self._edge, self._edge))
+        h = self._conv(h)
+        wide = Bordered(h.shape[1], self._edge, 3, h)
+        self._normalise_into(h, wide)
+        F.leaky_relu(wide.whole, 0.2, inplace=True)
+        return self._image(wide.mirror()).tanh_()
+
+    def _residual_blocks(self, x: Tensor) -> Tensor:
+        """Return the result with a border of 3 for the 7x7 convolution behind it."""
+        kept, inner, result = (Bordered(x.shape[1], self._edge, border, x) for border in (1, 1, 3))
+        kept.rows.copy_(x.permute(0, 2, 3, 1).reshape(self._edge, -1))
+        for conv_0, conv_1 in self._blocks:
+            self._normalise_into(conv_0(kept.mirror()), inner)
+            F.relu(inner.rows, inplace=True)
+            self._add_normalised(conv_1(inner.mirror()), kept)
+        result.rows.copy_(kept.rows)
+        return result.mirror()
+
+    def _normalise_into(self, x: Tensor, place: Bordered) -> None:
+        source, scale, shift = self._by_rows(x)
+        torch.addcmul(shift, source, scale, out=place.rows)
+
+    def _add_normalised(self, x: Tensor, place: Bordered) -> None:
+        source, scale, shift = self._by_rows(x)
+        place.rows.addcmul_(source, scale).add_(shift)
+
+    def _by_rows(self, x: Tensor):
+        """Return ``x`` as a matrix (H, W C), and its instance norm's scale and shift as rows of it."""
+        source = x.permute(0, 2, 3, 1).view(self._edge, -1)
+        return (source, *scale_and_shift(source, x.shape[1]))

@@ -1,0 +1,175 @@
+"""The network for inference: slices through it one by one, all that samples of a slice share computed once."""
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from .. import levels
+from ..model import BACKGROUND, MMHVAE, Encoder, Output, ordered_images
+from .cells import DecoderCell, EncoderCell, Expert, ImageDecoder
+from .convolutions import conv3x3, doubled
+from .gaussians import draw, location, unclamped
+from .layout import channels_last, image, keep_freed_memory, pixels
+
+
+class _Encoder:
+    """Contracting path of one modality."""
+
+    def __init__(self, encoder: Encoder):
+        self._stem = channels_last(encoder.stem.weight), encoder.stem.bias
+        self._cells = [EncoderCell(cell) for cell in encoder.cells]
+        self._downs = [(channels_last(down.weight), down.bias) for down in encoder.downs]
+
+    def __call__(self, slice_: Tensor) -> List[Tensor]:
+        """(1, 1, S, S) -> features of each size, the finest first, channels-last."""
+        # A lone channel is in both orders at once; said in these strides, the convolution keeps it last.
+        edge = slice_.shape[-1]
+        features = [self._cells[0](conv3x3(image(slice_.reshape(-1, 1), edge, edge), *self._stem))]
+        for down, cell in zip(self._downs, self._cells[1:]):
+            features.append(cell(conv3x3(features[-1], *down, stride=2)))
+        return features
+
+
+class _CoarsestLevel:
+    """z_L, a vector."""
+
+    def __init__(self, level: levels.CoarsestLevel):
+        self._down = unclamped(level.down.weight), unclamped(level.down.bias)
+        self._up, self._edge = (level.up.weight.detach(), level.up.bias), level.sizes.coarsest_size
+
+    def of_skip(self, features: Tensor) -> Tensor:
+        """Return an input's expert, (4m, 1), from its coarsest features, (1, C, H, W)."""
+        weight, bias = self._down
+        return torch.addmv(bias, weight, features.flatten())[:, None]
+
+    def __call__(self, experts: List[Tensor], noise: Tensor, temperature: float, power: int) -> Tensor:
+        """Draw z_L, (2m, 1), and return features for the next level, (1, m, H, W)."""
+        z = draw(None, [expert.clone() for expert in experts], noise, temperature, power)
+        weight, bias = self._up
+        return channels_last(torch.addmv(bias, weight, z[:, 0]).view(1, -1, self._edge, self._edge))
+
+
+class _Level:
+    """One latent group of the expansive path."""
+
+    def __init__(self, level: levels.Level):
+        self.halvings, self.is_random = level.halvings, level.is_random
+        self._edge = level.sizes.size // 2**level.halvings
+        self._up, self._cell = channels_last(level.up.weight), DecoderCell(level.cell)
+        self._prior = unclamped(level.prior.weight.flatten(1))
+        self._expert = Expert(level.expert) if level.is_random else None
+
+    def of_skip(self, skip: Tensor) -> Tensor:
+        """Return what an input's skip adds to its expert, whatever the noise."""
+        return self._expert.of_skip(skip)
+
+    def __call__(
+        self, z: Tensor, skips: List[Tensor], noise: Optional[Tensor], temperature: float, power: int
+    ) -> Tensor:
+        """Draw the next group from the coarser one, (1, C, H, W), as (1, c/2, 2H, 2W), channels-last."""
+        h = self._cell(conv3x3(doubled(z), self._up))
+        prior = self._prior @ pixels(h).t()
+        if self._expert is None:
+            return self._planes(location(prior))
+        of_features = self._expert.of_features(h)
+        experts = [self._expert(of_features, skip) for skip in skips]
+        return self._planes(draw(prior, experts, noise, temperature, power))
+
+    def _planes(self, z: Tensor) -> Tensor:
+        return channels_last(z.view(1, -1, self._edge, self._edge))
+
+
+@dataclass(frozen=True)
+class EncodedSlice:
+    """What all samples of a slice share.
+
+    :param experts: For each level, the coarsest first, what each input's skip says.
+    :param background: Where the outputs are background, (1, 1, S, S).
+    """
+
+    experts: List[List[Tensor]]
+    background: Tensor
+
+
+class FastMMHVAE:
+    """The same function as the network it is made from, for inference on a CPU; can be called from several threads.
+
+    It keeps a reference to none of the network's modules, but shares such weights as it takes unchanged.
+
+    :param network: In float32, on the CPU.
+    :raises ValueError: for a fusion other than ``product``; :func:`can_be_fast` tells beforehand.
+    """
+
+    def __init__(self, network: MMHVAE):
+        if not can_be_fast(network):
+            raise ValueError(f"the fusion {network.sizes.fusion!r} has no fast form")
+        keep_freed_memory()
+        self.sizes = network.sizes
+        self._power = 2 if network.sizes.precision == "variance" else 1
+        with torch.inference_mode():
+            self._encoders = {modality: _Encoder(encoder) for modality, encoder in network.encoders.items()}
+            self._coarsest = _CoarsestLevel(network.coarsest)
+            self._levels = [_Level(level) for level in network.levels]
+            self._decoders = {
+                modality: ImageDecoder(decoder, network.sizes.size) for modality, decoder in network.decoders.items()
+            }
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        images: Dict[str, Tensor],
+        noise: Sequence[Tensor],
+        temperature: float = 0.7,
+        targets: Optional[Sequence[str]] = None,
+    ) -> Output:
+        """Synthesise the target modalities; arguments, result and errors as ``MMHVAE.forward``, without KL terms."""
+        ordered = ordered_images(images, self.sizes)
+        slices = []
+        for index in range(len(next(iter(ordered.values())))):
+            encoded = self.encode({modality: batch[index : index + 1] for modality, batch in ordered.items()})
+            slices.append(self.sample(encoded, [level[index : index + 1] for level in noise], temperature, targets))
+        synthetic = {target: torch.cat([s.images[target] for s in slices]) for target in slices[0].images}
+        return Output(synthetic, torch.cat([s.z1 for s in slices]), None)
+
+    @torch.inference_mode()
+    def encode(self, images: Dict[str, Tensor]) -> EncodedSlice:
+        """Compute what does not depend on the noise.
+
+        :param images: ``{modality: (1, 1, S, S)}`` as ``MMHVAE.forward``.
+        """
+        ordered = ordered_images(images, self.sizes)
+        inputs = [self._encoders[modality](given) for modality, given in ordered.items()]
+        experts = [[self._coarsest.of_skip(features[-1]) for features in inputs]]
+        for level in self._levels:
+            if level.is_random:
+                experts.append([level.of_skip(features[level.halvings]) for features in inputs])
+        return EncodedSlice(experts, next(iter(ordered.values())) == BACKGROUND)
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        encoded: EncodedSlice,
+        noise: Sequence[Tensor],
+        temperature: float = 0.7,
+        targets: Optional[Sequence[str]] = None,
+    ) -> Output:
+        """Draw one sample of an encoded slice.
+
+        :param noise: One tensor a random level, z_L first, (1, *sizes.noise_shapes()[level]).
+        :param targets: Only their decoders run; None means all.
+        """
+        flat = [level.reshape(level.shape[1], -1) for level in noise]
+        z = self._coarsest(encoded.experts[0], flat[0], temperature, self._power)
+        for step, level in enumerate(self._levels, start=1):
+            known = (encoded.experts[step], flat[step]) if level.is_random else ([], None)
+            z = level(z, *known, temperature, self._power)
+        wanted = self.sizes.modalities if targets is None else targets
+        images = {t: self._decoders[t](z).masked_fill_(encoded.background, BACKGROUND) for t in wanted}
+        return Output(images, z, None)
+
+
+def can_be_fast(network: MMHVAE) -> bool:
+    """Return whether a network has a fast form: not those of the ablation that do without the product of experts."""
+    return network.sizes.fusion == "product"

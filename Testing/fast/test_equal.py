@@ -1,0 +1,172 @@
+"""The fast network against the readable one in float64: every subset of inputs, several sizes, T = 0 and 0.7."""
+
+import copy
+from itertools import combinations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.modalities import MODALITIES  # noqa: E402
+from MMHVAESynthesisLib.models.names import from_released  # noqa: E402
+from MMHVAESynthesisLib.network.fast.model import FastMMHVAE, can_be_fast  # noqa: E402
+from MMHVAESynthesisLib.network.model import MMHVAE  # noqa: E402
+from MMHVAESynthesisLib.network.sizes import NetworkSizes  # noqa: E402
+from network import published  # noqa: E402
+
+RELEASED = NetworkSizes()
+SMALL = NetworkSizes(size=64, halvings=5)
+PAIR = NetworkSizes(("us", "t2"), 16, 64, 5, 64, 5, 4)
+DEMONSTRATOR = NetworkSizes(base_features=12, max_features=64, halvings=5, size=96, decoder_features=6)
+TINY = NetworkSizes(base_features=4, max_features=8, halvings=2, size=16, decoder_blocks=1, decoder_features=2)
+SUBSETS = [subset for count in range(1, 5) for subset in combinations(MODALITIES, count)]
+TOLERANCE = 1e-5
+SLACK = 1.5
+"""Where float32 itself loses nearly that much: how much more than the readable network the fast one may lose."""
+
+
+def tiny(**changes):
+    return NetworkSizes(**{**TINY.__dict__, **changes})
+
+
+def made(sizes, seed=0):
+    """Return a network with the made-up weights on which the published code was run."""
+    network = MMHVAE(sizes).eval().requires_grad_(False)
+    own = {name: from_released(name, published.has_adapter(sizes)) for name in published.released_names(sizes)}
+    state = network.state_dict()
+    tensors = published.weights({name: tuple(state[own[name]].shape) for name in own if own[name] in state}, seed)
+    network.load_state_dict({own[name]: torch.from_numpy(tensor) for name, tensor in tensors.items()}, strict=True)
+    return network
+
+
+def images(sizes, modalities, batch=1):
+    return {m: torch.from_numpy(published.image(1, batch, sizes.size, m)) for m in modalities}
+
+
+def noise(sizes, batch=1, seed=2):
+    return [torch.from_numpy(level) for level in published.noise(seed, sizes, batch)]
+
+
+def doubled(network, given, draws, temperature, targets=None):
+    exact = copy.deepcopy(network).double()
+    return exact({m: i.double() for m, i in given.items()}, [d.double() for d in draws], temperature, targets)
+
+
+def relative(found, expected):
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+def check(sizes, modalities, temperature, targets=None, batch=1):
+    network = made(sizes)
+    given, draws = images(sizes, modalities, batch), noise(sizes, batch)
+    expected = doubled(network, given, draws, temperature, targets)
+    readable = network(given, draws, temperature, targets)
+    found = FastMMHVAE(network)(given, draws, temperature, targets)
+    assert list(found.images) == list(expected.images) and found.kl is None
+    assert relative(found.z1, expected.z1) <= max(TOLERANCE, SLACK * relative(readable.z1, expected.z1))
+    outside = given[min(modalities, key=sizes.modalities.index)] == -1
+    for target, image in expected.images.items():
+        assert found.images[target].shape == image.shape and (found.images[target][outside] == -1).all()
+        error = relative(found.images[target], image)
+        assert error <= max(TOLERANCE, SLACK * relative(readable.images[target], image)), target
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7])
+@pytest.mark.parametrize("modalities", [("us",), MODALITIES], ids=len)
+def test_released_sizes(modalities, temperature):
+    check(RELEASED, modalities, temperature)
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7])
+@pytest.mark.parametrize("subset", SUBSETS, ids="+".join)
+def test_every_subset(subset, temperature):
+    check(SMALL, subset, temperature, targets=("t2", "us"))
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7])
+@pytest.mark.parametrize("sizes", [PAIR, DEMONSTRATOR], ids=["pair", "demonstrator"])
+@pytest.mark.parametrize("modalities", [("us",), ("t2",), ("us", "t2")], ids="+".join)
+def test_other_published_and_bundled_sizes(sizes, modalities, temperature):
+    check(sizes, modalities, temperature)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "variance"},
+        {"latent_levels": 1},
+        {"latent_levels": 2},
+        {"modalities": ("t2", "us")},
+        {"max_features": 32},  # the cap is never reached: c_P < m
+        {"size": 24, "halvings": 3},  # an odd coarsest size
+        {"size": 4, "halvings": 1},
+        {"size": 36, "halvings": 1, "decoder_features": 1},
+        {"decoder_features": 3, "decoder_blocks": 0},
+        {"decoder_features": 20},
+        {"base_features": 2, "max_features": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("modalities", [("us",), ("us", "t2")], ids="+".join)
+def test_other_sizes_and_choices(changes, modalities):
+    check(tiny(**changes), modalities, 0.7)
+
+
+@pytest.mark.parametrize("targets", [("flair",), ("cet1", "us"), None])
+def test_only_the_wanted_targets_a_batch_at_a_time(targets):
+    check(TINY, ("t2", "flair"), 0.7, targets, batch=3)
+
+
+def test_samples_of_a_slice_share_what_does_not_depend_on_the_noise():
+    network = made(SMALL)
+    fast, given = FastMMHVAE(network), images(SMALL, ("us", "flair"))
+    encoded = fast.encode(given)
+    for seed in range(3):
+        draws = noise(SMALL, seed=seed)
+        expected = doubled(network, given, draws, 0.7).images["t2"]
+        assert relative(fast.sample(encoded, draws, 0.7, ["t2"]).images["t2"], expected) <= TOLERANCE
+
+
+def test_the_same_call_gives_the_same_bits_and_changes_no_argument():
+    fast, given, draws = FastMMHVAE(made(TINY)), images(TINY, ("us", "t2")), noise(TINY)
+    before = copy.deepcopy((given, draws))
+    first, second = fast(given, draws, 0.7), fast(given, draws, 0.7)
+    assert all(torch.equal(first.images[target], second.images[target]) for target in first.images)
+    assert all(torch.equal(given[m], before[0][m]) for m in given)
+    assert all(torch.equal(*pair) for pair in zip(draws, before[1]))
+
+
+def test_the_network_it_is_made_from_is_left_as_it_was():
+    network, given, draws = made(TINY), images(TINY, ("us",)), noise(TINY)
+    before = network(given, draws, 0.7).images["t2"]
+    FastMMHVAE(network)(given, draws, 0.7)
+    assert torch.equal(network(given, draws, 0.7).images["t2"], before)
+
+
+def test_large_means_cost_no_precision():
+    from MMHVAESynthesisLib.network.fast.norms import normalised
+
+    x = (torch.randn(1, 8, 96, 96, generator=torch.Generator().manual_seed(0)) + 30).contiguous(
+        memory_format=torch.channels_last
+    )
+    exact = torch.nn.functional.instance_norm(x.double())
+    assert relative(normalised(x), exact) <= 5e-6
+
+
+def test_without_the_undocumented_call_the_numbers_are_the_same(monkeypatch):
+    monkeypatch.delattr(torch, "batch_norm_update_stats")
+    check(TINY, ("us",), 0.7)
+
+
+@pytest.mark.parametrize("fusion", ["average", "zero_fill"])
+def test_fusions_of_the_ablation_have_no_fast_form(fusion):
+    network = made(tiny(fusion=fusion))
+    assert not can_be_fast(network) and can_be_fast(made(TINY))
+    with pytest.raises(ValueError, match=fusion):
+        FastMMHVAE(network)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"pet": (1, 1, 16, 16)}, {"us": (1, 1, 16, 8)}, {"us": (1, 16, 16)}])
+def test_wrong_images_are_refused(wrong):
+    with pytest.raises(ValueError):
+        FastMMHVAE(made(TINY))({m: torch.zeros(shape) for m, shape in wrong.items()}, noise(TINY))
