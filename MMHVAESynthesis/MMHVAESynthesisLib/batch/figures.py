@@ -10,10 +10,12 @@ from .work import DONE, FAILED, Outcome
 
 NOT_DONE = "not done"
 
-_FIRST = ("case", "state", "reason", "inputs", "seconds")
+_FIRST = ("case", "state", "reason", "warnings", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
 _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
-_LAST = ("warnings",)
+
+IN_THE_TABLE_ALONE = ("reason", "uncertainty_p95", "share")
+"""Columns that the page leaves to the CSV, for want of room; the reasons stand below."""
 
 EXPLANATIONS = {
     "state": "done, failed, or not done because the batch was cancelled",
@@ -58,7 +60,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> List[str]:
     """Return the columns that some row fills, in their order."""
     filled = set().union(*rows) if rows else set()
     per_target = [f"{name}_{target}" for target in _targets(filled) for name in _OF_A_TARGET]
-    order = [*_FIRST, *per_target, *_OF_REGISTRATION, *_LAST]
+    order = [*_FIRST, *per_target, *_OF_REGISTRATION]
     return [name for name in order if name in filled]
 
 

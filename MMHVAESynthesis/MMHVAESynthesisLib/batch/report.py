@@ -74,7 +74,7 @@ def _summary(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str,
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = [name for name in figures.columns(rows) if name != "reason"]
+    columns = [name for name in figures.columns(rows) if not name.startswith(figures.IN_THE_TABLE_ALONE)]
     head = "".join(
         f'<th aria-sort="none" title="{_escaped(figures.explanation(name))}"><button>{_escaped(_title(name))}'
         "</button></th>"
@@ -89,7 +89,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _title(column: str) -> str:
     name, _, target = column.rpartition("_")
-    is_target = name in figures.EXPLANATIONS and f"{column}" not in figures.EXPLANATIONS
+    is_target = name in figures.EXPLANATIONS and column not in figures.EXPLANATIONS
     return f"{name.replace('_', ' ')} {label(target)}" if is_target else column.replace("_", " ")
 
 

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import Cancelled, InputError, MMHVAEError, ModelError
-from ..modalities import MODALITIES, label
+from ..modalities import MODALITIES, US, label
 from ..progress import CancelFlag, ProgressCallback
 from ..registration import figures, transforms
 from ..registration.engine import register
@@ -135,7 +135,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     registration = None
     if settings.register and real:
         registered = register(
-            settings.registration(result.images, real, case.inputs.get("us", case.inputs[result.reference])),
+            settings.registration(result.images, real, case.inputs[result.reference]),
             progress,
             cancel,
         )
@@ -145,6 +145,8 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     elif settings.register:
         warnings.append("There is no pre-operative MR: nothing was registered.")
     inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
+    if US in inputs:
+        warnings += quality.of_field_of_view(inputs[US])
     facts = {
         "model": {"name": result.provenance["model"]},
         "versions": versions(),
