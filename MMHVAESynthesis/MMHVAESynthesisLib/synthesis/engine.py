@@ -51,7 +51,7 @@ def preview(request: SynthesisRequest, plane: Optional[int] = None, cancel: Opti
 
 def _provenance(plan, seconds: float) -> Dict[str, Any]:
     """Return how the images of a plan are made, as JSON can hold it."""
-    request, header = plan.request, plan.model.header
+    request, header = plan.request, plan.header
     return {
         "software": "MMHVAE for 3D Slicer",
         "version": __version__,

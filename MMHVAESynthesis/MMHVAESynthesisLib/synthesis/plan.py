@@ -1,21 +1,23 @@
 """From a request to everything that its work needs, with all checks made before any work starts."""
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
 from ..modalities import label, labels
-from ..models.loading import Model, load
+from ..models.header import ModelHeader
+from ..models.loading import load
 from ..request import SynthesisRequest
 from ..volumes.checks import checked
 from ..volumes.files import read
 from ..volumes.likeness import warnings
 from ..volumes.preparation import PreparedCase
 from .devices import Resources, find_resources
+from .passes import Pass, passes_through
 from .planes import PlaneSynthesizer
 
 
@@ -24,7 +26,8 @@ class Plan:
     """A request with its model loaded, its images read and prepared, its device found."""
 
     request: SynthesisRequest
-    model: Model
+    header: ModelHeader
+    passes: Callable[[Sequence[Pass]], Dict[str, np.ndarray]]
     resources: Resources
     case: PreparedCase
     targets: Tuple[str, ...]
@@ -32,10 +35,9 @@ class Plan:
 
     def synthesizer(self, stop) -> PlaneSynthesizer:
         """Return what takes planes through the network; ``stop`` is called before each pass."""
-        network = self.model.network
-        if self.resources.device.type != "cpu":
-            network = copy.deepcopy(network).to(self.resources.device)
-        return PlaneSynthesizer(network, self.case, self.request, self.targets, self.resources, stop)
+        return PlaneSynthesizer(
+            self.passes, self.header.sizes, self.case, self.request, self.targets, self.resources, stop
+        )
 
 
 def make_plan(request: SynthesisRequest) -> Plan:
@@ -52,7 +54,8 @@ def make_plan(request: SynthesisRequest) -> Plan:
     images = _images(request)
     case = PreparedCase(images, sizes.modalities, model.header.spacing, sizes.size)
     signs = warnings(case, model.header.spacing, model.header.skull_stripped)
-    return Plan(request, model, resources, case, tuple(targets), signs)
+    passes = passes_through(model.network, resources, request.temperature, targets)
+    return Plan(request, model.header, passes, resources, case, tuple(targets), signs)
 
 
 def _check_modalities(kind: str, wanted, known) -> None:

@@ -1,20 +1,19 @@
 """One plane through the network: tiles, samples, their mean and standard deviation."""
 
 import threading
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Sequence
 
 import numpy as np
-import torch
 
-from ..network.model import MMHVAE
+from ..network.sizes import NetworkSizes
 from ..request import SynthesisRequest
 from ..volumes.grid import Tile
 from ..volumes.intensity import BACKGROUND, to_image
 from ..volumes.preparation import PreparedCase
 from .devices import Resources, is_out_of_memory, out_of_memory, release_memory
 from .noise import slice_noise
+from .passes import Pass, Shared
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class _Item:
     index: int
     tile: Tile
     weights: np.ndarray
+    shared: Shared
 
     @property
     def modalities(self):
@@ -86,23 +86,30 @@ class _Item:
         return tuple(self.blend.inputs)
 
 
+def _cut(tile: Tile, inputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    return {modality: np.ascontiguousarray(tile.cut(image)) for modality, image in inputs.items()}
+
+
 class PlaneSynthesizer:
     """Takes planes of a case through the network. Can be called from several threads at once.
 
-    :param network: On the device, in evaluation mode.
+    :param passes: Takes passes through the network, see ``passes.passes_through``.
+    :param sizes: The network's.
     :param stop: Called before each pass; raises to end the work.
     """
 
     def __init__(
         self,
-        network: MMHVAE,
+        passes: Callable[[Sequence[Pass]], Dict[str, np.ndarray]],
+        sizes: NetworkSizes,
         case: PreparedCase,
         request: SynthesisRequest,
         targets: Sequence[str],
         resources: Resources,
         stop: Callable[[], None],
     ):
-        self._network, self._case, self._request, self._targets = network, case, request, tuple(targets)
+        self._through, self._sizes = passes, sizes
+        self._case, self._request, self._targets = case, request, tuple(targets)
         self._resources, self._stop = resources, stop
         self._tiles = case.grid.tiles()
         # At temperature 0 there is nothing random: every sample is the same.
@@ -137,9 +144,12 @@ class PlaneSynthesizer:
 
     def _items(self, blends: Sequence[_Blend]):
         for blend in blends:
+            shared = {index: Shared(_cut(tile, blend.inputs)) for index, tile, _ in blend.tiles}
             for sample in range(self._samples):
                 for index, tile, weights in blend.tiles:
-                    yield _Item(blend, sample, index, tile, weights)
+                    # Let go with the last sample, so that a batch does not keep what its planes no longer need.
+                    last = sample + 1 == self._samples
+                    yield _Item(blend, sample, index, tile, weights, shared.pop(index) if last else shared[index])
 
     def _pass(self, batch: List[_Item]) -> None:
         """Take items through the network, in smaller batches where memory does not suffice."""
@@ -165,24 +175,8 @@ class PlaneSynthesizer:
 
     def _forward(self, batch: List[_Item]) -> Dict[str, np.ndarray]:
         """Return ``{target: (B, S, S)}`` in [-1, 1]."""
-        device = self._resources.device
-        inputs = {
-            modality: torch.from_numpy(
-                np.stack([item.tile.cut(item.blend.inputs[modality]) for item in batch])[:, None]
-            )
-            for modality in batch[0].modalities
-        }
-        noise = [torch.from_numpy(np.stack(level)) for level in zip(*(self._noise(item) for item in batch))]
-        half = torch.autocast("cuda", torch.float16) if self._resources.half_precision else nullcontext()
-        with torch.inference_mode(), half:
-            output = self._network(
-                {modality: image.to(device) for modality, image in inputs.items()},
-                [level.to(device) for level in noise],
-                self._request.temperature,
-                self._targets,
-            )
-        return {target: image[:, 0].float().cpu().numpy() for target, image in output.images.items()}
+        return self._through([Pass(item.shared, self._noise(item)) for item in batch])
 
     def _noise(self, item: _Item) -> List[np.ndarray]:
-        request, shapes = self._request, self._network.sizes.noise_shapes()
+        request, shapes = self._request, self._sizes.noise_shapes()
         return slice_noise(shapes, request.noise, request.seed, item.sample, item.blend.plane, item.index)

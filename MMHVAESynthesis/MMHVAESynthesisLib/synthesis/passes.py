@@ -1,0 +1,95 @@
+"""Tiles through the network: one by one on a CPU, several together elsewhere."""
+
+import copy
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ..network.fast.model import FastMMHVAE, can_be_fast
+from ..network.model import MMHVAE
+from .devices import Resources
+
+
+@dataclass
+class Shared:
+    """What all samples of one tile share.
+
+    :param inputs: ``{modality: (S, S)}`` in [-1, 1], background -1.
+    :param encoded: Kept by whoever computes it, for the next sample.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    encoded: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sample of one tile.
+
+    :param noise: One array a random level, without a batch's dimension.
+    """
+
+    shared: Shared
+    noise: List[np.ndarray]
+
+
+class OneByOne:
+    """The fast network, one pass at a time: on a CPU a batch would only fall out of the cache."""
+
+    def __init__(self, network: FastMMHVAE, temperature: float, targets: Sequence[str]):
+        self._network, self._temperature, self._targets = network, temperature, tuple(targets)
+
+    def __call__(self, passes: Sequence[Pass]) -> Dict[str, np.ndarray]:
+        """Return ``{target: (B, S, S)}`` in [-1, 1], B passes of the same modalities."""
+        outputs = [self._image(one) for one in passes]
+        return {target: np.concatenate([output[target] for output in outputs]) for target in self._targets}
+
+    def _image(self, one: Pass) -> Dict[str, np.ndarray]:
+        if one.shared.encoded is None:
+            inputs = {modality: torch.from_numpy(tile)[None, None] for modality, tile in one.shared.inputs.items()}
+            one.shared.encoded = self._network.encode(inputs)
+        noise = [torch.from_numpy(level)[None] for level in one.noise]
+        output = self._network.sample(one.shared.encoded, noise, self._temperature, self._targets)
+        return {target: image[:, 0].numpy() for target, image in output.images.items()}
+
+
+class Together:
+    """The readable network, passes stacked into a batch: for GPUs, and for what has no fast form.
+
+    It has not run on CUDA yet. There, convolutions run in float16 if asked for, and channels-last, which their tensor
+    cores want.
+    """
+
+    def __init__(self, network: MMHVAE, resources: Resources, temperature: float, targets: Sequence[str]):
+        self._device, self._half = resources.device, resources.half_precision
+        if self._device.type != "cpu":
+            network = copy.deepcopy(network).to(self._device)
+        self._format = torch.channels_last if self._half else torch.contiguous_format
+        self._network = network.to(memory_format=self._format)
+        self._temperature, self._targets = temperature, tuple(targets)
+
+    def __call__(self, passes: Sequence[Pass]) -> Dict[str, np.ndarray]:
+        """Return ``{target: (B, S, S)}`` in [-1, 1], B passes of the same modalities."""
+        inputs = {
+            modality: self._stacked([one.shared.inputs[modality][None] for one in passes])
+            for modality in passes[0].shared.inputs
+        }
+        noise = [self._stacked(level) for level in zip(*(one.noise for one in passes))]
+        half = torch.autocast(self._device.type, torch.float16) if self._half else nullcontext()
+        with torch.inference_mode(), half:
+            images = self._network(inputs, noise, self._temperature, self._targets).images
+        return {target: image[:, 0].float().cpu().numpy() for target, image in images.items()}
+
+    def _stacked(self, arrays: Sequence[np.ndarray]) -> torch.Tensor:
+        stacked = torch.from_numpy(np.stack(arrays)).to(self._device)
+        return stacked.contiguous(memory_format=self._format) if stacked.ndim == 4 else stacked
+
+
+def passes_through(network: MMHVAE, resources: Resources, temperature: float, targets: Sequence[str]):
+    """Return what takes passes through a network (float32, on the CPU) with these resources."""
+    if resources.device.type == "cpu" and can_be_fast(network):
+        return OneByOne(FastMMHVAE(network), temperature, targets)
+    return Together(network, resources, temperature, targets)
