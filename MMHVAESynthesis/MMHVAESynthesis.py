@@ -47,6 +47,16 @@ class MMHVAESynthesis(ScriptedLoadableModule):
             "Synthesis with Hierarchical Mixture of Product-of-Experts. IEEE Transactions on Pattern Analysis and "
             "Machine Intelligence, 2025 (arXiv 2410.19378). Please cite it if you use this module."
         )
+        # Synthetic volumes of a saved scene are marked too, whether or not the panel is ever opened.
+        slicer.app.connect("startupCompleted()", prepareViews)
+
+
+def prepareViews():
+    """From now on write SYNTHETIC into every slice view that shows a synthetic volume; make our layouts known."""
+    from MMHVAESynthesisLib.scene import annotations, layouts
+
+    annotations.install()
+    layouts.register()
 
 
 @parameterNodeWrapper
@@ -93,6 +103,7 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MMHVAESynthesisLogic()
         self.panel = Panel(self.ui, self.logic.startChild)
+        prepareViews()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)

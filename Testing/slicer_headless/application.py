@@ -7,10 +7,63 @@ from .files import FileManager
 
 
 class LayoutManager:
-    """The slice views' logics; :mod:`slicer_headless.views` adds to them."""
+    """The slice views: those that a test makes, and after :meth:`start` those of the scene's layout."""
 
     def __init__(self, slice_logics):
         self._slice_logics = slice_logics
+        self._layout_logic = None
+        self._widgets, self._listeners = {}, []
+
+    def start(self, size=(160, 160)):
+        """Keep a view, drawn offscreen, for each slice node that the layout node puts into the layout."""
+        import slicer
+
+        self._layout_logic = slicer.vtkMRMLLayoutLogic()
+        self._layout_logic.SetMRMLScene(slicer.mrmlScene)
+        self._size = size
+        node = self._layout_logic.GetLayoutNode()
+        self._observed = node, node.AddObserver("ModifiedEvent", self._on_layout)
+        self._on_layout()
+
+    def stop(self):
+        """Close the views and forget the layout."""
+        self._observed[0].RemoveObserver(self._observed[1])
+        for view in self._widgets.values():
+            self._slice_logics.RemoveItem(view.sliceLogic())
+            view.close()
+        self._layout_logic.SetMRMLScene(None)
+        self._widgets, self._listeners, self._layout_logic = {}, [], None
+
+    def _on_layout(self, *_):
+        import slicer
+
+        from .views import SliceView
+
+        in_layout = self._layout_logic.GetViewNodes()
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            name, shown = node.GetLayoutName(), bool(in_layout.IsItemPresent(node))
+            node.SetMappedInLayout(shown)
+            if shown and name not in self._widgets:
+                self._widgets[name] = SliceView(name, self._size, node=node)
+                self._slice_logics.AddItem(self._widgets[name].sliceLogic())
+        for listener in list(self._listeners):
+            listener(self._observed[0].GetViewArrangement())
+
+    def layoutLogic(self):
+        return self._layout_logic
+
+    def connect(self, signal, function):
+        if signal != "layoutChanged(int)":
+            raise AttributeError(f"no signal {signal}")
+        self._listeners.append(function)
+        return True
+
+    def disconnect(self, signal, function):
+        self._listeners.remove(function)
+        return True
+
+    def sliceWidget(self, name):
+        return self._widgets.get(name)
 
     def mrmlSliceLogics(self):
         return self._slice_logics

@@ -20,3 +20,15 @@ def scene(slicer):
     slicer.mrmlScene.Clear(0)
     yield slicer.mrmlScene
     slicer.mrmlScene.Clear(0)
+
+
+@pytest.fixture
+def layout(scene, slicer):
+    """The layout manager with the views of the scene's layout, offscreen; at first one view each way (four-up)."""
+    manager = slicer.app.layoutManager()
+    manager.start()
+    slicer.app.layoutManager().layoutLogic().GetLayoutNode().SetViewArrangement(
+        slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    )
+    yield manager
+    manager.stop()

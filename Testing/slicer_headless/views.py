@@ -1,4 +1,4 @@
-"""Slice views drawn offscreen into one picture, with each volume's own window, level and colours.
+"""Slice views drawn offscreen, alone or into one picture, with each volume's own window, level and colours.
 
 A view is Slicer's own slice logic with its displayable managers. The one piece that is Qt's in Slicer, the mapper that
 puts the logic's image on the window, is VTK's image mapper here.
@@ -14,9 +14,13 @@ AXIAL, SAGITTAL, CORONAL = "Axial", "Sagittal", "Coronal"
 
 
 class SliceView:
-    """One slice view: a slice node, its composite node and a window of its own."""
+    """One slice view: a slice node, its composite node and a window of its own.
 
-    def __init__(self, name: str, size: Tuple[int, int], orientation: str = AXIAL):
+    Stands in for qMRMLSliceWidget and its qMRMLSliceView too, where :class:`application.LayoutManager` gives it out.
+    """
+
+    def __init__(self, name: str, size: Tuple[int, int], orientation: str = AXIAL, node=None):
+        """Make a view of a new slice node, or of ``node``."""
         self._window = vtk.vtkRenderWindow()
         self._window.SetOffScreenRendering(True)
         self._window.SetSize(*size)
@@ -27,8 +31,11 @@ class SliceView:
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLScene(slicer.mrmlScene)
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-        self.node = self._logic.AddSliceNode(name)
-        self.node.SetOrientation(orientation)
+        if node is not None:
+            self._logic.SetSliceNode(node)
+        self.node = node or self._logic.AddSliceNode(name)
+        if node is None:
+            self.node.SetOrientation(orientation)
         self.node.SetDimensions(*size, 1)
         self.node.SetMappedInLayout(1)
         self._mapper = self._image_mapper()
@@ -59,6 +66,21 @@ class SliceView:
         self.node.RotateToVolumePlane(background)
         self._logic.FitSliceToBackground()
         self._logic.SnapSliceOffsetToIJK()
+
+    def sliceLogic(self):
+        return self._logic
+
+    def mrmlSliceNode(self):
+        return self.node
+
+    def sliceView(self):
+        return self
+
+    def renderWindow(self):
+        return self._window
+
+    def scheduleRender(self):
+        """Do nothing: a view is drawn when its picture is asked for."""
 
     def write_in_corner(self, text: str) -> None:
         """Write a line at the lower edge, as large as fits."""

@@ -40,6 +40,20 @@ class Options:
         key = self._choice().key
         return (self._ui.modelPath.currentPath if key == models.FROM_FILE else key) or None
 
+    def choose_model(self, model: Optional[str]) -> bool:
+        """Choose a model by its name or file, None for the default; return whether the panel has it."""
+        if (model or models.DEFAULT) == (self.model() or models.DEFAULT):
+            return True
+        keys = [choice.key for choice in self._choices]
+        if (model or models.DEFAULT) in keys:
+            self._ui.modelSelector.currentIndex = keys.index(model or models.DEFAULT)
+        elif model and os.path.isfile(model):
+            self._ui.modelPath.currentPath = model
+            self._ui.modelSelector.currentIndex = keys.index(models.FROM_FILE)
+        else:
+            return False
+        return True
+
     def device(self) -> str:
         """Return the chosen device."""
         return self._devices[max(0, self._ui.deviceSelector.currentIndex)]

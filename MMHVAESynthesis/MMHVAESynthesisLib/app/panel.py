@@ -1,16 +1,19 @@
 """The panel: its sections put together, and what its buttons do."""
 
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import slicer
 from slicer.i18n import tr as _
 
+from ..modalities import MODALITIES
 from . import options as options_
 from . import pytorch
 from .inputs import Inputs
 from .options import Options
 from .outputs import Outputs
 from .process import Start
+from .results import Results
+from .texts import duration
 from .work import Work, copy
 
 
@@ -27,6 +30,8 @@ class Panel:
         self.inputs, self.outputs = Inputs(ui), Outputs(ui)
         self.options = Options(ui, self.update)
         self.work = Work(ui, self.update)
+        self.results = Results(ui, self.repeat)
+        self._models: Dict[str, Optional[str]] = {}
         ui.applyButton.connect("clicked(bool)", self.on_apply)
         ui.previewButton.connect("clicked(bool)", self.on_preview)
         ui.deviceButton.connect("clicked(bool)", self.on_look)
@@ -38,6 +43,8 @@ class Panel:
         self._parameters = parameters
         for section in (self.options, self.outputs, self.inputs):
             section.bind(parameters)
+        if parameters is not None:
+            self.results.update()
         self.update()
 
     def close(self) -> None:
@@ -94,11 +101,40 @@ class Panel:
         if said:
             self.work.say(said)
 
+    def repeat(self, run: Any) -> None:
+        """Set the panel to a run's inputs and settings and start it again, into new volumes."""
+        inputs = run.inputs()
+        gone = [name for modality, name in run.input_names().items() if modality not in inputs]
+        model = self._models.get(run.id, run.noted.get("model"))
+        if gone:
+            self.work.say(_("{names} left the scene: this run cannot be repeated.").format(names=", ".join(gone)))
+        elif not self.options.choose_model(model):
+            self.work.say(_("Choose the model '{name}' first: this run was made with it.").format(name=model))
+        elif not self.work.is_running:
+            self._parameters_from(run, inputs)
+            self._synthesize(preview=False)
+
+    def _parameters_from(self, run: Any, inputs: Mapping[str, Any]) -> None:
+        parameters = self._parameters
+        with slicer.util.NodeModify(parameters.parameterNode):
+            for modality in MODALITIES:
+                parameters.setValue(f"{modality}Volume", inputs.get(modality))
+                parameters.setValue(f"{modality}Target", modality in run.setting("targets", []))
+                parameters.setValue(f"{modality}Output", None)
+            parameters.temperature = float(run.setting("temperature", parameters.temperature))
+            parameters.seed = int(run.setting("seed", 0))
+            parameters.sharedNoise = run.noted.get("noise") == "shared"
+            samples = int(run.setting("samples", 1))
+            parameters.uncertainty = samples > 1
+            if samples > 1:
+                parameters.samples = samples
+
     def _synthesize(self, preview: bool) -> None:
         from ..scene.work import prepare
         from .synthesis import SynthesisJob
 
         prepared: List[Any] = []
+        model = self.options.model()
 
         def make():
             parameters = self._parameters
@@ -106,7 +142,7 @@ class Panel:
                 self.inputs.nodes(),
                 self.outputs.targets(),
                 self.outputs.nodes(),
-                model=self.options.model(),
+                model=model,
                 temperature=parameters.temperature,
                 samples=self.outputs.samples(),
                 seed=parameters.seed,
@@ -121,7 +157,7 @@ class Panel:
 
         def done(job) -> str:
             self.work.warn(job.images.warnings)
-            return self._show_preview(job.images) if preview else self._add(prepared[0], job.images)
+            return self._show_preview(job.images) if preview else self._add(prepared[0], job.images, model)
 
         self.work.begin(make, done)
 
@@ -130,10 +166,11 @@ class Panel:
 
         return show(self.ui.previewPicture, shown)
 
-    def _add(self, work: Any, result: Any) -> str:
-        from .texts import duration
-
+    def _add(self, work: Any, result: Any, model: Optional[str]) -> str:
         nodes = work.add(result)
-        slicer.util.setSliceViewerLayers(background=next(iter(nodes.values())), fit=True)
+        self.results.update()
+        run = self.results.run_of(next(iter(nodes.values())))
+        self._models[run.id] = model
+        self.results.show(run)
         names = ", ".join(node.GetName() for node in nodes.values())
         return _("Done in {time}: {names}.").format(time=duration(self.work.seconds), names=names)

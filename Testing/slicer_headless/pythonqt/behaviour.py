@@ -14,11 +14,14 @@ from PySide6.QtCore import QMetaObject, QObject
 
 _get = QObject.__getattribute__
 
+_ASKED_BY_QT = frozenset(("sizeHint", "minimumSizeHint"))
+"""Properties that stay methods: Qt looks for a Python class's own by the same way, and would never come back."""
+
 
 @cache
 def _properties_of(cls, _count) -> frozenset:
     meta = cls.staticMetaObject
-    return frozenset(meta.property(index).name() for index in range(meta.propertyCount()))
+    return frozenset(meta.property(index).name() for index in range(meta.propertyCount())) - _ASKED_BY_QT
 
 
 def is_property(instance: QObject, name: str) -> bool:

@@ -1,0 +1,158 @@
+"""The panel's section Results: comparison, uncertainty overlay, the table of runs."""
+
+from datetime import datetime
+from typing import Any, Callable, List, Optional
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..modalities import labels
+from ..scene import annotations, layouts, overlay
+from ..scene.runs import Run, runs
+
+_COLUMNS = ("When", "From", "To", "Model", "Temperature", "Samples", "Seed")
+
+
+class Results:
+    """What was made so far.
+
+    :param ui: The widgets.
+    :param repeat: Runs a run's settings again.
+    """
+
+    def __init__(self, ui: Any, repeat: Callable[[Run], None]):
+        self._ui = ui
+        self._runs: List[Run] = []
+        self._chosen: Optional[str] = None
+        self._filling = False
+        ui.compareButton.connect("clicked(bool)", self.on_compare)
+        ui.formerLayoutButton.connect("clicked(bool)", self.on_former_layout)
+        ui.overlayCheckBox.connect("toggled(bool)", self.on_overlay)
+        ui.overlaySlider.connect("valueChanged(double)", self.on_overlay)
+        table = ui.runsTable
+        table.setColumnCount(len(_COLUMNS))
+        table.setHorizontalHeaderLabels([_(title) for title in _COLUMNS])
+        table.verticalHeader().setVisible(False)
+        table.connect("itemSelectionChanged()", self._on_selection)
+        # The table's menu holds on to the actions; PythonQt would free them without these references.
+        self._actions = [
+            self._action(_("Compare side by side"), self.on_compare),
+            self._action(_("Repeat with the same settings"), lambda *_args: repeat(self.chosen())),
+            self._action(_("Delete the volumes of this run"), self.on_delete),
+        ]
+        self.update()
+
+    def chosen(self) -> Optional[Run]:
+        """Return the run that is chosen in the table; the last one where none is."""
+        return next((run for run in self._runs if run.id == self._chosen), self._runs[0] if self._runs else None)
+
+    def run_of(self, node: Any) -> Run:
+        """Return the run that made a volume."""
+        return next(run for run in self._runs if any(node is each for each in run.outputs.values()))
+
+    def update(self) -> None:
+        """Show the scene's runs as they are now."""
+        self._runs = runs()
+        table = self._ui.runsTable
+        self._filling = True
+        table.setRowCount(len(self._runs))
+        for row, run in enumerate(self._runs):
+            for column, text in enumerate(_cells(run)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(_tip(run))
+                table.setItem(row, column, item)
+        self._filling = False
+        self._update_buttons()
+
+    def show(self, run: Run) -> None:
+        """Show a run: side by side where that layout is on, else its first volume in all slice views."""
+        if layouts.is_comparing():
+            layouts.compare(_volumes(run))
+        else:
+            slicer.util.setSliceViewerLayers(background=next(iter(run.outputs.values())), foreground=None, fit=True)
+        self.on_overlay()
+        self.refresh_marks()
+
+    def refresh_marks(self) -> None:
+        """Look again which views show synthetic volumes."""
+        annotations.refresh()
+
+    def on_compare(self, *_args) -> None:
+        """Show the chosen run's inputs and outputs side by side."""
+        run = self.chosen()
+        if run is not None:
+            layouts.compare(_volumes(run))
+            self.on_overlay()
+            self.refresh_marks()
+            self._update_buttons()
+
+    def on_former_layout(self, *_args) -> None:
+        """Go back to the layout from before the comparison."""
+        layouts.restore()
+        self._update_buttons()
+
+    def on_overlay(self, *_args) -> None:
+        """Lay the uncertainty maps over what is shown, or take them away."""
+        overlay.show(self._ui.overlaySlider.value if self._ui.overlayCheckBox.checked else None)
+
+    def on_delete(self, *_args) -> None:
+        """Delete the volumes of the chosen run, after asking."""
+        run = self.chosen()
+        if run is None:
+            return
+        names = ", ".join(node.GetName() for node in run.outputs.values())
+        question = _("Delete {names} from the scene, with their uncertainty maps?").format(names=names)
+        if slicer.util.confirmOkCancelDisplay(question, _("Delete a run")):
+            run.delete()
+            self.update()
+
+    def _action(self, text: str, function: Callable) -> Any:
+        action = qt.QAction(text, self._ui.runsTable)
+        action.connect("triggered(bool)", function)
+        self._ui.runsTable.addAction(action)
+        return action
+
+    def _on_selection(self) -> None:
+        row = self._ui.runsTable.currentRow()
+        if not self._filling and 0 <= row < len(self._runs):
+            self._chosen = self._runs[row].id
+            self.show(self._runs[row])
+
+    def _update_buttons(self) -> None:
+        ui = self._ui
+        ui.compareButton.enabled = bool(self._runs)
+        ui.formerLayoutButton.enabled = layouts.is_comparing()
+        mapped = any(run.setting("samples", 1) > 1 for run in self._runs)
+        ui.overlayCheckBox.enabled = ui.overlaySlider.enabled = mapped
+        for action in self._actions:
+            action.enabled = bool(self._runs)
+
+
+def _volumes(run: Run) -> List[Any]:
+    return [*run.inputs().values(), *run.outputs.values()]
+
+
+def _cells(run: Run) -> List[str]:
+    settings = [str(run.setting(name, "")) for name in ("temperature", "samples", "seed")]
+    return [
+        _local_time(run.created),
+        labels(run.input_names()),
+        labels(run.outputs),
+        run.noted.get("model", ""),
+        *settings,
+    ]
+
+
+def _local_time(created: str) -> str:
+    try:
+        return datetime.fromisoformat(created).astimezone().strftime("%d %b %H:%M")
+    except ValueError:
+        return created
+
+
+def _tip(run: Run) -> str:
+    names = "; ".join(f"{labels([modality])}: {name}" for modality, name in run.input_names().items())
+    return _("From {names}, on {device}. A click shows it; the right button repeats or deletes it.").format(
+        names=names, device=run.noted.get("device", "?")
+    )

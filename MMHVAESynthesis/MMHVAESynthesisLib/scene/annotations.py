@@ -1,0 +1,134 @@
+"""The word SYNTHETIC in a corner of every slice view that shows a synthetic volume, so that a screenshot says it too.
+
+Independent of the module's panel and of Slicer's own corner annotations, which the user may switch off.
+"""
+
+from typing import Any, Dict, Optional
+
+import slicer
+import vtk
+
+from .provenance import is_synthetic
+
+TEXT = "SYNTHETIC"
+_KEEPER = "mmhvaeSyntheticMarks"
+"""Where the marks are kept: as an attribute of the module ``slicer``, which outlives a reload of this one."""
+
+_FONT_SIZE = 15
+_MARGIN = 0.98
+
+
+def shown_volumes(composite: Any) -> list:
+    """Return the volume nodes that a slice composite node shows: background, and what is laid over it visibly."""
+    ids = [composite.GetBackgroundVolumeID()]
+    if composite.GetForegroundOpacity() > 0:
+        ids.append(composite.GetForegroundVolumeID())
+    if composite.GetLabelOpacity() > 0:
+        ids.append(composite.GetLabelVolumeID())
+    nodes = (slicer.mrmlScene.GetNodeByID(each) for each in ids if each)
+    return [node for node in nodes if node is not None]
+
+
+def shows_synthetic(composite: Any) -> bool:
+    """Return whether a slice composite node shows a synthetic volume."""
+    return any(is_synthetic(node) for node in shown_volumes(composite))
+
+
+def install() -> Optional["SyntheticMarks"]:
+    """Put the marks on the application's views, in place of those that were there; None where there are no views."""
+    former = getattr(slicer, _KEEPER, None)
+    if former is not None:
+        former.close()
+    manager = slicer.app.layoutManager()
+    marks = SyntheticMarks(manager) if manager is not None else None
+    setattr(slicer, _KEEPER, marks)
+    return marks
+
+
+def refresh() -> None:
+    """Look at all views anew, where the marks are installed: a volume that is shown became synthetic."""
+    marks = getattr(slicer, _KEEPER, None)
+    if marks is not None:
+        marks.refresh()
+
+
+class _Mark:
+    """The word in one view."""
+
+    def __init__(self, widget: Any):
+        self._view = widget.sliceView()
+        self._actor = _text_actor()
+        self._renderer = self._view.renderWindow().GetRenderers().GetFirstRenderer()
+        self._renderer.AddViewProp(self._actor)
+
+    def show(self, shown: bool) -> None:
+        if bool(self._actor.GetVisibility()) != shown:
+            self._actor.SetVisibility(shown)
+            self._view.scheduleRender()
+
+    def remove(self) -> None:
+        self._renderer.RemoveViewProp(self._actor)
+        self._view.scheduleRender()
+
+
+def _text_actor() -> Any:
+    actor = vtk.vtkTextActor()
+    actor.SetInput(TEXT)
+    actor.SetVisibility(False)
+    actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
+    actor.GetPositionCoordinate().SetValue(_MARGIN, _MARGIN)
+    style = actor.GetTextProperty()
+    style.SetFontSize(_FONT_SIZE)
+    style.SetBold(True)
+    style.SetColor(1.0, 0.85, 0.3)
+    style.SetBackgroundColor(0.0, 0.0, 0.0)
+    style.SetBackgroundOpacity(0.6)
+    style.SetJustificationToRight()
+    style.SetVerticalJustificationToTop()
+    return actor
+
+
+class SyntheticMarks:
+    """Keeps the marks of all slice views in step with what the views show, until :meth:`close`.
+
+    :param manager: The layout manager.
+    """
+
+    def __init__(self, manager: Any):
+        self._manager = manager
+        self._marks: Dict[str, _Mark] = {}
+        self._observed: list = []
+        self._composites: Dict[str, Any] = {}
+        scene = slicer.mrmlScene
+        for event in (scene.EndImportEvent, scene.EndCloseEvent, scene.EndBatchProcessEvent):
+            self._observed.append((scene, scene.AddObserver(event, self.refresh)))
+        manager.connect("layoutChanged(int)", self.refresh)
+        self.refresh()
+
+    def refresh(self, *_args) -> None:
+        """Look at all views anew: after the layout changed, or a volume that is shown became synthetic."""
+        for name in self._manager.sliceViewNames():
+            widget = self._manager.sliceWidget(name)
+            if widget is None:
+                continue
+            if name not in self._marks:
+                self._marks[name] = _Mark(widget)
+            composite = widget.sliceLogic().GetSliceCompositeNode()
+            if composite is not None and self._composites.get(name) is not composite:
+                self._composites[name] = composite
+                self._observed.append((composite, composite.AddObserver("ModifiedEvent", self._on_composite)))
+            self._marks[name].show(composite is not None and shows_synthetic(composite))
+
+    def close(self) -> None:
+        """Take all marks away."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._manager.disconnect("layoutChanged(int)", self.refresh)
+        for mark in self._marks.values():
+            mark.remove()
+        self._observed, self._marks, self._composites = [], {}, {}
+
+    def _on_composite(self, composite, _event) -> None:
+        for name, each in self._composites.items():
+            if each is composite:
+                self._marks[name].show(shows_synthetic(composite))

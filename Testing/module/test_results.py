@@ -1,0 +1,205 @@
+"""Runs, comparison, overlay and marks, in the real scene with real slice views."""
+
+import numpy as np
+import pytest
+
+from .driving import apply, finish
+
+
+def composites(layout):
+    return {
+        name: layout.sliceWidget(name).sliceLogic().GetSliceCompositeNode()
+        for name in layout.sliceViewNames()
+        if layout.sliceWidget(name).mrmlSliceNode().IsMappedInLayout()
+    }
+
+
+def marks():
+    import slicer
+
+    every = slicer.mmhvaeSyntheticMarks._marks
+    return {name for name, mark in every.items() if mark._actor.GetVisibility()}
+
+
+@pytest.fixture
+def layout(layout, panel, module):
+    """The views, with the marks put on them as at Slicer's start."""
+    module.prepareViews()
+    yield layout
+    import slicer
+
+    slicer.mmhvaeSyntheticMarks.close()
+    slicer.mmhvaeSyntheticMarks = None
+
+
+def node(slicer, name):
+    return slicer.mrmlScene.GetFirstNodeByName(name)
+
+
+def run(panel, child, **settings):
+    apply(panel)
+    return finish(panel, child, **settings)
+
+
+def test_views_that_show_a_synthetic_volume_say_so_and_only_they(slicer, layout, ready, child):
+    assert marks() == set()
+    run(ready, child)
+    assert marks() == set(composites(layout)) and len(marks()) == 3
+    first = next(iter(composites(layout)))
+    composites(layout)[first].SetBackgroundVolumeID(node(slicer, "Doe-US").GetID())
+    assert marks() == set(composites(layout)) - {first}
+    composites(layout)[first].SetForegroundVolumeID(node(slicer, "Doe-US synthetic T2 (MMHVAE)").GetID())
+    composites(layout)[first].SetForegroundOpacity(0)
+    assert first not in marks()
+    composites(layout)[first].SetForegroundOpacity(0.3)
+    assert first in marks()
+
+
+def test_the_mark_is_in_the_picture(slicer, layout, ready, child):
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    def corner():
+        image = view.picture()
+        width, height, _ = image.GetDimensions()
+        pixels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1, :, :3]
+        return pixels[: height // 5, width // 3 :].astype(int)
+
+    run(ready, child)
+    view = layout.sliceWidget(next(iter(composites(layout))))
+    marked = corner()
+    yellow = (marked[..., 0] > 150) & (marked[..., 1] > 120) & (marked[..., 2] < 120)
+    assert yellow.sum() > 50
+    view.sliceLogic().GetSliceCompositeNode().SetBackgroundVolumeID(node(slicer, "Doe-US").GetID())
+    plain = corner()
+    assert ((plain[..., 0] > 150) & (plain[..., 1] > 120) & (plain[..., 2] < 120)).sum() == 0
+
+
+def test_a_volume_that_is_overwritten_while_shown_gets_its_mark(slicer, layout, ready, child, scenes):
+    mine = scenes.volume("Mine")
+    slicer.util.setSliceViewerLayers(background=mine)
+    ready.ui.t2Output.setCurrentNode(mine)
+    assert marks() == set()
+    run(ready, child)
+    assert len(marks()) == 3 and mine.GetAttribute("MMHVAE.synthetic") == "1"
+
+
+def test_marks_come_back_with_a_saved_scene_and_go_with_a_closed_one(slicer, layout, ready, child, tmp_path):
+    run(ready, child)
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    assert marks() == set()
+
+
+def test_installing_again_leaves_one_mark_a_view(slicer, layout, module, ready, child):
+    run(ready, child)
+    module.prepareViews()
+    module.prepareViews()
+    for name in composites(layout):
+        renderer = layout.sliceWidget(name).renderWindow().GetRenderers().GetFirstRenderer()
+        props = renderer.GetViewProps()
+        texts = [props.GetItemAsObject(i) for i in range(props.GetNumberOfItems())]
+        assert len([each for each in texts if each.IsA("vtkTextActor") and each.GetInput() == "SYNTHETIC"]) == 1
+    assert len(marks()) == 3
+
+
+def test_compare_shows_inputs_and_outputs_linked_in_one_slice_and_the_former_layout_comes_back(
+    slicer, layout, ready, child
+):
+    arrangement = layout.layoutLogic().GetLayoutNode()
+    former = arrangement.GetViewArrangement()
+    assert ready.ui.compareButton.enabled is False and ready.ui.formerLayoutButton.enabled is False
+    run(ready, child)
+    ready.ui.compareButton.click()
+    shown = composites(layout)
+    names = {slicer.mrmlScene.GetNodeByID(each.GetBackgroundVolumeID()).GetName() for each in shown.values()}
+    assert len(shown) == 4 and names == {"Doe-US", *(f"Doe-US synthetic {m} (MMHVAE)" for m in ("T2", "ceT1", "FLAIR"))}
+    assert all(each.GetLinkedControl() and each.GetHotLinkedControl() for each in shown.values())
+    planes = [slicer.util.arrayFromVTKMatrix(layout.sliceWidget(n).mrmlSliceNode().GetSliceToRAS()) for n in shown]
+    for plane in planes[1:]:
+        np.testing.assert_allclose(plane, planes[0])
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowBasic
+    assert len(marks() & set(shown)) == 3, "the input's view has no mark"
+    ready.ui.compareButton.click()
+    ready.ui.formerLayoutButton.click()
+    assert arrangement.GetViewArrangement() == former and ready.ui.formerLayoutButton.enabled is False
+    assert len(composites(layout)) == 3
+
+
+def test_the_table_lists_the_runs_and_a_click_shows_one(slicer, layout, ready, child):
+    table = ready.ui.runsTable
+    assert table.rowCount == 0
+    run(ready, child, targets=("t2",), seed=1)
+    run(ready, child, targets=("flair",), seed=2, uncertainty=True, model="0815")
+    assert table.rowCount == 2
+    cells = [[table.item(row, column).text() for column in range(1, 7)] for row in range(2)]
+    assert cells == [["iUS", "FLAIR", "0815", "0.7", "2", "2"], ["iUS", "T2", "m", "0.7", "1", "1"]]
+    table.selectRow(1)
+    names = {slicer.mrmlScene.GetNodeByID(c.GetBackgroundVolumeID()).GetName() for c in composites(layout).values()}
+    assert names == {"Doe-US synthetic T2 (MMHVAE)"}
+
+
+def test_a_run_is_deleted_with_maps_and_folder(slicer, layout, ready, scenes, child, monkeypatch):
+    before = set(scenes.picture()["nodes"])
+    items = scenes.picture()["items"]
+    run(ready, child, uncertainty=True)
+    assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 7
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: False)
+    ready.panel.results.on_delete()
+    assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 7
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: True)
+    ready.panel.results.on_delete()
+    left = [each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert left == ["Doe-US"] and ready.ui.runsTable.rowCount == 0 and scenes.picture()["items"] == items
+    extra = {slicer.mrmlScene.GetNodeByID(each).GetClassName() for each in set(scenes.picture()["nodes"]) - before}
+    assert not any("Volume" in name for name in extra), extra
+
+
+def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, model_path, scenes):
+    ready.ui.temperatureSlider.value = 0.2
+    ready.ui.cet1Target.checked = False
+    run(ready, child, targets=("t2", "flair"), temperature=0.2, seed=5, noise="shared")
+    ready.ui.temperatureSlider.value = 0.9
+    ready.ui.cet1Target.checked = True
+    ready.ui.usSelector.setCurrentNode(scenes.volume("Other"))
+    ready.ui.modelSelector.currentIndex = 0
+    ready.panel.repeat(ready.panel.results.chosen())
+    from MMHVAESynthesisLib.__main__ import parser
+
+    args = parser().parse_args(child.calls[-1])
+    assert (args.targets, args.temperature, args.seed, args.noise) == ("t2,flair", 0.2, 5, "shared")
+    assert args.model == model_path and ready.ui.usSelector.currentNode().GetName() == "Doe-US"
+    ready.panel.work.stop()
+    ready.panel._models.clear()
+    ready.ui.modelSelector.currentIndex = 0
+    ready.panel.update()
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert "Choose the model 'm' first" in ready.ui.statusLabel.text
+    slicer.mrmlScene.RemoveNode(node(slicer, "Doe-US"))
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert "Doe-US left the scene" in ready.ui.statusLabel.text
+
+
+def test_the_uncertainty_is_laid_over_and_taken_away(slicer, layout, ready, child):
+    run(ready, child)
+    assert ready.ui.overlayCheckBox.enabled is False
+    run(ready, child, uncertainty=True)
+    assert ready.ui.overlayCheckBox.enabled is True
+    ready.ui.overlayCheckBox.checked = True
+    ready.ui.overlaySlider.value = 0.4
+    for composite in composites(layout).values():
+        shown = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+        assert shown.GetAttribute("MMHVAE.role") == "uncertainty" and composite.GetForegroundOpacity() == 0.4
+    ready.ui.overlayCheckBox.checked = False
+    assert all(composite.GetForegroundVolumeID() is None for composite in composites(layout).values())
+
+
+def test_the_runs_of_a_saved_scene_come_back(slicer, layout, ready, child, tmp_path):
+    run(ready, child, targets=("t2",), seed=3)
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    assert ready.ui.runsTable.rowCount == 0
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    assert ready.ui.runsTable.rowCount == 1
+    found = ready.panel.results.chosen()
+    assert found.setting("seed") == 3 and found.inputs()["us"].GetName() == "Doe-US"
