@@ -184,6 +184,8 @@ def test_how_good_it_is_stands_on_the_node_and_in_a_table(slicer, registration, 
     errors = np.array([(1.0, 0, 0), (0, 2.0, 0), (0, 0, 6.0)])
     moving = np.array([(np.linalg.inv(matrix) @ [*point, 1.0])[:3] for point in fixed]) + errors
     us, mr = made.markups("US points", fixed, placed=made.motion(30)), made.markups("MR points", moving)
+    us.AddControlPointWorld(1, 2, 3)
+    us.UnsetNthControlPointPosition(3)
     flair = scenes.volume("FLAIR")
     planned = plan({"t2": pair[0]}, {"t2": pair[1], "flair": flair}, fixed_landmarks=us, moving_landmarks="MR points")
     transform = registration.add(made.result(matrix, ("t2", "flair")), planned)
@@ -415,6 +417,8 @@ def test_what_cannot_be_moved_or_registered_is_refused_before_any_work(slicer, p
         (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": three, "moving_landmarks": three}, "must stay"),
         (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": none, "moving_landmarks": none}, "no landmarks"),
         (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": mr, "moving_landmarks": two}, "not a list of points"),
+        (({"t2": synthetic}, {"t2": text}), {}, "The pre-operative T2: 'Notes' cannot lie under a transform"),
+        (({"t2": synthetic}, {"t2": mr}, text), {}, "The iUS: 'Notes' cannot lie under a transform"),
         (({"t2": synthetic}, {"t2": gone}), {}, "not in the scene any more"),
     ]
     assert twice

@@ -74,9 +74,9 @@ def plan(
         order: give the landmarks' error. The moving ones are moved with the MR.
     :raises InputError: when something cannot be registered or moved; the message says why and what to do.
     """
-    fixed = {str(m): found(node, f"The synthetic {label(str(m))}") for m, node in synthetic.items() if node is not None}
-    mr = {str(m): found(node, f"The pre-operative {label(str(m))}") for m, node in moving.items() if node is not None}
-    us = None if us is None else found(us, "The iUS")
+    fixed = _volumes(synthetic, "The synthetic")
+    mr = _volumes(moving, "The pre-operative")
+    us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
     _check_differ(fixed, mr, us)
     lists = [
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
@@ -88,6 +88,12 @@ def plan(
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
     _check_can_move(list(carried.values()), staying)
     return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, _places([*fixed.values(), *mr.values()]))
+
+
+def _volumes(given: Mapping[str, Union[str, Any, None]], what: str) -> Dict[str, Any]:
+    """Return ``{modality: node}``; whether a node has voxels that can be used is seen when they are read."""
+    named = {str(key): (node, f"{what} {label(str(key))}") for key, node in given.items() if node is not None}
+    return {key: transformable(found(node, name), name) for key, (node, name) in named.items()}
 
 
 def _check_differ(fixed: Mapping[str, Any], moving: Mapping[str, Any], us: Optional[Any]) -> None:
