@@ -169,13 +169,16 @@ def agreement(rows):
 
 
 def report(rows, engines):
-    """Return the Markdown report: the table, and what the confidence is worth."""
-    text = table(rows, engines)
+    """Return the Markdown report: the table, and what the confidence is worth, for each fixed volume and for all."""
+    lines = [table(rows, engines), "| engine | fixed | r of log confidence and log error | median error / confidence |"]
+    lines.append("|" + "---|" * 4)
     for engine in engines:
-        correlation, ratio = agreement([row for row in rows if row["engine"] == engine])
-        text += f"\n{engine}: correlation of log confidence and log error {correlation:.2f}, "
-        text += f"median of error / confidence {ratio:.2f}.\n"
-    return text
+        chosen = [row for row in rows if row["engine"] == engine]
+        for track in [*tracks_of(chosen), "all"]:
+            some = [row for row in chosen if track in (row["track"], "all")]
+            correlation, ratio = agreement(some)
+            lines.append(f"| {engine} | {track} | {correlation:.2f} | {ratio:.2f} |")
+    return "\n".join(lines) + "\n"
 
 
 def plot_confidence(rows, engines, path):
@@ -185,11 +188,9 @@ def plot_confidence(rows, engines, path):
     figure, axes = pyplot.subplots(1, len(engines), figsize=(4.5 * len(engines), 4.2), squeeze=False)
     for axis, engine in zip(axes[0], engines):
         chosen = [row for row in rows if row["engine"] == engine]
-        for quality, colour in zip(QUALITIES, ("tab:blue", "tab:orange")):
-            some = [row for row in chosen if row["quality"] == quality]
-            axis.loglog(
-                [r["confidence"] for r in some], [r["tre"] for r in some], "o", color=colour, ms=4, label=quality
-            )
+        for track in tracks_of(chosen):
+            some = [row for row in chosen if row["track"] == track]
+            axis.loglog([r["confidence"] for r in some], [r["tre"] for r in some], "o", ms=4, label=track)
         correlation, ratio = agreement(chosen)
         span = [min(r["confidence"] for r in chosen), max(r["confidence"] for r in chosen)]
         axis.loglog(span, span, color="grey", lw=0.8)

@@ -21,6 +21,9 @@ FINE = Schedule(10, 0.1, 0.01, window_stride=2)
 REPEAT = Schedule(20, 0.5, 0.05, window_stride=2)
 STRETCH = Schedule(25, 0.3, 0.02)
 
+CANDIDATES = 3
+"""How many placements that lie apart go on from 4 mm to 2 mm, where their LNCC tells them apart far better."""
+
 REPEATS = 4
 """Halves of the field on which the result is repeated."""
 
@@ -69,7 +72,7 @@ class LnccEngine:
     def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter, device) -> Solution:
         pyramid, points = problem.pyramid, problem.points
         poses, values = descend(pyramid.level(4), starts, COARSE, report, device)
-        poses = _distinct(poses, values, points, 2)
+        poses = _distinct(poses, values, points, CANDIDATES)
         poses, values = descend(pyramid.level(2), poses, MIDDLE, report, device)
         best = int(np.argmax(values))
         rivals = [

@@ -15,10 +15,10 @@ REACH = 44.0
 MOST_VOXELS = 1.5e6
 """Of the field of view's box at the finest level: larger fields get coarser grids, so that time stays bounded."""
 
-FIXED_BLUR, MOVING_BLUR = 0.5, 0.8
-"""Standard deviations of the blur before sampling, in voxels of the level; at the finest the fixed one is left alone.
+BLUR = {1: (0.0, 0.8), 2: (0.5, 0.8), 4: (0.5, 0.5)}
+"""By stride: standard deviations of the fixed and of the moving volume's blur before sampling, in voxels of the level.
 
-The moving volume's is the larger, or a pose without rotation would gain by a shift of half a voxel: linear
+Fine levels blur the moving volume more, or a pose without rotation would gain by a shift of half a voxel: linear
 interpolation between voxels then blurs it, which makes it more like a synthesis.
 """
 
@@ -141,14 +141,15 @@ class Pyramid:
         self._moving.append(sampled(moving, wide.reference(self.frame, self.spacing), initial))
 
     def level(self, stride: int) -> Level:
-        """Return the volumes at ``stride`` times the finest spacing."""
+        """Return the volumes at ``stride`` (1, 2 or 4) times the finest spacing."""
         if stride not in self._levels:
             self._levels[stride] = self._make(stride)
         return self._levels[stride]
 
     def _make(self, stride: int) -> Level:
-        fixed, mask = self._reduced(self._fixed, stride, FIXED_BLUR * stride if stride > 1 else 0.0)
-        moving, valid = self._reduced(self._moving, stride, MOVING_BLUR * stride)
+        fixed_blur, moving_blur = BLUR[stride]
+        fixed, mask = self._reduced(self._fixed, stride, fixed_blur * stride)
+        moving, valid = self._reduced(self._moving, stride, moving_blur * stride)
         return Level(
             spacing=stride * self.spacing,
             fixed=fixed,
