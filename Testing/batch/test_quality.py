@@ -79,8 +79,9 @@ def test_pictures_show_the_head_above_and_the_right_on_the_left(flip):
     frame = pictures.frame_of(turned)
     np.testing.assert_allclose([frame.low, frame.high], [[0, 0, 0], [19, 19, 19]])
     picture = sitk.GetArrayFromImage(pictures.planes(turned, frame, 0, 255))
-    axial, coronal, sagittal = (picture[n * 130 : n * 130 + 128] for n in range(3))
-    middle, first, last = 64, 15, 112
+    height = pictures.EDGE + 2
+    axial, coronal, sagittal = (picture[n * height : n * height + pictures.EDGE] for n in range(3))
+    middle, first, last = pictures.EDGE // 2, pictures.EDGE // 8, pictures.EDGE * 7 // 8
     assert axial[middle, first] == 150 and axial[first, middle] == 200
     assert coronal[middle, first] == 150 and coronal[last, middle] == 50 and coronal[first, middle] == 250
     assert sagittal[middle, first] == 200 and sagittal[first, middle] == 250
@@ -91,6 +92,11 @@ def test_a_frame_goes_around_what_is_not_zero():
     values[2:5, 3:4, 6:9] = 1
     frame = pictures.frame_of(image(values, (2.0, 1.0, 0.5), (10.0, 0, 0)))
     np.testing.assert_allclose([frame.low, frame.high], [[22, 3, 1], [26, 3, 2]])
-    assert frame.pixel == pytest.approx(4 / 127)
+    assert frame.pixel == pytest.approx(4 / (pictures.EDGE - 1))
+    # A bar along i that lies obliquely: its ends, not the corners of a box around it, decide.
+    turned = image(np.ones((1, 1, 11)))
+    turned.SetDirection([0.6, -0.8, 0, 0.8, 0.6, 0, 0, 0, 1])
+    frame = pictures.frame_of(turned)
+    np.testing.assert_allclose([frame.low, frame.high], [[0, 0, 0], [6, 8, 0]])
     whole = pictures.frame_of(image(np.zeros((2, 3, 4))))
     np.testing.assert_allclose([whole.low, whole.high], [[0, 0, 0], [3, 2, 1]])

@@ -11,8 +11,8 @@ hand::
 On Slurm with the package ``dask-jobqueue`` (other systems alike)::
 
     from dask_jobqueue import SLURMCluster
-    cluster = SLURMCluster(cores=8, processes=1, memory="16GB", walltime="04:00:00",
-                           worker_extra_args=["--nthreads", "1"],
+    # One thread of Dask's, eight cores of Slurm's for the slices of its case.
+    cluster = SLURMCluster(cores=1, processes=1, job_cpu=8, memory="16GB", walltime="04:00:00",
                            job_script_prologue=["export PYTHONPATH=<folder of MMHVAESynthesisLib>"])
     cluster.scale(jobs=10)
     run_batch(cases, settings, output, scheduler=cluster.scheduler_address)

@@ -24,7 +24,7 @@ td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 tr.failed td {{ background: #fdecea; }}
 tr.not-done td {{ background: #f3f3f3; }}
 section {{ border-top: 1px solid #ccd2da; padding: 1em 0; }}
-.pictures {{ display: flex; flex-wrap: wrap; gap: .8em; }}
+.pictures {{ display: flex; flex-wrap: wrap; align-items: flex-start; gap: .8em; }}
 figure {{ margin: 0; background: #000; color: #fff; padding: 4px; }}
 figcaption {{ font-size: .85em; padding: .2em 0; text-align: center; }}
 img {{ display: block; image-rendering: auto; }}

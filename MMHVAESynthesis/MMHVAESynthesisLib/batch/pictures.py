@@ -10,11 +10,11 @@ import SimpleITK as sitk
 from ..modalities import label
 from ..registration.figures import write_picture
 from ..synthesis.result import SynthesisResult
-from ..volumes.checks import array_view, slabs
+from ..volumes.checks import array_view
 
 CHECKERBOARD = "checkerboard.png"
 
-EDGE = 128
+EDGE = 160
 """Pixels of a plane's longest edge."""
 
 UNCERTAINTY_WHITE = 64.0
@@ -32,21 +32,27 @@ class Frame:
 
 def frame_of(image: sitk.Image) -> Frame:
     """Return the frame around the voxels of an image that are not 0, or around all where all are."""
-    view = array_view(image)
-    along_k = np.array([plane.any() for plane in view])
-    ahead = np.zeros(view.shape[1:], bool)
-    for slab in slabs(view):
-        ahead |= (slab != 0).any(axis=0)
-    ends = [_ends(there) for there in (ahead.any(axis=0), ahead.any(axis=1), along_k)]
-    corners = [[float(ends[axis][at[axis]]) for axis in range(3)] for at in np.ndindex(2, 2, 2)]
-    points = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in corners])
+    ends = _ends_of_rows(image)
+    if not len(ends):
+        ends = np.array([at[::-1] for at in np.ndindex(2, 2, 2)]) * (np.array(image.GetSize()) - 1)
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    points = np.array(image.GetOrigin()) + (ends * image.GetSpacing()) @ direction.T
     low, high = points.min(axis=0), points.max(axis=0)
     return Frame(low, high, max(float((high - low).max()), 1.0) / (EDGE - 1))
 
 
-def _ends(there: np.ndarray):
-    found = np.flatnonzero(there)
-    return (found[0], found[-1]) if found.size else (0, len(there) - 1)
+def _ends_of_rows(image: sitk.Image) -> np.ndarray:
+    """Return the indices (n, 3), i j k, of the first and last voxel of each row that is not 0.
+
+    However the image lies, what is not 0 is widest at one of them.
+    """
+    ends = []
+    for k, plane in enumerate(array_view(image)):
+        seen = plane != 0
+        rows = np.flatnonzero(seen.any(axis=1))
+        for i in (seen[rows].argmax(axis=1), seen.shape[1] - 1 - seen[rows, ::-1].argmax(axis=1)):
+            ends.append(np.stack([i, rows, np.full_like(rows, k)], axis=1))
+    return np.concatenate(ends)
 
 
 def planes(image: sitk.Image, frame: Frame, black: float, white: float) -> sitk.Image:
