@@ -33,6 +33,16 @@ def test_similarity_of_what_lies_apart_or_is_flat_is_unknown(ramp):
     assert quality.similarity(image(ramp), image(np.full_like(ramp, 4)))["correlation"] is None
 
 
+def test_similarity_is_not_moved_by_rounding(ramp):
+    other = 100 - ramp
+    other[:, :, :6] = 0
+    turned = [0.6, -0.8, 0, 0.8, 0.6, 0, 0, 0, 1]
+    first, second = image(ramp, (0.49762, 0.626091, 0.413057)), image(other, (0.49762, 0.626091, 0.413057))
+    first.SetDirection(turned)
+    second.SetDirection([float(np.float32(value)) for value in turned])
+    assert quality.similarity(first, second) == {"correlation": -1.0, "share": 0.5}
+
+
 def test_similarity_looks_at_places_not_at_indices(ramp):
     fine = image(ramp.repeat(2, 0).repeat(2, 1).repeat(2, 2), (0.5, 0.5, 0.5), (-0.25, -0.25, -0.25))
     assert quality.similarity(image(ramp), fine)["correlation"] > 0.999

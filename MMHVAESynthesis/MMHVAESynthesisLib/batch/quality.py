@@ -69,11 +69,12 @@ def similarity(image: sitk.Image, other: sitk.Image) -> Dict[str, Optional[float
         that is not 0 the other covers, 0 to 1.
     """
     values = array_view(image)
-    there = sitk.GetArrayFromImage(
-        sitk.Resample(other, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
-    )
+    still = sitk.Transform()
+    there = sitk.GetArrayFromImage(sitk.Resample(other, image, still, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    # Interpolation smears what is not 0 over the border, by rounding alone even from a grid to itself.
+    covered = sitk.GetArrayFromImage(sitk.Resample(other != 0, image, still, sitk.sitkNearestNeighbor, 0.0))
     seen = values != 0
-    common = seen & (there != 0)
+    common = seen & (covered != 0)
     count = int(common.sum())
     share = count / max(int(seen.sum()), 1)
     first, second = values[common].astype(np.float64), there[common].astype(np.float64)
