@@ -309,6 +309,45 @@ def test_diagnostics_say_what_happened_and_not_who_the_patient_is(ready, child, 
     assert "Doe" not in text and model_path not in text
 
 
+def test_a_model_is_downloaded_by_a_click_after_agreeing_to_its_licence(panel, child, scenes, monkeypatch, tmp_path):
+    from MMHVAESynthesisLib.app import models
+
+    panel.ui.usSelector.setCurrentNode(scenes.volume("US"))
+    assert not panel.ui.downloadButton.isHidden() and panel.ui.modelSelector.count == 2
+    asked = []
+
+    def ask(text, *_):
+        asked.append(text)
+        return len(asked) > 1
+
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", ask)
+    real = models.catalogue.find
+    import dataclasses
+
+    def restricted(name, *more):
+        return dataclasses.replace(real(name, *more), permissive=False, licence="Not for sale")
+
+    monkeypatch.setattr(models.catalogue, "find", restricted)
+    panel.ui.downloadButton.click()
+    assert child.calls == [] and "Not for sale" in asked[0]
+    panel.ui.downloadButton.click()
+    assert child.calls[0][:4] == ["models", "download", "mmhvae-fold0", "--accept-licence"]
+    child.process.report(2000, 9000, 12.0, stage="download (kB)")
+    poll(panel)
+    assert panel.ui.statusLabel.text == "Download: 2000 of 9000 kB, about 12 s left"
+    monkeypatch.undo()
+    child.process.say(result={"path": "p", "said": "s"})
+    child.process.code = 0
+    poll(panel)
+    assert "is here, and verified" in panel.ui.statusLabel.text
+
+
+def test_a_permissive_model_is_downloaded_without_a_question(panel, child, scenes):
+    panel.ui.downloadButton.click()
+    assert child.calls[0][:3] == ["models", "download", "mmhvae-fold0"] and "--accept-licence" not in child.calls[0]
+    panel.panel.work.stop()
+
+
 def test_the_card_of_a_model_is_a_click_away(panel):
     assert panel.ui.cardText.isHidden()
     panel.ui.cardButton.checked = True

@@ -18,11 +18,13 @@ class Choice:
     :param key: What is kept in the settings: a name, :data:`DEFAULT` or :data:`FROM_FILE`.
     :param title: For people.
     :param problem: Why it cannot be used, and what to do; else empty.
+    :param can_be_fetched: Whether it is not here yet, and the catalogue knows from where to download it.
     """
 
     key: str
     title: str
     problem: str = ""
+    can_be_fetched: bool = False
 
 
 def choices() -> List[Choice]:
@@ -36,7 +38,8 @@ def choices() -> List[Choice]:
         lines.append(Choice(DEFAULT, _("Default: {name}").format(name=default), problem_of(default)))
     for entry in entries:
         where = "" if entry.path else _(" (not on this machine yet)")
-        lines.append(Choice(entry.name, entry.name + where, problem_of(entry.name)))
+        fetch = entry.path is None and bool(entry.url)
+        lines.append(Choice(entry.name, entry.name + where, problem_of(entry.name), fetch))
     return [*lines, Choice(FROM_FILE, _("From a file ..."))]
 
 
@@ -49,6 +52,12 @@ def problem_of(name: str) -> str:
     except ModelError as error:
         return str(error)
     return entry.problem or ("" if entry.path else catalogue.how_to_get(entry))
+
+
+def licence_to_agree_to(name: str) -> str:
+    """Return the licence that a user has to agree to before a model is downloaded; empty for a permissive one."""
+    entry = catalogue.find(name)
+    return "" if entry.permissive else entry.licence or _("No licence is stated: all rights may be reserved.")
 
 
 def card(name: str) -> str:

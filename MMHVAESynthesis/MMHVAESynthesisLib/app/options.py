@@ -22,7 +22,7 @@ class Options:
     def __init__(self, ui: Any, on_change: Callable[[], None]):
         self._ui, self._on_change = ui, on_change
         self._parameters: Optional[Any] = None
-        self._choices: List[models.Choice] = models.choices()
+        self._choices: List[models.Choice] = []
         self._devices: List[str] = list(_DEVICES)
         self._fill()
         ui.modelSelector.connect("currentIndexChanged(int)", self._on_model)
@@ -54,6 +54,11 @@ class Options:
             return False
         return True
 
+    def model_to_download(self) -> str:
+        """Return the name of the chosen model, which can be downloaded; empty where it cannot or need not."""
+        choice = self._choice()
+        return choice.key if choice.can_be_fetched else ""
+
     def device(self) -> str:
         """Return the chosen device."""
         return self._devices[max(0, self._ui.deviceSelector.currentIndex)]
@@ -65,6 +70,10 @@ class Options:
     def problem(self) -> str:
         """Return why the model cannot be used, in a sentence; empty where it can."""
         choice = self._choice()
+        if choice.can_be_fetched:
+            return _("The model '{name}' is not on this machine yet: download it first, or choose another one.").format(
+                name=choice.key
+            )
         if choice.key != models.FROM_FILE or choice.problem:
             return choice.problem
         path = self._ui.modelPath.currentPath
@@ -82,6 +91,7 @@ class Options:
         self._ui.modelPath.setVisible(choice.key == models.FROM_FILE)
         self._ui.modelState.setText(choice.problem)
         self._ui.modelState.setVisible(bool(choice.problem))
+        self._ui.downloadButton.setVisible(choice.can_be_fetched)
         if self._ui.cardButton.checked:
             self._ui.cardText.setMarkdown(models.card(self.model() or ""))
 
@@ -92,6 +102,7 @@ class Options:
         self._devices = list(dict.fromkeys(["auto", *devices, *([chosen] if chosen not in devices else [])]))
         self._fill_devices(chosen, devices)
         first = next(iter(devices))
+        self._ui.deviceState.setVisible(True)
         self._ui.deviceState.setText(
             _("Found: {devices}. Automatic takes {first}. PyTorch {torch}.").format(
                 devices="; ".join(f"{name} ({text})" for name, text in devices.items()),
@@ -100,15 +111,25 @@ class Options:
             )
         )
 
-    def _fill(self) -> None:
-        ui = self._ui
+    def reload_models(self) -> None:
+        """Look again which models there are, and choose what the settings say."""
+        selector = self._ui.modelSelector
+        was_blocked = selector.blockSignals(True)
+        self._choices = models.choices()
+        selector.clear()
         for choice in self._choices:
-            ui.modelSelector.addItem(choice.title)
+            selector.addItem(choice.title)
         keys = [choice.key for choice in self._choices]
         kept = settings.text(settings.MODEL)
-        ui.modelSelector.currentIndex = keys.index(kept) if kept in keys else 0
+        selector.currentIndex = keys.index(kept) if kept in keys else 0
+        selector.blockSignals(was_blocked)
+
+    def _fill(self) -> None:
+        ui = self._ui
+        self.reload_models()
         ui.modelPath.currentPath = settings.text(settings.MODEL_FILE)
         ui.cardText.setVisible(False)
+        ui.deviceState.setVisible(False)
         device = settings.text(settings.DEVICE, _DEVICES[0])
         if device not in self._devices:
             self._devices.append(device)

@@ -9,6 +9,7 @@ from ..modalities import MODALITIES
 from . import options as options_
 from . import pytorch
 from .inputs import Inputs
+from .models import licence_to_agree_to
 from .options import Options
 from .outputs import Outputs
 from .process import Start
@@ -35,6 +36,7 @@ class Panel:
         ui.applyButton.connect("clicked(bool)", self.on_apply)
         ui.previewButton.connect("clicked(bool)", self.on_preview)
         ui.deviceButton.connect("clicked(bool)", self.on_look)
+        ui.downloadButton.connect("clicked(bool)", self.on_download)
         ui.copyButton.connect("clicked(bool)", self.on_copy)
         ui.installButton.connect("clicked(bool)", self.on_install)
 
@@ -86,6 +88,25 @@ class Panel:
             return ""
 
         self.work.begin(lambda: Job(["machine"], self._start), done)
+
+    def on_download(self, *_args) -> None:
+        """Download the chosen model, after the user agreed to a licence that restricts its use."""
+        from .jobs import Job
+
+        name = self.options.model_to_download()
+        licence = licence_to_agree_to(name)
+        if licence:
+            question = _("The licence of the model '{name}':\n\n{licence}\n\nDo you agree?")
+            text = question.format(name=name, licence=licence)
+            if not slicer.util.confirmOkCancelDisplay(text, _("Download a model")):
+                return
+
+        def done(job) -> str:
+            self.options.reload_models()
+            return _("The model '{name}' is here, and verified.").format(name=name)
+
+        arguments = ["models", "download", name, *(["--accept-licence"] if licence else [])]
+        self.work.begin(lambda: Job(arguments, self._start), done)
 
     def on_copy(self, *_args) -> None:
         """Copy a report to the clipboard."""

@@ -62,6 +62,7 @@ class Results:
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(_tip(run))
                 table.setItem(row, column, item)
+        table.resizeColumnsToContents()
         self._filling = False
         self._update_buttons()
 

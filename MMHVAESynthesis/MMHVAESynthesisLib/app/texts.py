@@ -9,7 +9,8 @@ from slicer.i18n import tr as _
 from .. import __version__
 from ..progress import Progress
 
-_STAGES = {"preparing": "Preparing", "synthesis": "Synthesis", "preview": "Preview"}
+_UNITS = {"synthesis": "slices"}
+"""What the steps of a stage are; other stages say it themselves in brackets, or not at all."""
 
 
 def duration(seconds: float) -> str:
@@ -37,10 +38,15 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
         )
     if progress is None:
         return _("Starting ...")
-    stage = _(_STAGES.get(progress.stage, progress.stage))
+    stage, _bracket, unit = progress.stage.partition(" (")
     if progress.total <= 1:
-        return f"{stage} ..."
-    text = _("{stage}: {done} of {total} slices").format(stage=stage, done=progress.done, total=progress.total)
+        return f"{stage.capitalize()} ..."
+    text = _("{stage}: {done} of {total} {unit}").format(
+        stage=stage.capitalize(),
+        done=progress.done,
+        total=progress.total,
+        unit=unit.rstrip(")") or _(_UNITS.get(stage, "steps")),
+    )
     if progress.seconds_left:
         text += _(", about {time} left").format(time=duration(progress.seconds_left))
     return text

@@ -108,7 +108,7 @@ class Work:
             else missing or _("Synthesise the chosen contrasts. Slicer stays usable meanwhile.")
         )
         ui.previewButton.enabled = not running and not missing
-        ui.deviceButton.enabled = not running
+        ui.deviceButton.enabled = ui.downloadButton.enabled = not running
         ui.progressBar.setVisible(running)
         if not running:
             ui.statusLabel.setText("\n".join(filter(None, [self._outcome, missing])))
