@@ -46,7 +46,8 @@ def test_all_done_is_0_some_failed_is_9(folder, model, capsys):
     [
         (["--temperature", "2"], 3),
         (["--model", "absent.pth"], 4),
-        (["--device", "cuda:77", "--targets", "t2"], 9),
+        (["--device", "cuda:77"], 5),
+        (["--targets", "pet"], 9),
         (["--scheduler", "nonsense"], 3),
     ],
 )

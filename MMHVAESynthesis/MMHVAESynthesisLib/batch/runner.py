@@ -117,9 +117,13 @@ def _run_here(
 
 
 def devices_of(device: str) -> List[Optional[str]]:
-    """Return one device for each worker: all CUDA devices where they are meant, else the one of the settings (None)."""
-    from ..synthesis.devices import available_devices
+    """Return one device for each worker: all CUDA devices where they are meant, else the one of the settings (None).
 
+    :raises DeviceError: when there is no such device.
+    """
+    from ..synthesis.devices import available_devices, find_device
+
+    find_device(device)
     cuda = [name for name in available_devices() if name.startswith("cuda")]
     return list(cuda) if device in ("auto", "cuda") and len(cuda) > 1 else [None]
 
