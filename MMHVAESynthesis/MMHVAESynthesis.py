@@ -81,6 +81,13 @@ class MMHVAESynthesisParameterNode:
     temperature: Annotated[float, WithinRange(0, 1)] = 0.7
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     sharedNoise: bool = False
+    t2Synthetic: vtkMRMLScalarVolumeNode
+    cet1Synthetic: vtkMRMLScalarVolumeNode
+    flairSynthetic: vtkMRMLScalarVolumeNode
+    t2Preop: vtkMRMLScalarVolumeNode
+    cet1Preop: vtkMRMLScalarVolumeNode
+    flairPreop: vtkMRMLScalarVolumeNode
+    affine: bool = False
 
 
 class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

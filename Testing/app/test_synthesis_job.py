@@ -70,7 +70,7 @@ def test_the_result_has_the_users_names(start):
     path = start.option("--us")
     start.finish({"t2": image(3)}, {"t2": image(4)}, seed=5, warnings=[f"The volume '{path}' is odd."])
     assert job.poll() == DONE
-    result = job.images
+    result = job.made
     assert sitk.GetArrayFromImage(result.images["t2"]).max() == 3
     assert sitk.GetArrayFromImage(result.uncertainty["t2"]).max() == 4
     assert result.provenance["inputs"] == {"us": "Doe iUS"} and result.provenance["seed"] == 5
@@ -90,7 +90,7 @@ def test_results_that_cannot_be_read_back_are_a_failure(start):
     start.finish({"t2": image(3)})
     with open(os.path.join(start.option("--output-dir"), "t2.nrrd"), "r+b") as file:
         file.truncate(200)
-    assert job.poll() == FAILED and "cannot be read back" in str(job.error) and job.images is None
+    assert job.poll() == FAILED and "cannot be read back" in str(job.error) and job.made is None
 
 
 @pytest.mark.parametrize("result", [{}, {"outputs": {}}, {"outputs": {}, "provenance": {}}, {"outputs": 3}])
@@ -145,15 +145,15 @@ def test_the_child_the_library_and_a_preview_give_identical_voxels(model):
     assert wait(job) == DONE, job.log()
     assert wait(shown) == DONE, shown.log()
     expected = synthesize(request)
-    for made, direct in ((job.images.images, expected.images), (job.images.uncertainty, expected.uncertainty)):
+    for made, direct in ((job.made.images, expected.images), (job.made.uncertainty, expected.uncertainty)):
         assert list(made) == ["t2", "flair"]
         for modality, volume in made.items():
             assert sitk.GetArrayFromImage(volume).tobytes() == sitk.GetArrayFromImage(direct[modality]).tobytes()
-    plane = shown.images
+    plane = shown.made
     for modality, volume in plane.images.items():
         whole = sitk.GetArrayFromImage(expected.images[modality])[plane.plane]
         assert sitk.GetArrayFromImage(volume)[0].tobytes() == whole.tobytes()
-    assert plane.seconds > 0 and job.images.provenance["model_digest"] == expected.provenance["model_digest"]
+    assert plane.seconds > 0 and job.made.provenance["model_digest"] == expected.provenance["model_digest"]
 
 
 def test_a_real_child_is_cancelled(model):
@@ -165,4 +165,4 @@ def test_a_real_child_is_cancelled(model):
         assert time.monotonic() < end, job.log()
         time.sleep(0.05)
     job.cancel()
-    assert wait(job) == CANCELLED and job.images is None
+    assert wait(job) == CANCELLED and job.made is None

@@ -7,6 +7,8 @@ from .driving import choose_file
 UI = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "UI" / "MMHVAESynthesis.ui"
 SELECTORS = ["usSelector", "t2Selector", "cet1Selector", "flairSelector"]
 OUTPUTS = ["usOutput", "t2Output", "cet1Output", "flairOutput"]
+REGISTRATION = [f"{modality}{part}" for modality in ("t2", "cet1", "flair") for part in ("Synthetic", "Preop")]
+REGISTRATION += ["fixedLandmarks", "movingLandmarks"]
 
 
 def selectors(panel):
@@ -159,7 +161,7 @@ def test_every_mrml_widget_of_the_ui_gets_the_scene(panel):
         and each.find("slot").text == "setMRMLScene(vtkMRMLScene*)"
         and each.find("sender").text == root.find("widget").get("name")
     }
-    assert served == mrml - {root.find("widget").get("name")} == set(SELECTORS + OUTPUTS)
+    assert served == mrml - {root.find("widget").get("name")} == set(SELECTORS + OUTPUTS + REGISTRATION)
 
 
 def test_every_bound_widget_names_a_parameter(module):
@@ -179,7 +181,7 @@ def test_the_code_uses_widgets_that_exist_and_no_widget_is_idle():
     }
     library = UI.parents[2] / "MMHVAESynthesisLib" / "app"
     text = "".join(path.read_text(encoding="utf-8") for path in library.glob("*.py"))
-    used = set(re.findall(r"\bui\.(\w+)", text))
+    used = set(re.findall(r"ui\.(\w+)", text))
     assert used <= widgets, used - widgets
     computed = {
         f"{modality}{part}" for modality in ("us", "t2", "cet1", "flair") for part in ("State", "Output", "Target")

@@ -13,6 +13,7 @@ from .models import licence_to_agree_to
 from .options import Options
 from .outputs import Outputs
 from .process import Start
+from .registration import Registration
 from .results import Results
 from .texts import duration
 from .work import Work, copy
@@ -32,6 +33,7 @@ class Panel:
         self.options = Options(ui, self.update)
         self.work = Work(ui, self.update)
         self.results = Results(ui, self.repeat)
+        self.registration = Registration(ui, self.work, lambda arguments: self._start(arguments))
         self._models: Dict[str, Optional[str]] = {}
         ui.applyButton.connect("clicked(bool)", self.on_apply)
         ui.previewButton.connect("clicked(bool)", self.on_preview)
@@ -43,7 +45,7 @@ class Panel:
     def bind(self, parameters: Optional[Any]) -> None:
         """Work on a parameter node from now on; None on none."""
         self._parameters = parameters
-        for section in (self.options, self.outputs, self.inputs):
+        for section in (self.options, self.outputs, self.registration, self.inputs):
             section.bind(parameters)
         if parameters is not None:
             self.results.update()
@@ -58,10 +60,12 @@ class Panel:
         if self._parameters is None:
             self.work.show("")
             self.ui.applyButton.enabled = self.ui.previewButton.enabled = False
+            self.registration.update()
             return
         self.inputs.update()
         self.outputs.update()
         self.options.update()
+        self.registration.update()
         self.work.show(self.missing())
 
     def missing(self) -> str:
@@ -177,8 +181,8 @@ class Panel:
             return job
 
         def done(job) -> str:
-            self.work.warn(job.images.warnings)
-            return self._show_preview(job.images) if preview else self._add(prepared[0], job.images, model)
+            self.work.warn(job.made.warnings)
+            return self._show_preview(job.made) if preview else self._add(prepared[0], job.made, model)
 
         self.work.begin(make, done)
 

@@ -1,0 +1,85 @@
+"""A job whose volumes travel through a temporary folder."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import SimpleITK as sitk  # noqa: N813
+
+from ..errors import MMHVAEError
+from ..volumes import files
+from .jobs import DONE, FAILED, RUNNING, Job, JobError
+from .process import Start
+
+
+class FileJob(Job):
+    """A run of the command line with volumes as files, uncompressed NRRD in world coordinates.
+
+    A class of its own says what to run (:meth:`arguments_in`) and what comes of it (:meth:`read`). The folder is
+    removed when the job ends, however it ends.
+
+    :param start: Starts the child.
+    :raises MMHVAEError: when the inputs cannot be written or the child cannot be started; nothing is left behind.
+    """
+
+    def __init__(self, start: Start):
+        self.made: Optional[Any] = None
+        """What :meth:`read` returned, once the job is done."""
+        self._names: Dict[str, str] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="mmhvae-"))
+        try:
+            super().__init__(self.arguments_in(self._folder), start)
+        except BaseException:
+            self.close()
+            raise
+
+    def arguments_in(self, folder: Path) -> List[str]:
+        """Write the inputs into ``folder`` and return the command line."""
+        raise NotImplementedError
+
+    def read(self) -> Any:
+        """Return what the child's ``result`` and files say."""
+        raise NotImplementedError
+
+    def poll(self) -> str:
+        """Take in what the child said; once it is done, read its files."""
+        before = self.state
+        if super().poll() != RUNNING and before == RUNNING:
+            try:
+                if self.state == DONE:
+                    self.made = self.read()
+            except (MMHVAEError, AttributeError, KeyError, TypeError, ValueError) as error:
+                self.state, self.error = FAILED, _unreadable(error)
+            finally:
+                self.close()
+            if self.error is not None:
+                self.error = type(self.error)(self.in_words(str(self.error)))
+        return self.state
+
+    def kill(self) -> None:
+        """End the child at once and remove its files."""
+        super().kill()
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def written(self, image: sitk.Image, file_name: str, name: str) -> str:
+        """Write an input into the folder and return its path; messages will call it ``name``."""
+        path = str(files.write(image, self._folder / file_name, compress=False))
+        self._names[path] = name
+        return path
+
+    def in_words(self, text: str) -> str:
+        """Return a message with the volumes' names where it says the names of temporary files."""
+        for path, name in self._names.items():
+            text = text.replace(path, name)
+        return text
+
+
+def _unreadable(error: Exception) -> MMHVAEError:
+    return JobError(
+        f"The computation ended, but its results cannot be read back ({error}). Is the disk full? Nothing was changed."
+    )
