@@ -375,6 +375,33 @@ def test_guesses_are_shown_as_guesses_until_the_user_chooses(slicer, panel, scen
     assert panel.ui.usState.text.startswith("Guessed") and "Guessed" not in panel.ui.t2State.text
 
 
+def process_events():
+    import qt
+
+    for _ in range(3):
+        qt.QCoreApplication.processEvents()
+
+
+def test_what_is_loaded_while_the_panel_is_open_is_guessed_until_the_user_chooses(slicer, panel, scenes):
+    us = scenes.volume("iUS")
+    assert panel.ui.usSelector.currentNode() is None, "while it is still being loaded nothing is known of it"
+    process_events()
+    assert panel.ui.usSelector.currentNode() is us
+    panel.ui.usSelector.setCurrentNode(None)
+    scenes.volume("FLAIR")
+    process_events()
+    assert panel.ui.usSelector.currentNode() is panel.ui.flairSelector.currentNode() is None
+    slicer.mrmlScene.Clear(0)
+    t2 = scenes.volume("T2")
+    process_events()
+    assert panel.ui.t2Selector.currentNode() is t2
+    panel.exit()
+    slicer.mrmlScene.RemoveNode(t2)
+    scenes.volume("FLAIR")
+    process_events()
+    assert panel.logic.getParameterNode().flairVolume is None, "a panel that is not open chooses nothing"
+
+
 def test_several_volumes_that_speak_for_one_modality_are_not_guessed(panel, scenes):
     for name in ("US predura", "US postdura", "FLAIR"):
         scenes.volume(name)

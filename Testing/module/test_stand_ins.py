@@ -84,7 +84,7 @@ def test_a_wrapper_that_is_let_go_of_is_not_called_any_more(slicer, panel, modul
     panel.setParameterNode(None)
     for _ in range(20):
         wrapper = panel.logic.getParameterNode()
-        wrapper.disconnectGui(wrapper.connectGui(panel.ui))
+        wrapper.disconnectGui(wrapper.connectParametersToGui(panel.boundWidgets()))
     del wrapper
     gc.collect()
     node.Modified()

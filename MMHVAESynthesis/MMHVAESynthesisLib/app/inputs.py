@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, Optional
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -24,7 +25,7 @@ class Inputs:
         self._ui = ui
         self._parameters: Optional[Any] = None
         self._known: Dict[str, Optional[str]] = {}
-        self._guessing = False
+        self._guessing = self._is_due = self._chosen_by_hand = False
         ui.guessButton.connect("clicked(bool)", lambda *_: self.guess())
 
     def bind(self, parameters: Optional[Any]) -> None:
@@ -38,8 +39,23 @@ class Inputs:
 
     def nodes(self) -> Dict[str, Any]:
         """Return the chosen volumes by modality."""
-        chosen = {modality: self._parameters.getValue(f"{modality}Volume") for modality in MODALITIES}
+        chosen = {modality: getattr(self._parameters, f"{modality}Volume") for modality in MODALITIES}
         return {modality: node for modality, node in chosen.items() if node is not None}
+
+    def guess_soon(self) -> None:
+        """Guess once the loading that goes on is done, unless the user has begun to choose in this scene."""
+        if not self._is_due and not self._chosen_by_hand:
+            self._is_due = True
+            qt.QTimer.singleShot(0, self._guess_now)
+
+    def forget(self) -> None:
+        """Begin anew: the scene is closed."""
+        self._chosen_by_hand = False
+
+    def _guess_now(self) -> None:
+        self._is_due = False
+        if not self._chosen_by_hand:
+            self.guess(quietly=True)
 
     def guess(self, quietly: bool = False) -> None:
         """Fill the empty selectors where a volume speaks clearly for its modality.
@@ -58,7 +74,7 @@ class Inputs:
             with slicer.util.NodeModify(self._parameters.parameterNode):
                 self._parameters.guessed = ",".join([*self._guessed(), *found.chosen])
                 for modality, volume in found.chosen.items():
-                    self._parameters.setValue(f"{modality}Volume", volume.node)
+                    setattr(self._parameters, f"{modality}Volume", volume.node)
         finally:
             self._guessing = False
         self._known = self._ids()
@@ -74,10 +90,11 @@ class Inputs:
         ids = self._ids()
         changed = [modality for modality in MODALITIES if ids[modality] != self._known.get(modality)]
         self._known = ids
+        self._chosen_by_hand = self._chosen_by_hand or bool(changed)
         guessed = [modality for modality in self._guessed() if modality not in changed and ids[modality]]
         if guessed != self._guessed():
             self._parameters.guessed = ",".join(guessed)
-        for modality, node in ((m, self._parameters.getValue(f"{m}Volume")) for m in MODALITIES):
+        for modality, node in ((m, getattr(self._parameters, f"{m}Volume")) for m in MODALITIES):
             self._show(modality, node, modality in guessed)
 
     def problem(self) -> str:
@@ -98,7 +115,7 @@ class Inputs:
         return ""
 
     def _ids(self) -> Dict[str, Optional[str]]:
-        nodes = {modality: self._parameters.getValue(f"{modality}Volume") for modality in MODALITIES}
+        nodes = {modality: getattr(self._parameters, f"{modality}Volume") for modality in MODALITIES}
         return {modality: None if node is None else node.GetID() for modality, node in nodes.items()}
 
     def _guessed(self):

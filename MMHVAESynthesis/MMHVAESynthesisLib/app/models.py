@@ -60,6 +60,15 @@ def licence_to_agree_to(name: str) -> str:
     return "" if entry.permissive else entry.licence or _("No licence is stated: all rights may be reserved.")
 
 
+def facts(name: str) -> str:
+    """Return in a line what to know of a model before it is downloaded."""
+    entry = catalogue.find(name)
+    size = f", {entry.size / 1e6:.0f} MB" if entry.size else ""
+    return _("{title}. Licence: {licence}{size}.").format(
+        title=entry.title, licence=entry.licence or _("not stated"), size=size
+    )
+
+
 def card(name: str) -> str:
     """Return what is known of a model as Markdown: its card where it has one, else the catalogue's facts.
 

@@ -89,8 +89,10 @@ class Options:
             self._ui.temperatureState.setText(texts.temperature(self._parameters.temperature))
         choice = self._choice()
         self._ui.modelPath.setVisible(choice.key == models.FROM_FILE)
-        self._ui.modelState.setText(choice.problem)
-        self._ui.modelState.setVisible(bool(choice.problem))
+        said = models.facts(choice.key) if choice.can_be_fetched else choice.problem
+        self._ui.modelState.setText(said)
+        self._ui.modelState.toolTip = choice.problem
+        self._ui.modelState.setVisible(bool(said))
         self._ui.downloadButton.setVisible(choice.can_be_fetched)
         if self._ui.cardButton.checked:
             self._ui.cardText.setMarkdown(models.card(self.model() or ""))

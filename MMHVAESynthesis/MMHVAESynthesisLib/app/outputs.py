@@ -24,11 +24,11 @@ class Outputs:
 
     def targets(self) -> List[str]:
         """Return the modalities to synthesise."""
-        return [modality for modality in MODALITIES if self._parameters.getValue(f"{modality}Target")]
+        return [modality for modality in MODALITIES if getattr(self._parameters, f"{modality}Target")]
 
     def nodes(self) -> Dict[str, Any]:
         """Return the volumes that the user chose for results, by modality, of those that are synthesised."""
-        chosen = {modality: self._parameters.getValue(f"{modality}Output") for modality in self.targets()}
+        chosen = {modality: getattr(self._parameters, f"{modality}Output") for modality in self.targets()}
         return {modality: node for modality, node in chosen.items() if node is not None}
 
     def samples(self) -> int:
@@ -51,4 +51,4 @@ class Outputs:
     def update(self) -> None:
         """Let a selector be used where its contrast is synthesised."""
         for modality in MODALITIES:
-            getattr(self._ui, f"{modality}Output").enabled = bool(self._parameters.getValue(f"{modality}Target"))
+            getattr(self._ui, f"{modality}Output").enabled = bool(getattr(self._parameters, f"{modality}Target"))

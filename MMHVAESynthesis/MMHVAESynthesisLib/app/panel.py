@@ -51,6 +51,11 @@ class Panel:
             self.results.update()
         self.update()
 
+    def on_scene_close(self) -> None:
+        """Stop what is running, whose result would find another scene, and forget what was chosen in this one."""
+        self.work.abandon()
+        self.inputs.forget()
+
     def close(self) -> None:
         """End what is running: the panel goes away."""
         self.work.stop()
@@ -143,9 +148,9 @@ class Panel:
         parameters = self._parameters
         with slicer.util.NodeModify(parameters.parameterNode):
             for modality in MODALITIES:
-                parameters.setValue(f"{modality}Volume", inputs.get(modality))
-                parameters.setValue(f"{modality}Target", modality in run.setting("targets", []))
-                parameters.setValue(f"{modality}Output", None)
+                setattr(parameters, f"{modality}Volume", inputs.get(modality))
+                setattr(parameters, f"{modality}Target", modality in run.setting("targets", []))
+                setattr(parameters, f"{modality}Output", None)
             parameters.temperature = float(run.setting("temperature", parameters.temperature))
             parameters.seed = int(run.setting("seed", 0))
             parameters.sharedNoise = run.noted.get("noise") == "shared"

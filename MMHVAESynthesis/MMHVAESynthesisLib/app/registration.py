@@ -57,8 +57,8 @@ class Registration:
         with slicer.util.NodeModify(self._parameters.parameterNode):
             for modality in MR:
                 fits = [volume.node for volume in volumes if recognise(volume.name, volume.dicom) == modality]
-                self._parameters.setValue(f"{modality}Synthetic", outputs.get(modality))
-                self._parameters.setValue(f"{modality}Preop", fits[0] if len(fits) == 1 else None)
+                setattr(self._parameters, f"{modality}Synthetic", outputs.get(modality))
+                setattr(self._parameters, f"{modality}Preop", fits[0] if len(fits) == 1 else None)
         self._list_others()
 
     def update(self) -> None:
@@ -123,7 +123,7 @@ class Registration:
                 composite.SetForegroundOpacity(float(value))
 
     def _chosen(self, kind: str) -> Dict[str, Any]:
-        nodes = {modality: self._parameters.getValue(f"{modality}{kind}") for modality in MR}
+        nodes = {modality: getattr(self._parameters, f"{modality}{kind}") for modality in MR}
         return {modality: node for modality, node in nodes.items() if node is not None}
 
     def _plan(self) -> Any:

@@ -53,9 +53,11 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
 
 
 def grid(size: Sequence[int], spacing: Sequence[float]) -> str:
-    """Return a volume's size and spacing: ``384 x 384 x 120 voxels of 0.5 x 0.5 x 1 mm``."""
+    """Return a volume's size and spacing: ``384 × 384 × 120 voxels of 0.5 × 0.5 × 1 mm``, or ``of 0.5 mm``."""
+    millimetres = [f"{each:.3g}" for each in spacing]
     return _("{size} voxels of {spacing} mm").format(
-        size=" × ".join(str(each) for each in size), spacing=" × ".join(f"{each:.3g}" for each in spacing)
+        size=" × ".join(str(each) for each in size),
+        spacing=millimetres[0] if len(set(millimetres)) == 1 else " × ".join(millimetres),
     )
 
 

@@ -115,12 +115,13 @@ class _Wrapper:
         return self.parameterNode.EndModify(was)
 
     def connectGui(self, gui):
-        """Bind every widget whose property SlicerParameterName names a field; return a tag to disconnect with."""
-        bound = {}
-        for widget in vars(gui).values():
-            name = widget.property("SlicerParameterName")
-            if name:
-                bound[name] = _Binding(self, self._fields[name], widget)
+        """Bind every widget whose property SlicerParameterName names a field. As in Slicer no tag comes back."""
+        named = {widget.property("SlicerParameterName"): widget for widget in vars(gui).values()}
+        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
+
+    def connectParametersToGui(self, mapping):
+        """Bind ``{field: widget}`` and return a tag to disconnect with."""
+        bound = {name: _Binding(self, self._fields[name], widget) for name, widget in mapping.items()}
         # The node lives in the scene and outlives this wrapper: an observer left behind would be called after its end.
         tag = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
         self._guis[tag] = bound
