@@ -44,10 +44,10 @@ def build(header: ModelHeader, state: State) -> MMHVAE:
     :raises ModelError: when the network cannot be built of them.
     """
     try:
-        # The starting weights are overwritten at once; a caller's random numbers shall not change by loading.
-        with torch.random.fork_rng(devices=[]):
+        # Starting weights would be overwritten at once: none are drawn, for that takes time and random numbers.
+        with torch.device("meta"):
             network = MMHVAE(header.sizes)
-        network.load_state_dict(state, strict=True)
+        network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, strict=True, assign=True)
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"The network of '{header.source}' cannot be built: {error}") from error
     return network.eval().requires_grad_(False)
@@ -88,8 +88,17 @@ class _Cache:
                 self._kept.popitem(last=False)
             return self._kept[key]
 
+    def forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
 
 _cache = _Cache()
+
+
+def forget() -> None:
+    """Let go of the weights that are kept for the next call of :func:`load`."""
+    _cache.forget()
 
 
 def _read(path: Optional[Path], entry: catalogue.ModelEntry, modalities: Optional[Tuple[str, ...]]):

@@ -85,7 +85,7 @@ def run(
         return _run_preview(args, request, cancel)
     outputs = _Outputs(args, request)
     outputs.check(request)
-    return outputs.write(synthesize(request, progress, cancel))
+    return outputs.write(synthesize(request, progress, cancel, keep_model=False))
 
 
 def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Optional[CancelFlag]) -> Dict[str, Any]:

@@ -15,21 +15,32 @@ from .result import Preview, SynthesisResult
 
 
 def synthesize(
-    request: SynthesisRequest, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
+    request: SynthesisRequest,
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+    keep_model: bool = True,
 ) -> SynthesisResult:
     """Synthesise the modalities that a request names (Dorent et al., TPAMI 2025).
 
     :param progress: Called after each slice, in the calling thread.
     :param cancel: Looked at before each pass of the network.
+    :param keep_model: Keep the model's file in memory for the next call.
     :raises MMHVAEError: with a message for the user; :class:`Cancelled` when asked to stop.
     """
     require_torch()
+    from ..models import loading
+    from .devices import release_memory
     from .plan import make_plan
-    from .run import run
+    from .run import one_thread_each, run
 
     start = time.monotonic()
     reporter = Reporter("preparing", 1, progress, cancel)
-    plan = make_plan(request)
+    # One thread: a model is many small tensors, and threads that wait for one another cost more than they save.
+    with one_thread_each():
+        plan = make_plan(request)
+    if not keep_model:
+        loading.forget()
+    release_memory(plan.resources.device)
     reporter.step()
     images, uncertainty = run(plan, progress, cancel)
     provenance = _provenance(plan, time.monotonic() - start)

@@ -23,7 +23,7 @@ _MEAN, _DEVIATION = "mean", "deviation"
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let every worker compute in one thread: faster than one slice in several, the same bits for any number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,7 +67,7 @@ def _planes(plan: Plan, reporter: Reporter):
     synthesizer = plan.synthesizer(stop)
     workers = plan.resources.workers
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         try:
@@ -99,7 +99,7 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
     plane = _nearest_plane(plan, native)
     reporter = Reporter("preview", 1, None, cancel)
     synthesizer = plan.synthesizer(reporter.check)
-    with _one_thread_each():
+    with one_thread_each():
         synthesizer([plane])
         start = time.perf_counter()
         (synthesized,) = synthesizer([plane])

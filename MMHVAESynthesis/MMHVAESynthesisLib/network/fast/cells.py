@@ -10,6 +10,9 @@ from .gaussians import unclamped
 from .layout import across, channel_means, channels_last, image, pixels, rows
 from .norms import normalised, scale_and_shift, silu_normalised, silu_normalised_
 
+_LEAST_WIDTH = 32
+"""Channels of a part of the wide features, at least: so that no lane of the processor is idle."""
+
 
 class Gate:
     """The gates of a squeeze-and-excite block, to be applied by whoever comes next."""
@@ -17,9 +20,9 @@ class Gate:
     def __init__(self, block: cells.SqueezeExcite):
         self._squeeze, self._excite = block.squeeze, block.excite
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(1, C, H, W) -> (C,) in (0, 1)."""
-        return self._excite(F.relu(self._squeeze(channel_means(x)))).sigmoid_()
+    def __call__(self, means: Tensor) -> Tensor:
+        """Means of the channels, (C,) -> (C,) in (0, 1)."""
+        return self._excite(F.relu(self._squeeze(means))).sigmoid_()
 
 
 class EncoderCell:
@@ -34,24 +37,43 @@ class EncoderCell:
         h = conv3x3(silu_normalised(x), self._conv_0)
         h = conv3x3(silu_normalised_(h), self._conv_1, self._bias_1)
         features = rows(x)
-        features.addcmul_(rows(h), across(self._gate(h), features))
+        features.addcmul_(rows(h), across(self._gate(channel_means(h)), features))
         return x
 
 
 class DecoderCell:
-    """See ``cells.DecoderCell``."""
+    """See ``cells.DecoderCell``.
 
-    def __init__(self, cell: cells.DecoderCell):
-        self._widen, self._depthwise = (channels_last(conv.weight) for conv in (cell.widen, cell.depthwise))
+    The wide features are computed part by part: nothing mixes their channels before the last convolution, and a part
+    needs less memory and stays closer to the processor.
+
+    :param edge: Rows and columns of its features.
+    """
+
+    PART = 8_000_000
+    """Bytes of a part's features, about."""
+
+    def __init__(self, cell: cells.DecoderCell, edge: int):
+        wide = cell.widen.out_channels
+        parts = max(1, min(-(-4 * wide * edge**2 // self.PART), wide // _LEAST_WIDTH))
+        self._parts = [
+            tuple(channels_last(weight) for weight in weights)
+            for weights in zip(cell.widen.weight.chunk(parts), cell.depthwise.weight.chunk(parts))
+        ]
         self._narrow, self._bias = cell.narrow.weight.flatten(1), cell.narrow.bias
         self._gate = Gate(cell.gate)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(1, C, H, W) -> the same shape, in the place of ``x``."""
-        h = silu_normalised_(conv3x3(normalised(x), self._widen))
-        h = silu_normalised_(depthwise5x5(h, self._depthwise))
+        y = normalised(x)
+        parts = [
+            silu_normalised_(depthwise5x5(silu_normalised_(conv3x3(y, widen)), depthwise))
+            for widen, depthwise in self._parts
+        ]
         # The gates scale the weights instead of the features, six times as wide as x and at full size.
-        pixels(x).addmm_(pixels(h), (self._narrow * self._gate(h)).t())
+        gated = self._narrow * self._gate(torch.cat([channel_means(part) for part in parts]))
+        for part, weight in zip(parts, gated.split([part.shape[1] for part in parts], 1)):
+            pixels(x).addmm_(pixels(part), weight.t())
         features = rows(x)
         features.add_(across(self._bias, features))
         return x
@@ -82,7 +104,7 @@ class Expert:
     def __call__(self, of_features: Tensor, of_skip: Tensor) -> Tensor:
         """Return the Gaussian as ``gaussians.draw`` takes it, (C, H W)."""
         h = conv3x3(silu_normalised_(of_features + of_skip), self._conv_1, self._bias_1)
-        return (self._project * self._gate(h)) @ pixels(h).t()
+        return (self._project * self._gate(channel_means(h))) @ pixels(h).t()
 
 
 class ImageDecoder:

@@ -57,7 +57,7 @@ class _Level:
     def __init__(self, level: levels.Level):
         self.halvings, self.is_random = level.halvings, level.is_random
         self._edge = level.sizes.size // 2**level.halvings
-        self._up, self._cell = channels_last(level.up.weight), DecoderCell(level.cell)
+        self._up, self._cell = channels_last(level.up.weight), DecoderCell(level.cell, self._edge)
         self._prior = unclamped(level.prior.weight.flatten(1))
         self._expert = Expert(level.expert) if level.is_random else None
 
