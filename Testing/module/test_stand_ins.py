@@ -54,6 +54,21 @@ def test_a_connected_function_is_called_until_it_is_disconnected(qt):
     assert calls == [False]
 
 
+def test_a_folded_section_keeps_what_was_hidden_in_it(qt):
+    import ctk
+
+    button = ctk.ctkCollapsibleButton()
+    shown, hidden, never = (qt.QLabel(text, button) for text in ("a", "b", "c"))
+    never.setVisible(False)
+    hidden.setVisible(False)
+    button.collapsed = True
+    assert shown.isHidden() and hidden.isHidden()
+    hidden.setVisible(True)
+    assert hidden.isHidden()
+    button.collapsed = False
+    assert not shown.isHidden() and not hidden.isHidden() and never.isHidden()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [

@@ -94,6 +94,8 @@ class Options:
         self._ui.modelState.toolTip = choice.problem
         self._ui.modelState.setVisible(bool(said))
         self._ui.downloadButton.setVisible(choice.can_be_fetched)
+        self._ui.deviceState.setVisible(bool(self._ui.deviceState.text))
+        self._ui.cardText.setVisible(self._ui.cardButton.checked)
         if self._ui.cardButton.checked:
             self._ui.cardText.setMarkdown(models.card(self.model() or ""))
 
@@ -104,7 +106,6 @@ class Options:
         self._devices = list(dict.fromkeys(["auto", *devices, *([chosen] if chosen not in devices else [])]))
         self._fill_devices(chosen, devices)
         first = next(iter(devices))
-        self._ui.deviceState.setVisible(True)
         self._ui.deviceState.setText(
             _("Found: {devices}. Automatic takes {first}. PyTorch {torch}.").format(
                 devices="; ".join(f"{name} ({text})" for name, text in devices.items()),
@@ -130,8 +131,6 @@ class Options:
         ui = self._ui
         self.reload_models()
         ui.modelPath.currentPath = settings.text(settings.MODEL_FILE)
-        ui.cardText.setVisible(False)
-        ui.deviceState.setVisible(False)
         device = settings.text(settings.DEVICE, _DEVICES[0])
         if device not in self._devices:
             self._devices.append(device)
@@ -159,8 +158,7 @@ class Options:
         settings.keep(settings.MODEL_FILE, path)
         self._on_change()
 
-    def _on_card(self, shown) -> None:
-        self._ui.cardText.setVisible(bool(shown))
+    def _on_card(self, _shown) -> None:
         self.update()
 
     def _on_device(self, _index) -> None:

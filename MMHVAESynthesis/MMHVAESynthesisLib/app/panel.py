@@ -35,6 +35,9 @@ class Panel:
         self.results = Results(ui, self.repeat)
         self.registration = Registration(ui, self.work, lambda arguments: self._start(arguments))
         self._models: Dict[str, Optional[str]] = {}
+        # CTK may show what was hidden while a section was folded: on unfolding everything is shown as it should be.
+        for section in (ui.inputsButton, ui.outputsButton, ui.settingsButton, ui.advancedButton, ui.registrationButton):
+            section.connect("contentsCollapsed(bool)", self.update)
         ui.applyButton.connect("clicked(bool)", self.on_apply)
         ui.previewButton.connect("clicked(bool)", self.on_preview)
         ui.deviceButton.connect("clicked(bool)", self.on_look)
@@ -60,7 +63,7 @@ class Panel:
         """End what is running: the panel goes away."""
         self.work.stop()
 
-    def update(self) -> None:
+    def update(self, *_args) -> None:
         """Show everything as it is now."""
         if self._parameters is None:
             self.work.show("")

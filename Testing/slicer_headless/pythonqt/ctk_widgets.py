@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtCore import Property, QEvent, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractButton,
     QDoubleSpinBox,
@@ -43,7 +43,8 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._collapsed = False
+        self._collapsed, self._folding = False, False
+        self._hidden = {}
         self.setContentsMargins(0, self._header(), 0, 0)
         self.clicked.connect(lambda: self.setCollapsed(not self._collapsed))
 
@@ -54,12 +55,29 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
         return self._collapsed
 
     def setCollapsed(self, collapsed):
-        self._collapsed = bool(collapsed)
-        for child in self.children():
-            if child.isWidgetType():
-                child.setVisible(not self._collapsed)
+        """Hide the children, or show again those that were not hidden by themselves."""
+        was, self._collapsed = self._collapsed, bool(collapsed)
+        children = [child for child in self.children() if child.isWidgetType()]
+        if self._collapsed and not was:
+            self._hidden = {child: child.isHidden() for child in children}
+        self._folding = True
+        for child in children:
+            child.installEventFilter(self)
+            child.setVisible(not self._collapsed and not self._hidden.get(child, False))
+        self._folding = False
         self.setMaximumHeight(self._header() if self._collapsed else 16777215)
         self.contentsCollapsed.emit(self._collapsed)
+
+    def eventFilter(self, child, event):
+        """Remember what is shown or hidden while the children are folded away."""
+        kind = event.type()
+        if self._collapsed and not self._folding and kind in (QEvent.ShowToParent, QEvent.HideToParent):
+            self._hidden[child] = kind == QEvent.HideToParent
+            if kind == QEvent.ShowToParent:
+                self._folding = True
+                child.setVisible(False)
+                self._folding = False
+        return False
 
     collapsed = Property(bool, _get_collapsed, setCollapsed)
     flat = stored(bool, "_flat", False)
