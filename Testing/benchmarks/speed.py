@@ -15,10 +15,10 @@ both down through the caches they share. A ratio is peer / engine of one turn; m
 given. The same for wall time says what a user of this machine would see at this moment. ``--workers`` also times one
 worker against two over whole slices: that says something on a machine with two idle cores only.
 
-Why not ONNX Runtime? It reached 2.65 (one target) and 2.0 (four) in float32 when it was tried, which is what this
-engine reaches without it: both are bound by the same convolutions. It would be one more binary that Slicer does not
-have, an export for each model, subset of inputs and size, and a second path to hold to the same numbers. OpenVINO with
-bfloat16 reached 4.8 and 3.4, with errors of 0.02 to 0.5: no medical image should pay that for speed.
+Why not ONNX Runtime? When it was tried it reached 2.65 (one target) and 2.0 (four) in float32: a little ahead,
+since both are bound by the same convolutions. It would be one more binary that Slicer does not have, an export for each
+model, subset of inputs and size, and a second path to hold to the same numbers. OpenVINO with bfloat16 reached 4.8 and
+3.4, with errors of 0.02 to 0.5: no medical image should pay that for speed.
 """
 
 import argparse
