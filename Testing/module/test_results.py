@@ -26,10 +26,9 @@ def layout(layout, panel, module):
     """The views, with the marks put on them as at Slicer's start."""
     module.prepareViews()
     yield layout
-    import slicer
+    from MMHVAESynthesisLib.scene import annotations
 
-    slicer.mmhvaeSyntheticMarks.close()
-    slicer.mmhvaeSyntheticMarks = None
+    annotations.uninstall()
 
 
 def node(slicer, name):
@@ -83,11 +82,25 @@ def test_a_volume_that_is_overwritten_while_shown_gets_its_mark(slicer, layout, 
     assert len(marks()) == 3 and mine.GetAttribute("MMHVAE.synthetic") == "1"
 
 
+def test_a_run_from_the_console_marks_what_is_shown_too(slicer, layout, module, scenes, monkeypatch):
+    from MMHVAESynthesisLib.synthesis import engine
+
+    us, mine = scenes.volume("US"), scenes.volume("Mine")
+    slicer.util.setSliceViewerLayers(background=mine)
+    monkeypatch.setattr(engine, "synthesize", lambda *_: scenes.result({"us": us}, ("t2",)))
+    module.MMHVAESynthesisLogic().synthesize({"us": us}, ["t2"], {"t2": mine})
+    assert len(marks()) == 3
+
+
 def test_marks_come_back_with_a_saved_scene_and_go_with_a_closed_one(slicer, layout, ready, child, tmp_path):
     run(ready, child)
     slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    shown = marks()
     slicer.mrmlScene.Clear(0)
     assert marks() == set()
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    slicer.util.setSliceViewerLayers(background=node(slicer, "Doe-US synthetic T2 (MMHVAE)"))
+    assert len(shown) == 3 and marks() >= shown
 
 
 def test_installing_again_leaves_one_mark_a_view(slicer, layout, module, ready, child):

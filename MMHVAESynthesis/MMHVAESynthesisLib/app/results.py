@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..modalities import labels
-from ..scene import annotations, layouts, overlay
+from ..scene import layouts, overlay
 from ..scene.runs import Run, runs
 
 _COLUMNS = ("When", "From", "To", "Model", "Temperature", "Samples", "Seed")
@@ -73,11 +73,6 @@ class Results:
         else:
             slicer.util.setSliceViewerLayers(background=next(iter(run.outputs.values())), foreground=None, fit=True)
         self.on_overlay()
-        self.refresh_marks()
-
-    def refresh_marks(self) -> None:
-        """Look again which views show synthetic volumes."""
-        annotations.refresh()
 
     def on_compare(self, *_args) -> None:
         """Show the chosen run's inputs and outputs side by side."""
@@ -85,7 +80,6 @@ class Results:
         if run is not None:
             layouts.compare(_volumes(run))
             self.on_overlay()
-            self.refresh_marks()
             self._update_buttons()
 
     def on_former_layout(self, *_args) -> None:

@@ -36,13 +36,22 @@ def shows_synthetic(composite: Any) -> bool:
 
 def install() -> Optional["SyntheticMarks"]:
     """Put the marks on the application's views, in place of those that were there; None where there are no views."""
-    former = getattr(slicer, _KEEPER, None)
-    if former is not None:
-        former.close()
+    if not hasattr(slicer, _KEEPER):
+        # Before Slicer takes its views down, not after.
+        slicer.app.connect("aboutToQuit()", uninstall)
+    uninstall()
     manager = slicer.app.layoutManager()
     marks = SyntheticMarks(manager) if manager is not None else None
     setattr(slicer, _KEEPER, marks)
     return marks
+
+
+def uninstall() -> None:
+    """Take the marks away, where there are any."""
+    marks = getattr(slicer, _KEEPER, None)
+    if marks is not None:
+        marks.close()
+    setattr(slicer, _KEEPER, None)
 
 
 def refresh() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..request import SynthesisRequest
-from . import nodes, provenance
+from . import annotations, nodes, provenance
 from . import outputs as results
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,10 @@ class SceneSynthesis:
         result = provenance.with_input_warnings(result, self.sources)
         for warning in result.warnings:
             log.warning(warning)
-        return results.add(result, self.sources, self.given)
+        added = results.add(result, self.sources, self.given)
+        # A volume of the user's that is shown may have become synthetic.
+        annotations.refresh()
+        return added
 
 
 def prepare(
