@@ -35,14 +35,14 @@ command's."""
 log = logging.getLogger(__name__)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
+    """Return the parser of one command, or of all where it is none of them: no room is loaded without need."""
     top = argparse.ArgumentParser(prog="python -m MMHVAESynthesisLib", description=__doc__.splitlines()[0])
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command, room in COMMANDS.items():
-        module = importlib.import_module(f".{room}.cli", __package__)
-        sub = commands.add_parser(command, help=module.HELP, description=module.HELP)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        module = importlib.import_module(f".{COMMANDS[name]}.cli", __package__)
+        sub = commands.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(sub)
         sub.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
         sub.add_argument(
@@ -110,7 +110,8 @@ def _watch_standard_input(cancel: threading.Event) -> None:
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command and return its exit code."""
-    args = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = parser(arguments[0] if arguments else None).parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr, level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s"
     )
