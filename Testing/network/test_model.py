@@ -196,3 +196,20 @@ def test_every_parameter_learns_when_all_inputs_are_given():
     (sum(image.abs().mean() for image in output.images.values()) + sum(output.kl)).backward()
     without = [name for name, p in network.named_parameters() if p.grad is None]
     assert not without
+
+
+@pytest.mark.parametrize("make", ["readable", "fast"])
+def test_ultrasound_masks_the_outputs_whatever_order_a_network_was_trained_in(make):
+    network = tiny(modalities=("t2", "us"))
+    if make == "fast":
+        from MMHVAESynthesisLib.network.fast.model import FastMMHVAE
+
+        computing = FastMMHVAE(network)
+    else:
+        computing = network
+    given = images(network.sizes, ["us", "t2"], batch=1)
+    given["us"][:, :, :3] = -1
+    given["t2"][:, :, -3:] = -1
+    with torch.no_grad():
+        output = computing(given, network.noise(1), 0.7).images["t2"]
+    assert (output[:, :, :3] == -1).all() and (output[:, :, -3:] > -1).all()

@@ -5,6 +5,7 @@ import re
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ModelError
+from ..modalities import MODALITIES
 from ..network.sizes import NetworkSizes
 from .header import checked_modalities
 from .names import from_released
@@ -73,6 +74,15 @@ def modality_order(
             f"modalities={list(first)}."
         )
     return first
+
+
+def in_published_order(modalities: Sequence[str]) -> Tuple[str, ...]:
+    """Return modalities as the published network has them: the first that is given to it is the reference of a run.
+
+    A file may name them in any order (converters sort names); modalities that were not published come last.
+    """
+    known = [modality for modality in MODALITIES if modality in modalities]
+    return (*known, *(modality for modality in modalities if modality not in known))
 
 
 def infer_sizes(shapes: Mapping[str, Tuple[int, ...]], modalities: Sequence[str], source: str) -> NetworkSizes:

@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..modalities import US
 from .cells import EncoderCell, ImageDecoder
 from .levels import CoarsestLevel, Level, Sampling
 from .sizes import NetworkSizes
@@ -60,7 +61,8 @@ def ordered_images(images: Dict[str, Tensor], sizes: NetworkSizes) -> Dict[str, 
     for modality, image in images.items():
         if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
             raise ValueError(f"{modality} must have shape (B, 1, {size}, {size}), not {tuple(image.shape)}")
-    return {modality: images[modality] for modality in sizes.modalities if modality in images}
+    # The first masks the outputs: iUS wherever it is given, whatever order a network was trained in.
+    return {m: images[m] for m in sorted(sizes.modalities, key=lambda m: m != US) if m in images}
 
 
 class MMHVAE(nn.Module):
