@@ -116,7 +116,7 @@ def test_installing_again_leaves_one_mark_a_view(slicer, layout, module, ready, 
 
 
 def test_compare_shows_inputs_and_outputs_linked_in_one_slice_and_the_former_layout_comes_back(
-    slicer, layout, ready, child
+    slicer, layout, ready, child, scenes
 ):
     arrangement = layout.layoutLogic().GetLayoutNode()
     former = arrangement.GetViewArrangement()
@@ -130,6 +130,8 @@ def test_compare_shows_inputs_and_outputs_linked_in_one_slice_and_the_former_lay
     planes = [slicer.util.arrayFromVTKMatrix(layout.sliceWidget(n).mrmlSliceNode().GetSliceToRAS()) for n in shown]
     for plane in planes[1:]:
         np.testing.assert_allclose(plane, planes[0])
+    across = scenes.matrix_of(node(slicer, "Doe-US"))[:3, 2]
+    assert abs(planes[0][:3, 2] @ across) == pytest.approx(np.linalg.norm(across)), "in the plane of its own voxels"
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowBasic
     assert len(marks() & set(shown)) == 3, "the input's view has no mark"
