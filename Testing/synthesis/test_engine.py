@@ -137,7 +137,7 @@ def test_empty_slices_do_not_go_through_the_network(model, monkeypatch):
 
 
 def test_progress_counts_slices_and_cancel_stops_between_them(model):
-    reports, cancel = [], threading.Event()
+    reports, cancel, threads = [], threading.Event(), torch.get_num_threads()
 
     def progress(report):
         reports.append(report)
@@ -148,8 +148,7 @@ def test_progress_counts_slices_and_cancel_stops_between_them(model):
     with pytest.raises(Cancelled):
         synthesize(request, progress, cancel)
     assert reports[-1].total == 38 and reports[-1].done <= 6
-    threads = torch.get_num_threads()
-    assert threads == torch.get_num_threads() and not any("ThreadPool" in t.name for t in threading.enumerate())
+    assert torch.get_num_threads() == threads and not any("ThreadPool" in t.name for t in threading.enumerate())
 
 
 def test_the_callers_thread_gets_the_reports_and_keeps_its_thread_count(model):
