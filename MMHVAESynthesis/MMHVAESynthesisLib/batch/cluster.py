@@ -24,6 +24,7 @@ cleared away.
 import logging
 import pickle
 import queue
+import socket
 import time
 import uuid
 from pathlib import Path
@@ -62,6 +63,7 @@ def run_on_cluster(
     """
     distributed = _distributed()
     try:
+        _check_listens(address)
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(f"No Dask scheduler answers at {address}: check its address and that it runs.") from error
@@ -74,6 +76,17 @@ def run_on_cluster(
         finally:
             # Whoever still works, because this was cancelled or failed, stops within a slice.
             distributed.Event(stopping, client=client).set()
+
+
+def _check_listens(address: str) -> None:
+    """Raise :class:`OSError` or :class:`ValueError` unless something listens at a TCP or TLS address.
+
+    Asked before a client is made: one that found nobody can keep the next one in this process from starting.
+    """
+    scheme, _, rest = address.rpartition("://")
+    if scheme in ("", "tcp", "tls"):
+        host, _, port = rest.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 def probe(model: Optional[str]) -> str:
