@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MMHVAESynthesisLib.ultrasound.simulate import simulate_slices, simulate_sweep
-from MMHVAESynthesisLib.ultrasound.tissue import contrast_levels, tissue_from_mr
+from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep
+from MMHVAESynthesisLib.ultrasound.tissue import tissue_from_mr
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +40,3 @@ def test_tissue_follows_the_contrasts(case):
     assert np.median(arrays["t2"][fluid]) > 1.5 * np.median(arrays["t2"][brain])
     assert np.median(arrays["t2"][sulci]) > 1.1 * np.median(arrays["t2"][brain])
     assert np.median(arrays["flair"][fluid]) < 0.8 * np.median(arrays["flair"][brain])
-
-
-def test_slices_with_the_levels_of_the_whole_volume(case):
-    arrays = {m: sitk.GetArrayFromImage(image) for m, image in case[0].items()}
-    box = (slice(60, 72), slice(40, 136), slice(20, 116))
-    us, mask = simulate_slices(
-        {m: array[box] for m, array in arrays.items()},
-        sitk.GetArrayFromImage(case[1])[box],
-        1.0,
-        np.random.default_rng(0),
-        levels={m: contrast_levels(array) for m, array in arrays.items()},
-    )
-    assert us.shape == (12, 96, 96) and np.array_equal(us > 0, mask) and mask.mean() > 0.1

@@ -8,7 +8,7 @@ from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.ultrasound import simulate
 from MMHVAESynthesisLib.ultrasound.appearance import draw_appearance
 from MMHVAESynthesisLib.ultrasound.probe import SweepSettings, draw_probe
-from MMHVAESynthesisLib.ultrasound.simulate import simulate_slices, simulate_sweep
+from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep
 from MMHVAESynthesisLib.ultrasound.sweep import index_to_world
 
 SETTINGS = SweepSettings(depth=(50, 55), length=(28, 32), jitter=(0.2, 0.4))
@@ -148,37 +148,6 @@ def test_what_cannot_be_used_is_said():
     broken[40, 50, 50] = np.nan
     with pytest.raises(InputError, match="finite"):
         simulate_sweep({"t2": image(broken)}, 0)
-
-
-CROP = tuple(slice(a, b) for a, b in ((50, 62), (20, 90), (15, 85)))
-
-
-def crop():
-    return {m: a[CROP] for m, a in ARRAYS.items()}, LABEL[CROP]
-
-
-def test_slices_repeat_and_are_zero_only_outside_the_field():
-    contrasts, label = crop()
-    us, mask = simulate_slices(contrasts, label, 1.0, np.random.default_rng(1))
-    again, _ = simulate_slices(contrasts, label, 1.0, np.random.default_rng(1))
-    assert us.shape == mask.shape == label.shape and us.dtype == np.float32 and mask.dtype == bool
-    assert np.array_equal(us, again)
-    assert np.array_equal(us > 0, mask) and us.max() <= 255
-
-
-def test_slices_always_see_a_good_part_of_the_crop_from_varying_sides():
-    contrasts, label = crop()
-    rng = np.random.default_rng(2)
-    seen = np.stack([simulate_slices(contrasts, label, 1.0, rng)[1].mean(axis=(0, 1)) for _ in range(8)])
-    assert (seen.mean(axis=1) > 0.1).all()
-    assert seen.std(axis=0).mean() > 0.1
-
-
-def test_slices_refuse_what_they_cannot_use():
-    contrasts, label = crop()
-    for bad in (({}, None), ({"t2": contrasts["t2"]}, label[1:]), ({"t2": np.zeros_like(contrasts["t2"])}, None)):
-        with pytest.raises(InputError):
-            simulate_slices(*bad, 1.0, np.random.default_rng(0))
 
 
 def test_beam_and_probe_coordinates_are_each_others_inverse():

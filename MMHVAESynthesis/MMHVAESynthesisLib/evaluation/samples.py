@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
 from ..modalities import US
 from ..training.batches import Batch, window
 from ..training.blocks import block, frame, framed
-from ..training.cases import LABEL, Case, case_files
+from ..training.cases import Case
 from ..training.config import TrainingConfig
-from ..ultrasound.simulate import SimulatedSweep, simulate_sweep
+from ..training.sweeps import sweep_over
+from ..ultrasound.simulate import SimulatedSweep
 from ..ultrasound.sweep import index_to_world
-from ..volumes.files import read
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +65,13 @@ def simulated(case: Case, config: TrainingConfig, planes: int, seed: int, at_tum
 
     :param at_tumour: Let the probe look at the tumour, where the case has a label.
     """
-    files = case_files(case.folder)
-    images = {name: read(files[name]) for name in case.modalities if name != US}
-    label = read(files[LABEL]) if at_tumour and LABEL in files else None
-    sweep = simulate_sweep(images, seed, label, config.data.spacing)
-    mask = sitk.GetArrayFromImage(sweep.mask) > 0
-    volumes = {US: sitk.GetArrayFromImage(sweep.us)}
-    for name, image in images.items():
-        moved = sitk.Resample(image, sweep.us, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
-        volumes[name] = np.where(mask, sitk.GetArrayFromImage(moved), 0)
-    inside = framed(Case(case.name, case.folder, volumes, {}, case.white_matter), config)
+    swept, sweep = sweep_over(case, config.data.spacing, seed, at_tumour)
+    inside = framed(swept, config)
     chosen = chosen_planes(inside, planes)
     if not chosen:
         log.warning("%s: the simulated sweep of seed %d shows next to nothing", case.name, seed)
         return None
-    depth = window(_depth(sweep), *frame(volumes[US], config.sizes.size))[chosen].transpose(0, 2, 1)[:, None]
+    depth = window(_depth(sweep), *frame(swept.volumes[US], config.sizes.size))[chosen].transpose(0, 2, 1)[:, None]
     return Sample(case.name, block(inside, chosen, config.data), np.ascontiguousarray(depth))
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -60,6 +60,7 @@ class Case:
     :param ranges: Intensity range of each whole volume.
     :param white_matter: Intensity of white matter in each MR volume.
     :param label: Tumour label map of the same shape, if there is one.
+    :param direction: Of the axes (i, j, k) in world coordinates (LPS), as SimpleITK gives it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Case:
     ranges: Dict[str, IntensityRange]
     white_matter: Dict[str, float]
     label: Optional[np.ndarray] = None
+    direction: Tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
     @property
     def modalities(self) -> tuple:
@@ -166,7 +168,8 @@ def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIE
     volumes = {}
     for name, path in files.items():
         if name in modalities or name == LABEL:
-            array = sitk.GetArrayFromImage(_resampled(read(path), config.spacing, name == LABEL))
+            image = _resampled(read(path), config.spacing, name == LABEL)
+            array, direction = sitk.GetArrayFromImage(image), image.GetDirection()
             volumes[name] = array if name == LABEL or array.min() >= 0 else array - array.min()
     if not set(volumes) & set(modalities):
         return None
@@ -181,7 +184,7 @@ def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIE
     label = volumes.pop(LABEL, None)
     ranges = {name: intensity_range(volume) for name, volume in volumes.items()}
     white = {name: white_matter_level(volume) for name, volume in volumes.items() if name != US}
-    return Case(folder.name, folder, volumes, ranges, white, label)
+    return Case(folder.name, folder, volumes, ranges, white, label, direction)
 
 
 def load_all(folders: Sequence[Path], config: DataConfig, modalities: Sequence[str] = MODALITIES) -> List[Case]:

@@ -28,9 +28,9 @@ class DataConfig:
         ``crops``: random crops in all directions, with fresh simulated iUS (the demonstrator).
     :param spacing: Millimetres a pixel; volumes of another spacing are resampled (linear).
     :param slices: Slices a batch.
-    :param kinds: With ``crops``, how often a batch is an MR crop seen by a simulated sweep (``sweep``), MR alone with
+    :param kinds: With ``crops``, how often a batch is MR seen by a simulated sweep (``sweep``), MR alone with
         its whole field (``mr``), or a real iUS volume alone (``us``); weights, any sum.
-    :param slab: With ``crops``, planes that are simulated around the one that is used, odd.
+    :param sweep_batches: With ``crops``, how many batches come between one simulated sweep and the next new one.
     :param augment: With ``crops``, the chance that an MR input's intensities are changed (gain, gamma, shading, noise).
     :param skull_stripped: Whether the MR are; written into the weights' header. None: nobody says.
     :param white_matter: ``{modality: grey value}`` of white matter in a harmonised target, 0..255.
@@ -42,7 +42,7 @@ class DataConfig:
     spacing: float = 0.5
     slices: int = 16
     kinds: Mapping[str, float] = field(default_factory=lambda: {"sweep": 1.0, "mr": 0.0, "us": 0.0})
-    slab: int = 5
+    sweep_batches: int = 4
     augment: float = 0.0
     skull_stripped: Optional[bool] = None
     white_matter: Mapping[str, float] = field(default_factory=lambda: {"t2": 70.0, "cet1": 110.0, "flair": 100.0})
@@ -52,8 +52,8 @@ class DataConfig:
         object.__setattr__(self, "held_out", tuple(self.held_out))
         if self.sampling not in ("blocks", "crops"):
             raise InputError(f"The sampling must be 'blocks' or 'crops', not {self.sampling!r}.")
-        if not self.spacing > 0 or self.slices < 1 or self.slab < 1 or self.slab % 2 == 0 or not 0 <= self.augment <= 1:
-            raise InputError("spacing and slices must be positive, slab odd, augment between 0 and 1.")
+        if not self.spacing > 0 or self.slices < 1 or self.sweep_batches < 1 or not 0 <= self.augment <= 1:
+            raise InputError("spacing, slices and sweep_batches must be positive, augment between 0 and 1.")
         if set(self.kinds) - set(KINDS) or any(weight < 0 for weight in self.kinds.values()):
             raise InputError(f"The kinds of batches are {KINDS}, with weights of 0 or more, not {dict(self.kinds)}.")
 

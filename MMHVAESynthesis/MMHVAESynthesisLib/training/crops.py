@@ -1,29 +1,27 @@
-"""Random crops of skull-stripped MR with freshly simulated iUS, and of real iUS: what the demonstrator learns from."""
+"""Random crops of skull-stripped MR, of simulated sweeps over it, and of real iUS, for the demonstrator."""
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..modalities import US
-from ..ultrasound.tissue import Levels, contrast_levels
-from ..volumes.intensity import IntensityRange
 from .augmentation import change_intensities
 from .batches import Batch, window
-from .cases import Case, harmonised, intensity_range
+from .cases import Case, harmonised
 from .config import TrainingConfig
-
-Simulator = Callable[..., Tuple[np.ndarray, np.ndarray]]
-"""As ``ultrasound.simulate.simulate_slices``: ``(contrasts, label, spacing_mm, rng, levels=)`` to iUS and its field."""
+from .sweeps import SweepShelf
 
 _CENTRES = 20000
 _LEAST_FILLED = 0.08
 _ATTEMPTS = 8
 _THROUGH = (0.5, 0.25, 0.25)
 """How often slices lie across each stored axis (k, j, i): much MR was scanned in thick slices across the first."""
-_RANGE_REACH = 24
-"""Planes to either side over which the range of an MR cut to a sweep is taken: half a sweep's width at 1 mm."""
+_SHELF = 8
+"""Sweeps that a batch chooses from."""
+_SAME_KIND = 2
+"""Batches in a row that are of one kind: processes side by side then have as much to do as one another."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,13 @@ class _Crop:
 
 
 class Crops:
-    """Batches of crops of S x S, each of another place, direction and flip, from cases with the same modalities.
+    """Batches of crops of S x S, each of another place, direction and flip, from cases with the same modalities."""
 
-    :param simulate: Makes the iUS of a crop.
-    """
-
-    def __init__(self, cases: Sequence[Case], config: TrainingConfig, simulate: Optional[Simulator] = None):
+    def __init__(self, cases: Sequence[Case], config: TrainingConfig):
         self._config = config
-        self._simulate = simulate or _default_simulator()
         self._centres = {case.name: _centres(case) for case in cases}
-        self._levels = {case.name: _levels(case) for case in cases}
         self._kinds = self._cases_by_kind(cases)
+        self._shelves = self._new_shelves()
         self._names = sorted(self._kinds)
         weights = np.array([config.data.kinds[name] for name in self._names], dtype=np.float64)
         if not weights.size:
@@ -76,102 +70,83 @@ class Crops:
         }
         return {kind: found for kind, found in serving.items() if found and self._config.data.kinds.get(kind, 0) > 0}
 
+    def _new_shelves(self) -> List[SweepShelf]:
+        """Return a shelf of sweeps for each set of modalities that the cases to sweep over have."""
+        by_modalities: Dict[Tuple[str, ...], List[Case]] = {}
+        for case in self._kinds.get("sweep", []):
+            by_modalities.setdefault(case.modalities, []).append(case)
+        spacing, seed = self._config.data.spacing, self._config.seed
+        return [
+            SweepShelf(cases, spacing, seed + place, 2 * _SHELF) for place, cases in enumerate(by_modalities.values())
+        ]
+
     def batch(self, index: int) -> Batch:
-        """Return batch ``index``; its kind, cases, poses, iUS and intensities come from (seed, index) alone."""
+        """Return batch ``index``; its kind, cases, sweeps, poses and intensities come from (seed, index) alone."""
         rng = np.random.default_rng([self._config.seed, index])
-        kind = self._names[rng.choice(len(self._names), p=self._chances)]
-        first = self._draw(self._kinds[kind], rng)
-        alike = [case for case in self._kinds[kind] if case.modalities == first.modalities]
-        cases = [first] + [self._draw(alike, rng) for _ in range(self._config.data.slices - 1)]
-        crops = [self.crop(case, kind, rng) for case in cases]
+        kind = self._kind(index)
+        cases = self._swept(index, rng) if kind == "sweep" else self._alike(kind, rng)
+        crops = [self.crop(case, rng) for case in cases]
         inputs = {name: np.stack([crop.inputs[name] for crop in crops])[:, None] for name in crops[0].inputs}
         targets = {name: np.stack([crop.targets[name] for crop in crops])[:, None] for name in crops[0].targets}
         return Batch(inputs, targets, tuple(case.name for case in cases), kind == "mr")
+
+    def _kind(self, index: int) -> str:
+        rng = np.random.default_rng([self._config.seed, index // _SAME_KIND, 4])
+        return self._names[rng.choice(len(self._names), p=self._chances)]
+
+    def _alike(self, kind: str, rng: np.random.Generator) -> List[Case]:
+        """Return the cases of a batch, one a slice: all with the modalities of the first."""
+        first = self._draw(self._kinds[kind], rng)
+        alike = [case for case in self._kinds[kind] if case.modalities == first.modalities]
+        return [first] + [self._draw(alike, rng) for _ in range(self._config.data.slices - 1)]
+
+    def _swept(self, index: int, rng: np.random.Generator) -> List[Case]:
+        """Return sweeps near number ``index / sweep_batches``, one a slice: a new one comes every few batches."""
+        sizes = np.array([len(shelf) for shelf in self._shelves], dtype=np.float64)
+        shelf = self._shelves[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
+        newest = index // self._config.data.sweep_batches
+        return [shelf.take(newest + int(place)) for place in rng.integers(0, _SHELF, self._config.data.slices)]
 
     @staticmethod
     def _draw(cases: Sequence[Case], rng: np.random.Generator) -> Case:
         return cases[int(rng.integers(len(cases)))]
 
-    def crop(self, case: Case, kind: str, rng: np.random.Generator) -> _Crop:
+    def crop(self, case: Case, rng: np.random.Generator) -> _Crop:
         """Return one crop; one that shows next to nothing is drawn again, a few times."""
-        make = {"sweep": self._sweep, "mr": self._mr, "us": self._us}[kind]
         for _ in range(_ATTEMPTS):
-            crop = make(case, self._pose(case, rng), rng)
+            crop = self._cut(case, self._pose(case, rng), rng)
             if all((image > -1).mean() >= _LEAST_FILLED for image in crop.inputs.values()):
                 break
         return _turned(crop, rng)
 
     def _pose(self, case: Case, rng: np.random.Generator) -> _Pose:
-        size, slab = self._config.sizes.size, self._config.data.slab
+        size = self._config.sizes.size
         through = int(rng.choice(3, p=_THROUGH))
         axes = (through, *(int(axis) for axis in rng.permutation([axis for axis in range(3) if axis != through])))
         backwards = tuple(bool(flip) for flip in rng.integers(0, 2, 3))
         shape = [case.shape[axis] for axis in axes]
-        centres = self._centres[case.name]
+        centres = self._centres[case.name] if US not in case.volumes else _centres(case)
         centre = centres[int(rng.integers(len(centres)))][list(axes)]
         centre = [length - 1 - place if back else place for place, length, back in zip(centre, shape, backwards)]
-        start = [int(centre[0]) - slab // 2]
+        start = [int(centre[0])]
         for place, length in zip(centre[1:], shape[1:]):
             low, high = sorted((0, length - size))
             start.append(int(np.clip(place - size // 2, low, high)))
         return _Pose(axes, backwards, tuple(start))
 
-    def _windows(self, case: Case, pose: _Pose, names: Sequence[str]) -> Dict[str, np.ndarray]:
-        """Return ``{modality: (slab, S, S)}``."""
-        size = (self._config.data.slab, self._config.sizes.size, self._config.sizes.size)
-        return {name: window(pose.view(case.volumes[name]), pose.start, size) for name in names}
-
-    def _wanted(self, case: Case) -> List[str]:
-        return [name for name in case.modalities if name in self._config.sizes.modalities and name != US]
-
-    def _sweep(self, case: Case, pose: _Pose, rng: np.random.Generator) -> _Crop:
-        size, slab = self._config.sizes.size, self._config.data.slab
-        contrasts = self._windows(case, pose, [name for name in case.modalities if name != US])
-        label = None
-        if case.label is not None:
-            label = window(pose.view(case.label), pose.start, (slab, size, size))
-        us, field = self._simulate(contrasts, label, self._config.data.spacing, rng, levels=self._levels[case.name])
-        middle = slab // 2
-        us_range = intensity_range(us) or IntensityRange(0.0, 1.0)
-        image = change_intensities(us_range.to_network(us[middle]), self._config.data.augment, rng)
-        inputs, targets = {US: image}, {US: image}
-        for name in self._wanted(case):
-            values = np.where(field[middle], contrasts[name][middle], 0)
-            reach = self._reach(case.volumes[name], pose, field[middle])
-            inputs[name] = self._mr_input(values, reach or case.ranges[name], rng)
-            targets[name] = self._target(values, case, name)
-        return _Crop(inputs, targets)
-
-    def _reach(self, volume: np.ndarray, pose: _Pose, field: np.ndarray) -> Optional[IntensityRange]:
-        """Return the range of an MR within the sweep: the field of this plane, taken over the planes near it."""
-        size = self._config.sizes.size
-        start = (pose.start[0] + self._config.data.slab // 2 - _RANGE_REACH, *pose.start[1:])
-        near = window(pose.view(volume), start, (2 * _RANGE_REACH + 1, size, size))[::3]
-        return intensity_range(near[:, field])
-
-    def _mr(self, case: Case, pose: _Pose, rng: np.random.Generator) -> _Crop:
-        middle = self._config.data.slab // 2
+    def _cut(self, case: Case, pose: _Pose, rng: np.random.Generator) -> _Crop:
+        size = (1, self._config.sizes.size, self._config.sizes.size)
         inputs, targets = {}, {}
-        for name, values in self._windows(case, pose, self._wanted(case)).items():
-            inputs[name] = self._mr_input(values[middle], case.ranges[name], rng)
-            targets[name] = self._target(values[middle], case, name)
+        for name in case.modalities:
+            if name in self._config.sizes.modalities:
+                values = window(pose.view(case.volumes[name]), pose.start, size)[0]
+                image = case.ranges[name].to_network(values)
+                inputs[name] = change_intensities(image, self._config.data.augment, rng)
+                targets[name] = inputs[name] if name == US else self._target(values, case, name)
         return _Crop(inputs, targets)
-
-    def _us(self, case: Case, pose: _Pose, rng: np.random.Generator) -> _Crop:
-        values = self._windows(case, pose, [US])[US][self._config.data.slab // 2]
-        image = change_intensities(case.ranges[US].to_network(values), self._config.data.augment, rng)
-        return _Crop({US: image}, {US: image})
-
-    def _mr_input(self, values: np.ndarray, limits: IntensityRange, rng: np.random.Generator) -> np.ndarray:
-        return change_intensities(limits.to_network(values), self._config.data.augment, rng)
 
     def _target(self, values: np.ndarray, case: Case, name: str) -> np.ndarray:
         return harmonised(values, case.white_matter[name], self._config.data.white_matter[name])
-
-
-def _levels(case: Case) -> Dict[str, Levels]:
-    """Return what makes the contrasts of a case alike for the simulation, measured on the whole volumes."""
-    return {name: contrast_levels(volume) for name, volume in case.volumes.items() if name != US}
 
 
 def _centres(case: Case) -> np.ndarray:
@@ -193,9 +168,3 @@ def _turned(crop: _Crop, rng: np.random.Generator) -> _Crop:
         {name: turn(image) for name, image in crop.inputs.items()},
         {name: turn(image) for name, image in crop.targets.items()},
     )
-
-
-def _default_simulator() -> Simulator:
-    from ..ultrasound.simulate import simulate_slices
-
-    return simulate_slices

@@ -83,7 +83,9 @@ class Learner:
         if self.config.pools(epoch) and (batch.whole_field or not self.config.pool_whole_field):
             self.pool.add(targets, rng)
         terms: Dict[str, float] = {}
-        for passes in plan(tuple(inputs), self.config.subsets, rng):
+        # The same subset in every process, so that none waits long for another.
+        shared = np.random.default_rng([self.config.seed, step, 5])
+        for passes in plan(tuple(inputs), self.config.subsets, shared):
             done, terms = self._generator_step(inputs, targets, passes, epoch, noise)
             if self.config.discriminates(epoch):
                 terms["discriminator"] = self._discriminator_step(targets, done, rng)

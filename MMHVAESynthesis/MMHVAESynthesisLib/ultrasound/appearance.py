@@ -85,24 +85,24 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
     """
     uniform = rng.uniform
     return Appearance(
-        grey_db=uniform(-4, 1),
-        tumour_db=uniform(3, 10),
-        oedema_db=uniform(0.5, 5),
+        grey_db=uniform(-5, -0.5),
+        tumour_db=uniform(4, 11),
+        oedema_db=uniform(1, 6),
         necrosis_db=uniform(-14, -3),
         enhancing_db=uniform(1, 5),
         choroid_db=uniform(7, 13),
         fluid_db=uniform(-30, -14),
-        sulcus=uniform(4, 10),
-        wall=uniform(2.5, 8),
+        sulcus=uniform(5, 13),
+        wall=uniform(3, 10),
         skull=uniform(3, 12),
-        vessels=float(np.exp(uniform(np.log(4.5), np.log(14)))),
-        vessel_density=float(np.exp(uniform(np.log(0.005), np.log(0.06)))),
-        texture=uniform(0.12, 0.36),
+        vessels=float(np.exp(uniform(np.log(2), np.log(9)))),
+        vessel_density=float(np.exp(uniform(np.log(0.003), np.log(0.03)))),
+        texture=uniform(0.08, 0.3),
         texture_mm=uniform(1.2, 3.5),
         axial_mm=uniform(0.28, 0.45),
         lateral_deg=uniform(0.33, 0.8),
         elevation_mm=uniform(0.25, 0.7),
-        speckle=uniform(0.3, 0.7),
+        speckle=uniform(0.25, 0.65),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
         band_mm=uniform(1.0, 3.0) if uniform() < 0.8 else 0.0,
@@ -133,8 +133,8 @@ def _draw_edge_shadows(rng: np.random.Generator) -> Tuple[Tuple[float, float, fl
 def _draw_attenuation(rng: np.random.Generator) -> Tuple[float, ...]:
     """Draw a steady fall and a further drop that begins somewhere along the beam, where the gain no longer makes up."""
     depth = np.linspace(0, 1, 9)
-    drop, middle, width = rng.uniform(0, 14), rng.uniform(0.4, 1.0), rng.uniform(0.05, 0.2)
-    fall = rng.uniform(-3, 6) * depth + drop / (1 + np.exp((middle - depth) / width))
+    drop, middle, width = rng.uniform(0, 10), rng.uniform(0.5, 1.0), rng.uniform(0.05, 0.2)
+    fall = rng.uniform(-3, 4) * depth + drop / (1 + np.exp((middle - depth) / width))
     return tuple(float(-value) for value in fall - fall[0])
 
 

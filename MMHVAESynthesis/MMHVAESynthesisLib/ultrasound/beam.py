@@ -91,8 +91,8 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
 
     Walls and the border shine by their change along the beam, less across it; sheets are broken into dashes.
     """
-    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.3) / 0.6, 0, 1) ** 1.5
-    dashes = np.exp(0.6 * smooth_noise(grid.shape, (1.0, 1.5, 1.5), rng))
+    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.2) / 0.5, 0, 1) ** 1.2
+    dashes = np.exp(0.35 * smooth_noise(grid.shape, (1.0, 1.5, 1.5), rng))
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))

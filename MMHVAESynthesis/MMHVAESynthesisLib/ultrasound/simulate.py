@@ -1,4 +1,4 @@
-"""Simulated intra-operative ultrasound from MR: whole tracked sweeps, and stacks of slices for training.
+"""Simulated intra-operative ultrasound from MR: whole tracked sweeps.
 
 Echoes come from tissue and its borders as the MR shows them, speckle from noise convolved with the beam's point spread.
 Every result repeats exactly with its seed.
@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..modalities import CET1, FLAIR, T2, labels
 from .appearance import Appearance, draw_appearance
-from .probe import Probe, SweepSettings, draw_probe
+from .probe import SweepSettings
 from .render import render
-from .sweep import SweepPose, draw_grid, draw_pose, index_to_world, rotation
-from .tissue import Levels, contrast_levels, tissue_from_mr
+from .sweep import SweepPose, draw_grid, draw_pose, index_to_world
+from .tissue import contrast_levels, tissue_from_mr
 
 CONTRASTS = (T2, CET1, FLAIR)
 WORKING_SPACING = 1.0
@@ -139,58 +139,3 @@ def _box(out_to_world: np.ndarray, shape, to_world: np.ndarray, limits) -> Tuple
     moved = to_world.copy()
     moved[:3, 3] = to_world[:3, :3] @ low + to_world[:3, 3]
     return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1])), moved
-
-
-def simulate_slices(
-    contrasts: Mapping[str, np.ndarray],
-    label: Optional[np.ndarray],
-    spacing_mm: float,
-    rng: np.random.Generator,
-    probe: Optional[Probe] = None,
-    levels: Optional[Mapping[str, Levels]] = None,
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Simulate iUS on a crop of MR, for training: a new probe, pose and appearance at every call.
-
-    In-plane is the last two axes. The fan lies in plane in half of the calls and is oblique to it in the others, as
-    real volumes are to their own slices; its face lies at or beyond an edge of the crop, or so far off that the crop is
-    a central part of the field.
-
-    :param contrasts: ``{modality: (k, j, i)}`` with one or more of t2, cet1, flair, background 0, isotropic voxels.
-    :param label: Segmentation of the same shape, or None.
-    :param spacing_mm: Of the voxels.
-    :param rng: Source of everything random.
-    :param probe: None draws one.
-    :param levels: From :func:`.tissue.contrast_levels` of the whole volumes; None measures them on the crop.
-    :return: Grey values float32 0..255 (0 only outside the field of view) and the field of view, bool, both (k, j, i).
-    :raises InputError: when there is no contrast, shapes differ, or the crop is empty.
-    """
-    given = {m: contrasts[m] for m in CONTRASTS if contrasts.get(m) is not None}
-    if not given:
-        raise InputError(f"Ultrasound is simulated from MR: give at least one of {labels(CONTRASTS)}.")
-    shapes = {array.shape for array in given.values()} | ({label.shape} if label is not None else set())
-    if len(shapes) != 1 or len(next(iter(shapes))) != 3:
-        raise InputError(f"The contrasts and the label must be 3D arrays of one shape, not {sorted(shapes)}.")
-    if not any((array > 0).any() for array in given.values()):
-        raise InputError("The crop is empty: there is nothing to simulate ultrasound from.")
-    shape = next(iter(shapes))
-    tissue = tissue_from_mr(given, label, spacing_mm, levels)
-    probe = probe or draw_probe(rng)
-    crop_to_probe = _draw_crop_pose(shape, spacing_mm, probe, rng)
-    return render(tissue, np.linalg.inv(crop_to_probe), probe, draw_appearance(rng), crop_to_probe, shape, rng)
-
-
-def _draw_crop_pose(shape, spacing: float, probe: Probe, rng: np.random.Generator) -> np.ndarray:
-    """Return the 4 x 4 matrix from (i, j, k) of a crop to probe coordinates."""
-    tilt = rng.uniform(-45, 45, size=2) if rng.uniform() < 0.5 else rng.normal(0, 3, size=2)
-    axes = rotation([tilt[0], tilt[1], 0.0]) @ rotation([0.0, 0.0, rng.uniform(0, 360)])
-    extent = np.asarray(shape[::-1]) * spacing
-    half_plane = min(extent[0], extent[1]) / 2
-    if rng.uniform() < 0.25:
-        face_to_centre = rng.uniform(0.5, 0.7) * probe.depth
-    else:
-        face_to_centre = rng.uniform(0.75, 1.1) * half_plane
-    centre = np.array([rng.normal(0, 0.12) * half_plane, min(face_to_centre, 0.8 * probe.depth), rng.normal(0, 2.0)])
-    matrix = np.eye(4)
-    matrix[:3, :3] = axes * spacing
-    matrix[:3, 3] = centre - axes @ (extent / 2 - spacing / 2)
-    return matrix

@@ -1,7 +1,8 @@
 """What the ultrasound meets: echo strengths of brain, fluid, sulci and tumour estimated from MR contrasts.
 
 A rule-based stand-in for a segmentation: CSF is what is bright in T2 and dark in FLAIR and ceT1; thin CSF is a sulcus
-or a fissure (bright in ultrasound, for its pia and vessels), thick CSF is a ventricle (black with bright walls).
+or a fissure (bright in ultrasound, for its pia and vessels), thick CSF is a ventricle (black with bright walls), a thin
+sheet that is bright in ceT1 is dura.
 """
 
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ def _sulci(relative: Mapping[str, np.ndarray], inside: np.ndarray, spacing: floa
     return np.where(inside, np.clip((mixed - _blur(mixed, 1.6, spacing) - 0.045) / 0.13, 0, 1), 0)
 
 
+def _dura(image: np.ndarray, levels: Levels, inside: np.ndarray, spacing: float) -> np.ndarray:
+    """Return the fraction of thin sheets clearly brighter in ceT1 than around them: falx, tentorium, larger vessels."""
+    bright = image.astype(np.float32) / max(levels.upper, 1e-3)
+    thin = np.clip((bright - _blur(bright, 2.0, spacing) - 0.10) / 0.20, 0, 1)
+    return np.where(ndimage.binary_erosion(inside, iterations=2), thin, 0)
+
+
 def _enhancing(image: np.ndarray, levels: Levels) -> np.ndarray:
     """Return the fraction of what is clearly brighter than white matter in ceT1, which lies in its upper quarter."""
     return _step(image.astype(np.float32) / max(levels.upper, 1e-3), 1.30, 0.06)
@@ -137,7 +145,10 @@ def tissue_from_mr(
     surroundings = _blur(csf, 2.2, spacing)
     wide = ndimage.maximum_filter(_step(surroundings, 0.56, 0.05), size=2 * max(1, int(round(2.0 / spacing))) + 1)
     fluid = csf * wide
-    sulcus = _sulci(relative, inside, spacing) * (1 - wide) * (1 - np.clip(2 * tumour, 0, 1))
+    thin = _sulci(relative, inside, spacing)
+    if CET1 in relative:
+        thin = np.maximum(thin, _dura(contrasts[CET1], known[CET1], inside, spacing))
+    sulcus = thin * (1 - wide) * (1 - np.clip(2 * tumour, 0, 1))
     choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1)
     first = next(m for m in (T2, FLAIR, CET1) if m in relative)
     sign = -1.0 if first == CET1 else 1.0
