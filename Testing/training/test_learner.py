@@ -142,3 +142,13 @@ def test_bfloat16_keeps_latents_and_losses_in_float32(config):
     assert set(kinds) == {torch.float32}
     assert low["loss"] == pytest.approx(high["loss"], rel=0.05) and low["loss"] != high["loss"]
     assert all(p.dtype == torch.float32 for p in learner.network.parameters())
+
+
+def test_the_experts_locations_start_larger_and_nothing_else_does(config):
+    plain, larger = (Learner(dataclasses.replace(config, expert_gain=gain), CPU).network for gain in (1.0, 8.0))
+    weights = dict(plain.named_parameters())
+    for name, weight in larger.named_parameters():
+        ratio = torch.ones_like(weight)
+        if name.endswith("original0") and ("expert" in name or "coarsest.down" in name):
+            ratio[: weight.shape[0] // 2] = 8.0
+        assert torch.equal(weight, ratio * weights[name]), name

@@ -82,6 +82,8 @@ class TrainingConfig:
     :param pool_whole_field: The pool takes MR with its whole field only, and what is drawn is masked like the fakes
         that it is compared with. For data where the cases without MR have other fields of view than the rest: a
         discriminator must not learn the shape of the field.
+    :param expert_gain: The experts' locations start so many times as large as with PyTorch's defaults, which leave them
+        at a tenth of the posterior's spread: a short run would go by before they have grown.
     :param ema: Decay a step of the averaged weights, which are the ones validated and exported; 0 means none.
     :param precision: ``float32`` or ``bfloat16`` (autocast; latents, KL and losses stay float32).
     :param validate_every: Steps between validations on held-out slices; 0 means never.
@@ -108,6 +110,7 @@ class TrainingConfig:
     discriminator_learning_rate: float = 2e-4
     pool_size: int = 32
     pool_whole_field: bool = False
+    expert_gain: float = 1.0
     ema: float = 0.0
     precision: str = "float32"
     validate_every: int = 0
@@ -116,8 +119,13 @@ class TrainingConfig:
     def __post_init__(self):
         if self.subsets not in SUBSETS or self.precision not in ("float32", "bfloat16"):
             raise InputError(f"Unknown subsets {self.subsets!r} or precision {self.precision!r}.")
-        if self.epochs < 1 or self.kl_epochs < 1 or self.pool_size < 1 or self.learning_rate <= 0:
-            raise InputError("epochs, kl_epochs, pool_size and learning_rate must be positive.")
+        if (
+            self.epochs < 1
+            or self.kl_epochs < 1
+            or self.pool_size < 1
+            or min(self.learning_rate, self.expert_gain) <= 0
+        ):
+            raise InputError("epochs, kl_epochs, pool_size, learning_rate and expert_gain must be positive.")
         if not 0 <= self.ema < 1 or min(self.epoch_batches, self.kl_weight, self.gan_weight, self.validate_every) < 0:
             raise InputError("ema must lie in [0, 1); weights, epoch_batches and validate_every must not be negative.")
 

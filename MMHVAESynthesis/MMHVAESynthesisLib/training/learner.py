@@ -37,6 +37,7 @@ class Learner:
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
         self.network = MMHVAE(config.sizes).to(device)
+        _enlarge_locations(self.network, config.expert_gain)
         self.adamax = self._new_adamax()
         self.discriminators = nn.ModuleDict()
         if config.gan_weight > 0:
@@ -212,6 +213,15 @@ class Learner:
     def shipped(self) -> MMHVAE:
         """The network as it is validated and exported: the averaged weights where there are any."""
         return self.average.network if self.average else self.network
+
+
+@torch.no_grad()
+def _enlarge_locations(network: MMHVAE, gain: float) -> None:
+    """Multiply the gains of the weight-normalised projections to the experts' locations, the first half of each."""
+    experts = [level.expert.project for level in network.levels if level.is_random]
+    for projection in [network.coarsest.down, *experts]:
+        magnitudes = projection.parametrizations.weight.original0
+        magnitudes[: magnitudes.shape[0] // 2] *= gain
 
 
 class _Float:

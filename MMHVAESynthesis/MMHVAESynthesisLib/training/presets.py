@@ -41,29 +41,32 @@ def demonstrator() -> TrainingConfig:
         name="demonstrator",
         sizes=sizes,
         data=data,
-        epochs=80,
+        epochs=64,
         epoch_batches=50,
         restart_epoch=0,
         kl_epochs=4,
-        pool_epoch=63,
-        discriminator_epoch=64,
-        gan_epoch=66,
-        gan_weight=0.01,
-        discriminator_features=32,
-        pool_whole_field=True,
+        gan_weight=0.0,
+        expert_gain=40.0,
         ema=0.998,
         validate_every=250,
     )
 
 
 def _ablation(name: str, **changes) -> Callable[[], TrainingConfig]:
-    """Return a maker of a short run like the demonstrator's, smaller, without GAN, its network changed."""
+    """Return a maker of a short run like the demonstrator's, smaller, its network changed."""
 
     def make() -> TrainingConfig:
         base = demonstrator()
-        sizes = dataclasses.replace(base.sizes, base_features=8, max_features=32, decoder_blocks=2, **changes)
+        small = dict(base_features=8, max_features=32, size=64, decoder_blocks=1)
         return dataclasses.replace(
-            base, name=name, sizes=sizes, epochs=40, kl_epochs=2, gan_weight=0.0, validate_every=500
+            base,
+            name=name,
+            sizes=dataclasses.replace(base.sizes, **{**small, **changes}),
+            data=dataclasses.replace(base.data, slices=4, kinds={"sweep": 0.6, "mr": 0.4, "us": 0.0}),
+            epochs=10,
+            kl_epochs=1,
+            ema=0.99,
+            validate_every=0,
         )
 
     return make
