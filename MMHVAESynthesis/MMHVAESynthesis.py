@@ -49,6 +49,7 @@ class MMHVAESynthesis(ScriptedLoadableModule):
         )
         # Synthetic volumes of a saved scene are marked too, whether or not the panel is ever opened.
         slicer.app.connect("startupCompleted()", prepareViews)
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
 def prepareViews():
@@ -57,6 +58,13 @@ def prepareViews():
 
     annotations.install()
     layouts.register()
+
+
+def registerSampleData():
+    """Offer the example case in the module Sample Data."""
+    from MMHVAESynthesisLib.scene import sample_data
+
+    sample_data.register()
 
 
 @parameterNodeWrapper
