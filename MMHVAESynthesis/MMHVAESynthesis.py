@@ -226,6 +226,59 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         )
         return work.add(engine.synthesize(work.request, progress, cancel))
 
+    def batch(
+        self,
+        output_dir: str,
+        manifest: Optional[str] = None,
+        folder: Optional[str] = None,
+        scheduler: Optional[str] = None,
+        progress=None,
+        cancel=None,
+        **settings,
+    ) -> Dict[str, Any]:
+        """Synthesise, and register, many cases from files to files; blocks. Called again, it goes on where it stopped.
+
+        :param output_dir: For one folder a case, ``report.html`` and ``report.csv``.
+        :param manifest: A CSV table, one case a line; or ``folder``: one folder a case, BIDS, or files called after
+            case and kind. See ``MMHVAESynthesisLib.batch.table`` and ``folder``.
+        :param scheduler: Address of a Dask cluster to work on, such as ``tcp://host:8786``.
+        :param progress: Called with a ``Progress`` in this thread; its seconds left are those of all cases.
+        :param settings: As ``MMHVAESynthesisLib.batch.settings.Settings``: targets, model, samples, register, ...
+        :return: ``done`` and ``kept`` (cases), ``failed`` (``{case: reason}``), ``report`` and ``table`` (files).
+        :raises MMHVAEError: with a sentence for the user, when no case could be done.
+        """
+        from MMHVAESynthesisLib.batch import runner, source
+        from MMHVAESynthesisLib.batch.settings import Settings
+
+        chosen = Settings(**settings)
+        cases = source.cases_of(manifest, folder, chosen.register, output_dir)
+        return runner.run_batch(cases, chosen, output_dir, progress, cancel, scheduler).summary()
+
+    def startBatch(
+        self,
+        output_dir: str,
+        manifest: Optional[str] = None,
+        folder: Optional[str] = None,
+        scheduler: Optional[str] = None,
+        progress=None,
+        finished=None,
+        **settings,
+    ):
+        """Start :meth:`batch` in a child process, so that Slicer stays usable, and return its handle at once.
+
+        The handle has ``finished``, ``progress``, ``cases``, ``result``, ``error`` and ``cancel()``; see
+        ``MMHVAESynthesisLib.app.batch_job.BatchJob``.
+
+        :param progress: Called with each ``Progress`` in Slicer's own thread; None shows it in the status bar.
+        :param finished: Called once with the handle, however the batch ended.
+        :raises MMHVAEError: with a sentence for the user, when the settings are wrong or the child cannot be started.
+        """
+        from MMHVAESynthesisLib.app.batch_job import BatchJob, arguments_of
+        from MMHVAESynthesisLib.batch.settings import Settings
+
+        arguments = arguments_of(output_dir, manifest, folder, scheduler, Settings(**settings))
+        return BatchJob(arguments, self.startChild, progress, finished)
+
     def startChild(self, arguments: Sequence[str]):
         """Start the library's command line in a child process; see ``MMHVAESynthesisLib.app.process.Process``."""
         from MMHVAESynthesisLib.app.process import starter

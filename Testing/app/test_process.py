@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from MMHVAESynthesisLib.app import jobs, process
+from MMHVAESynthesisLib.app import process
 from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
 
 
@@ -70,7 +70,7 @@ def test_a_child_that_is_killed_by_the_system_is_told_as_such():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="looks at processes as POSIX does")
 def test_a_stubborn_child_and_its_own_child_are_killed(monkeypatch):
-    monkeypatch.setattr(jobs, "PATIENCE_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr(Job, "patience", (0.1, 0.1))
     script = """
 import json, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -35,6 +35,10 @@ class Job:
     :raises JobError: when the child cannot be started.
     """
 
+    patience = PATIENCE_SECONDS
+    left_behind = "Nothing was changed."
+    """What to say of a child that died."""
+
     def __init__(self, arguments: Sequence[str], start: Start):
         self.arguments = [*arguments, "--progress", "json"]
         self.state = RUNNING
@@ -70,8 +74,8 @@ class Job:
         if self.state == RUNNING and self._asked_to_stop is None:
             self._asked_to_stop = time.monotonic()
             self._steps = [
-                (PATIENCE_SECONDS[0], self._process.terminate),
-                (sum(PATIENCE_SECONDS), self._process.kill),
+                (self.patience[0], self._process.terminate),
+                (sum(self.patience), self._process.kill),
             ]
             self._process.close_input()
 
@@ -121,7 +125,8 @@ class Job:
         said = self._said or {}
         if self._asked_to_stop is not None or code == errors.Cancelled.exit_code:
             self.state = CANCELLED
-        elif code == 0 and "result" in said:
+        # A batch of which some cases failed ends with a result, and an exit code that the result states.
+        elif "result" in said and code == said["result"].get("exit_code", 0):
             self.state, self.result = DONE, said["result"]
         else:
             self.state, self.error = FAILED, self._error_of(code, said)
@@ -132,17 +137,17 @@ class Job:
         if code in _KILLED_FOR_MEMORY:
             return JobError(
                 "The system ended the computation, most likely because memory ran out. Close other programs, choose "
-                "fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
+                f"fewer threads (Advanced) or crop the volume; then try again. {self.left_behind}"
             )
         if self._garbage and code == 0:
             return JobError(
                 "The computation ended with an answer that cannot be understood. The log shows it; please report it. "
-                "Nothing was changed."
+                f"{self.left_behind}"
             )
         how = f"was ended by signal {-code}" if code < 0 else f"ended without a result (exit code {code})"
         return JobError(
             f"The computation {how}. That is a fault of this software or of its installation: the log says more; "
-            "please report it. Nothing was changed."
+            f"please report it. {self.left_behind}"
         )
 
 

@@ -8,6 +8,9 @@ from typing import Dict, Iterable, List, Mapping, Tuple
 from ..errors import InputError
 from ..modalities import MODALITIES, US
 
+CASES = "cases"
+"""The stage of progress that counts cases."""
+
 MR = tuple(modality for modality in MODALITIES if modality != US)
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')

@@ -3,16 +3,14 @@
 import argparse
 from typing import Any, Dict, List, Optional
 
-from ..errors import SOME_CASES_FAILED
 from ..progress import CancelFlag, ProgressCallback
 from ..registration.engine import ENGINES
 from ..request import AFFINE, RIGID
 from ..synthesis import cli as synthesis
 from .cases import Case
-from .folder import find_cases
 from .settings import Settings
-from .table import COLUMNS, read_table
-from .work import DONE, FAILED, KEPT
+from .source import cases_of
+from .table import COLUMNS
 
 HELP = "synthesise, and register, many cases; run again, it goes on where it was stopped"
 
@@ -37,26 +35,16 @@ def run(
 ) -> Dict[str, Any]:
     """Do all cases.
 
-    :return: ``done``, ``kept`` (finished by an earlier run) and ``failed`` (``{case: reason}``), ``report`` and
-        ``table`` (files), ``exit_code``; with ``--list`` the ``cases``.
+    :return: What ``BatchResult.summary`` says; with ``--list`` the ``cases``.
     :raises MMHVAEError: when no case could be done.
     """
     settings = _settings(args)
-    cases = read_table(args.manifest) if args.manifest else find_cases(args.folder, args.register, args.output_dir)
+    cases = cases_of(args.manifest, args.folder, args.register, args.output_dir)
     if args.list:
         return {"cases": [vars(case) for case in cases]}
     from .runner import run_batch
 
-    result = run_batch(cases, settings, args.output_dir, progress, cancel, args.scheduler)
-    failed = {outcome.case: outcome.reason for outcome in result.of_state(FAILED)}
-    return {
-        "done": [outcome.case for outcome in result.of_state(DONE)],
-        "kept": [outcome.case for outcome in result.of_state(KEPT)],
-        "failed": failed,
-        "report": str(result.report),
-        "table": str(result.table),
-        "exit_code": SOME_CASES_FAILED if failed else 0,
-    }
+    return run_batch(cases, settings, args.output_dir, progress, cancel, args.scheduler).summary()
 
 
 def _settings(args: argparse.Namespace) -> Settings:

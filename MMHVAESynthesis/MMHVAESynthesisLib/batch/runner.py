@@ -2,8 +2,8 @@
 
 From Slicer's Python console, or any script::
 
-    from MMHVAESynthesisLib.batch import folder, runner, settings
-    cases = folder.find_cases("/data/cohort")
+    from MMHVAESynthesisLib.batch import runner, settings, source
+    cases = source.cases_of(folder="/data/cohort")
     result = runner.run_batch(cases, settings.Settings(samples=4), "/data/results")
 
 The call blocks. Run again, it goes on where it was stopped.
@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
-from ..errors import Cancelled
+from ..errors import SOME_CASES_FAILED, Cancelled
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..volumes import files
 from . import report
-from .cases import Case, usable
+from .cases import CASES, Case, usable
 from .settings import Settings
 from .work import DONE, FAILED, KEPT, Job, Outcome, model_digest, process
 
@@ -43,6 +43,22 @@ class BatchResult:
     def of_state(self, state: str) -> List[Outcome]:
         """Return the outcomes of one state: ``done``, ``kept`` or ``failed``."""
         return [outcome for outcome in self.outcomes if outcome.state == state]
+
+    def summary(self) -> Dict[str, Any]:
+        """Return the result for people and for JSON.
+
+        :return: ``done``, ``kept`` (finished by an earlier run) and ``failed`` (``{case: reason}``), ``report`` and
+            ``table`` (files), and the command's ``exit_code``.
+        """
+        failed = {outcome.case: outcome.reason for outcome in self.of_state(FAILED)}
+        return {
+            "done": [outcome.case for outcome in self.of_state(DONE)],
+            "kept": [outcome.case for outcome in self.of_state(KEPT)],
+            "failed": failed,
+            "report": str(self.report),
+            "table": str(self.table),
+            "exit_code": SOME_CASES_FAILED if failed else 0,
+        }
 
 
 def run_batch(
@@ -161,7 +177,7 @@ class _Board:
         self._news: queue.SimpleQueue = queue.SimpleQueue()
         self._parts: Dict[str, float] = {}
         self._start = time.monotonic()
-        self._report(Progress("cases", 0, total))
+        self._report(Progress(CASES, 0, total))
 
     def hear(self, news) -> None:
         """Take an :class:`Outcome`, or a case's name and its step, from any thread."""
@@ -183,7 +199,7 @@ class _Board:
         self._parts.pop(outcome.case, None)
         if outcome.state == FAILED:
             log.warning("%s: %s", outcome.case, outcome.reason)
-        self._report(Progress("cases", len(self.outcomes), self._total, self._seconds_left()))
+        self._report(Progress(CASES, len(self.outcomes), self._total, self._seconds_left()))
 
     def _step(self, case: str, step: Progress) -> None:
         # Synthesis counts the slices; the other steps are short beside it and count nothing.

@@ -1,0 +1,29 @@
+"""Where a batch's cases come from: a table, or a folder."""
+
+from pathlib import Path
+from typing import List, Optional, Union
+
+from ..errors import InputError
+from .cases import Case
+from .folder import find_cases
+from .table import read_table
+
+
+def cases_of(
+    manifest: Union[str, Path, None] = None,
+    folder: Union[str, Path, None] = None,
+    register: bool = False,
+    output_dir: Optional[Union[str, Path]] = None,
+) -> List[Case]:
+    """Return the cases of a table or of a folder; see :func:`table.read_table` and :func:`folder.find_cases`.
+
+    :raises InputError: when not exactly one of the two is given, or it cannot be used.
+    """
+    check_one(manifest, folder)
+    return find_cases(folder, register, output_dir) if manifest is None else read_table(manifest)
+
+
+def check_one(manifest: Union[str, Path, None], folder: Union[str, Path, None]) -> None:
+    """Raise :class:`InputError` unless exactly one of the two is given."""
+    if (manifest is None) == (folder is None):
+        raise InputError("Give the cases either as a table (manifest) or as a folder (folder).")
