@@ -33,7 +33,7 @@ def test_cmake_lists_every_file_of_the_module_and_nothing_else(name):
 
 def test_packaged_files_have_the_endings_that_slicer_expects():
     endings = {Path(name).suffix for files in packaged().values() for name in files}
-    assert endings <= {".py", ".ui", ".png", ".svg", ".json", ".txt", ".safetensors"}
+    assert endings <= {".py", ".ui", ".png", ".svg", ".json", ".txt", ".safetensors", ".md"}
 
 
 def test_no_python_file_lies_beside_the_module():

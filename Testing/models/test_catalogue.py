@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from MMHVAESynthesisLib.errors import ModelError
 from MMHVAESynthesisLib.models import catalogue
 from MMHVAESynthesisLib.models.catalogue import AVAILABLE, BUNDLED, DOWNLOADED
+from MMHVAESynthesisLib.models.header import read_header
 
 
 @pytest.fixture
@@ -36,25 +38,100 @@ def entry(name="one", **changes):
     return {"name": name, "title": name, "file": f"{name}.safetensors", **changes}
 
 
-def test_the_shipped_catalogue_has_the_published_model_and_no_default(folder):
-    assert catalogue.default_name() is None
-    (published,) = catalogue.list_models()
-    assert (published.name, published.where, published.path) == ("mmhvae-fold0", AVAILABLE, None)
+def test_the_shipped_catalogue_has_the_published_model(folder):
+    (published,) = (model for model in catalogue.list_models() if model.name == "mmhvae-fold0")
+    assert (published.where, published.path) == (AVAILABLE, None)
     assert published.file == "CP_main_1000.pth" and published.licence == "MIT" and published.permissive
     assert published.git_blob_id == "4271a36d9148d8bf0ee653166a2dce794110d26d"
     assert published.url.startswith("https://") and published.url.endswith(published.file)
 
 
-def test_files_that_the_catalogue_bundles_are_there():
-    _, entries = catalogue._catalogue(catalogue.RESOURCES)
-    for model in entries:
-        assert not model.bundled or (catalogue.RESOURCES / model.file).is_file()
-        assert model.card is None or model.card.is_file()
+LARGEST_BUNDLED = 8 * 2**20
+CARD = {
+    "its licence": r"licen[cs]e",
+    "that it is for research": "research",
+    "not for clinical use": r"not (for|meant for) clinical use",
+    "what it was trained on and how": r"(?s)train.*(case|volume|data).*step",
+    "that MR has to be skull-stripped": "skull-stripped",
+    "measured figures": r"(?s)\d.*\bdb\b|\bdb\b.*\d",
+    "that it is not the published model": r"not the (published|authors)",
+}
+"""What a bundled model's card has to say, and how to find it, in lower case."""
 
 
-def test_without_a_model_the_message_says_what_to_give(folder):
+def faults_of_bundled(resources):
+    """Return what is wrong with the models that a catalogue says come with this software, one sentence a fault."""
+    faults = []
+    default, entries = catalogue._catalogue(resources)
+    for model in (model for model in entries if model.bundled):
+        path = resources / model.file
+        if not path.is_file():
+            faults.append(f"{model.file} is not there")
+            continue
+        try:
+            catalogue.verify(model, path)
+            header, _ = read_header(path)
+        except ModelError as error:
+            faults.append(str(error))
+            continue
+        if path.stat().st_size > LARGEST_BUNDLED:
+            faults.append(f"{model.file} is too large")
+        if not (model.sha256 and model.size and model.licence and model.source):
+            faults.append("sha256, size, licence or source is missing")
+        if (header.licence, header.skull_stripped) != (model.licence, True):
+            faults.append("the file's own header has another licence, or does not say skull-stripped")
+        text = model.card.read_text(encoding="utf-8").lower() if model.card and model.card.is_file() else ""
+        faults += [f"the card does not say {what}" for what, words in CARD.items() if not re.search(words, text)]
+    if default is not None and not next(model for model in entries if model.name == default).bundled:
+        faults.append("the default does not come with this software")
+    return faults
+
+
+def test_what_is_bundled_is_there_whole_small_and_described():
+    assert faults_of_bundled(catalogue.RESOURCES) == []
+
+
+GOOD_CARD = """# Demonstrator\nLicence: CC BY 4.0. For research, not for clinical use; not the published model.
+Trained on 40 cases, 9000 steps. Takes skull-stripped MR. T2 from ceT1: 21.3 dB."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, None),
+        ({"sha256": "0" * 64}, "its sha256 differs"),
+        ({"size": 7}, "its size differs"),
+        ({"sha256": None}, "sha256, size, licence or source is missing"),
+        ({"licence": "MIT"}, "another licence"),
+        ({"file": "absent.safetensors"}, "is not there"),
+        ({"card": None}, "does not say measured figures"),
+        ({"bundled": False}, "the default does not come with this software"),
+    ],
+)
+def test_a_fault_of_a_bundled_model_is_found(folder, resources, changes, fault, monkeypatch):
+    from MMHVAESynthesisLib.models import safetensors_file
+    from MMHVAESynthesisLib.models.header import ModelHeader
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    place = resources([])
+    path = place / "demo.safetensors"
+    header = ModelHeader("demo", NetworkSizes(), licence="CC BY 4.0", skull_stripped=True).to_json()
+    safetensors_file.write(path, {"mmhvae": header}, {}, lambda written: None)
+    (place / "demo.md").write_text(GOOD_CARD, encoding="utf-8")
+    right = {"bundled": True, "sha256": catalogue.sha256(path), "size": path.stat().st_size, "licence": "CC BY 4.0",
+             "source": "here", "card": "demo.md"}  # fmt: skip
+    resources([entry("demo", **{**right, **changes})], default="demo")
+    found = faults_of_bundled(place)
+    assert bool(found) == bool(fault) and (not fault or any(fault in each for each in found)), found
+    if not fault:
+        monkeypatch.setattr(sys.modules[__name__], "LARGEST_BUNDLED", 10)
+        assert faults_of_bundled(place) == ["demo.safetensors is too large"]
+        assert catalogue.find(None, place).path == path
+
+
+def test_without_a_model_the_message_says_what_to_give(folder, resources):
     with pytest.raises(ModelError, match="Give a model file by its path") as caught:
-        catalogue.find(None)
+        catalogue.find(None, resources([]))
     assert str(folder) in str(caught.value)
 
 
@@ -198,4 +275,4 @@ def test_listing_models_needs_no_torch(folder):
     )
     library = Path(catalogue.__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=library, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "1", done.stderr
+    assert done.stdout.strip() == str(len(catalogue.list_models())), done.stderr
