@@ -69,7 +69,7 @@ def test_wrong_use_of_the_command_line(folder, model, capsys):
 def test_list_says_what_would_be_taken_and_does_nothing(folder, model, capsys):
     assert main(words(folder, model, "--list")) == 0
     said = capsys.readouterr().out
-    assert "Größe 1\n    us: " in said and "iUS is '2/us.nrrd', by its name." in said
+    assert "Größe 1\n    us: " in said and "Guessed from the names of files: iUS is '2/us.nrrd'." in said
     assert not (folder.parent / "out").exists()
 
 

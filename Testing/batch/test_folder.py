@@ -61,16 +61,47 @@ def test_files_of_one_folder_are_grouped_by_the_beginning_of_their_names(tree):
 def test_every_guess_is_noted(tree):
     (case,) = find_cases(tree("1/us.nrrd", "1/axial T2.nrrd", "1/seg.nrrd", "1/other.nrrd"))
     assert case.notes == (
-        "iUS is '1/us.nrrd', by its name.",
-        "T2 is '1/axial T2.nrrd', by its name.",
+        "Guessed from the names of files: iUS is '1/us.nrrd', T2 is '1/axial T2.nrrd'.",
         "Not used: 1/other.nrrd, 1/seg.nrrd.",
     )
 
 
 def test_two_volumes_of_one_kind_are_a_problem_and_no_choice(tree):
-    one, two = find_cases(tree("1/USpredura.nrrd", "1/USpostdura.nrrd", "1/t2.nrrd", "2/us.nrrd"))
-    assert "Several volumes look like iUS (1/USpostdura.nrrd, 1/USpredura.nrrd)" in one.problem
+    one, two = find_cases(tree("1/US a.nrrd", "1/US b.nrrd", "1/t2.nrrd", "2/us.nrrd"))
+    assert "Several volumes look like iUS (1/US a.nrrd, 1/US b.nrrd)" in one.problem
     assert one.inputs == {} and not two.problem
+    (case,) = find_cases(tree("3/T2 pre.nrrd", "3/T2 preop.nrrd", "3/us.nrrd"))[2:]
+    assert "Several volumes look like T2" in case.problem
+
+
+def test_of_several_volumes_of_one_kind_the_one_before_the_others_is_taken_and_noted(tree):
+    resect, remind, bids = find_cases(
+        tree(
+            "ReMIND-001/Preop/3D_AX_T1_postcontrast.nrrd", "ReMIND-001/Preop/3D_AX_T2_SPACE.nrrd",
+            "ReMIND-001/Preop/3D_AX_T1_precontrast.nrrd", "ReMIND-001/Preop/2D_AX_T2_FLAIR.nrrd",
+            "ReMIND-001/Preop/ReMIND-001-preop-SEG-tumor-MR-3D_AX_T1_postcontrast.nrrd",
+            "ReMIND-001/Intraop/3D_AX_T1_postcontrast.nrrd", "ReMIND-001/Intraop/USpredura.nrrd",
+            "ReMIND-001/Intraop/USpostdura.nrrd", "ReMIND-001/Intraop/USpreimri.nrrd",
+            "sub-02/ses-preop/anat/sub-02_ses-preop_ce-gadolinium_T1w.nii.gz",
+            "sub-02/ses-postop/anat/sub-02_ses-postop_ce-gadolinium_T1w.nii.gz",
+            "sub-02/ses-preop/anat/sub-02_ses-preop_T1w.nii.gz", "sub-02/ses-intra/us/sub-02_ses-intra_us.nii.gz",
+            "Case3/US/Case3-US-before.nii.gz", "Case3/US/Case3-US-during.nii.gz", "Case3/US/Case3-US-after.nii.gz",
+            "Case3/MRI/Case3-FLAIR.nii.gz", "Case3/MRI/Case3-T1.nii.gz",
+        )
+    )  # fmt: skip
+    assert found([remind])["ReMIND-001"] == {
+        "us": "USpredura.nrrd",
+        "t2": "3D_AX_T2_SPACE.nrrd",
+        "cet1": "3D_AX_T1_postcontrast.nrrd",
+        "flair": "2D_AX_T2_FLAIR.nrrd",
+    }
+    assert "/Preop/" in remind.inputs["cet1"].replace("\\", "/")
+    assert "ReMIND-001/Intraop/USpostdura.nrrd, ReMIND-001/Intraop/USpreimri.nrrd" in remind.notes[1]
+    assert found([bids])["sub-02"] == {
+        "us": "sub-02_ses-intra_us.nii.gz",
+        "cet1": "sub-02_ses-preop_ce-gadolinium_T1w.nii.gz",
+    }
+    assert found([resect])["Case3"] == {"us": "Case3-US-before.nii.gz", "flair": "Case3-FLAIR.nii.gz"}
 
 
 def test_a_case_of_which_nothing_is_recognised_is_a_problem(tree):

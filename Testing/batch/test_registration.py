@@ -54,11 +54,13 @@ def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files
     assert figures["overlap"] == pytest.approx(expected.overlap, abs=1e-4)
     assert provenance["quality"]["targets"]["t2"]["similarity"]["to"] == "pre-operative"
     assert [p["title"] for p in provenance["pictures"]] == [
-        "input iUS", "synthetic T2", "registered T2", "checkerboard",
+        "input iUS", "synthetic T2", "registered T2", "checkerboard T2",
     ]  # fmt: skip
     without = json.loads((tmp_path / "out" / "without" / "provenance.json").read_text(encoding="utf-8"))
     assert without["quality"]["registration"] is None and "nothing was registered" in without["warnings"][-1]
-    assert "confidence mm" in result.report.read_text(encoding="utf-8")
+    page = result.report.read_text(encoding="utf-8")
+    assert "confidence mm" in page and f"Registration: confidence {expected.confidence:.1f} mm" in page
+    assert "rigid registration, mattes" in page and " <small>pre-op</small>" in page
 
 
 def test_without_registration_the_preoperative_mr_is_compared_as_it_lies(tmp_path, files, model):
@@ -69,3 +71,12 @@ def test_without_registration_the_preoperative_mr_is_compared_as_it_lies(tmp_pat
     similarity = provenance["quality"]["targets"]["t2"]["similarity"]
     assert similarity["to"] == "pre-operative" and -1 <= similarity["correlation"] <= 1
     assert not list((tmp_path / "out" / "one").glob("*registr*"))
+    assert not any("covers only" in warning for warning in provenance["warnings"])
+
+
+def test_a_preoperative_mr_that_lies_elsewhere_is_warned_of(tmp_path, files, model):
+    us, _ = files
+    far = write(fan(20, 32, (1.5, 1.5, 1.5), np.int16, seed=3, origin=(400, 0, 0)), tmp_path / "far.nrrd")
+    run_batch([Case("one", {"us": us}, {"t2": str(far)})], Settings(("t2",), model, device="cpu"), tmp_path / "out")
+    provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
+    assert "The pre-operative T2 covers only 0% of the field of view" in " ".join(provenance["warnings"])

@@ -49,6 +49,9 @@ def test_the_page_shows_every_case_and_loads_nothing(undisturbed):
     assert all(link == "data:," or (link[0] == "#" and link[1:] in page.ids) for link in page.links)
     assert all(reason in page.text for reason in BROKEN.values())
     assert f"30 cases: {GOOD} done, {len(BROKEN)} failed." in page.text
+    assert "Settings: targets T2, temperature 0.7, samples 2, seed 5." in page.text
+    above = page.text[: page.text.index("A click on a")]
+    assert all(case in above and reason in above for case, reason in BROKEN.items())
 
 
 def test_the_table_has_the_figures_of_the_provenance(undisturbed, table):

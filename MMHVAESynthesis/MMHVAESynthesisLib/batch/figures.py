@@ -14,15 +14,19 @@ _FIRST = ("case", "state", "reason", "warnings", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
 _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
 
-IN_THE_TABLE_ALONE = ("reason", "uncertainty_p95", "share")
-"""Columns that the page leaves to the CSV, for want of room; the reasons stand below."""
+IN_THE_CSV_ALONE = ("reason", "uncertainty_p95", "compared_with", "share")
+"""Columns that the page leaves to the CSV, for want of room; reasons and what was compared with stand elsewhere."""
+
+FORMATS = {"seconds": ".0f", "uncertainty": ".1f", "confidence_mm": ".1f", "moved_mm": ".1f", "warnings": "d"}
+"""How the page writes numbers; the others with two decimals."""
 
 EXPLANATIONS = {
     "state": "done, failed, or not done because the batch was cancelled",
     "seconds": "to compute the case",
     "uncertainty": "mean standard deviation over the samples, 0 to 255",
     "uncertainty_p95": "95th percentile of the standard deviation over the samples, 0 to 255",
-    "correlation": "Pearson correlation of synthetic and real MR where both are, -1 to 1",
+    "correlation": "Pearson correlation of synthetic and real MR where both are, -1 to 1; pre-op: MR that the network "
+    "has not seen; input: one that it has",
     "compared_with": "pre-operative: MR that the network has not seen; input: one that it has",
     "share": "part of the synthetic volume that the real one covers, 0 to 1",
     "lncc_before": "local correlation of synthetic and pre-operative MR before registration, -1 to 1",
@@ -60,7 +64,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> List[str]:
     """Return the columns that some row fills, in their order."""
     filled = set().union(*rows) if rows else set()
     per_target = [f"{name}_{target}" for target in _targets(filled) for name in _OF_A_TARGET]
-    order = [*_FIRST, *per_target, *_OF_REGISTRATION]
+    order = [*_FIRST, *_OF_REGISTRATION, *per_target]
     return [name for name in order if name in filled]
 
 
@@ -73,10 +77,22 @@ def _targets(filled) -> List[str]:
 
 def explanation(column: str) -> str:
     """Return what a column means, for people."""
-    for name in sorted(EXPLANATIONS, key=len, reverse=True):
-        if column == name or column.startswith(name + "_"):
-            return EXPLANATIONS[name]
-    return ""
+    return _of(EXPLANATIONS, column, "")
+
+
+def number(column: str, value: float) -> str:
+    """Return a number as the page writes it.
+
+    >>> number("uncertainty_t2", 3.14159), number("correlation_t2", 0.5), number("warnings", 2)
+    ('3.1', '0.50', '2')
+    """
+    return format(value, _of(FORMATS, column, ".2f"))
+
+
+def _of(entries: Mapping[str, str], column: str, otherwise: str) -> str:
+    """Return the entry of a column, or of what it is called before the target's name."""
+    names = (name for name in sorted(entries, key=len, reverse=True) if column == name or column.startswith(name + "_"))
+    return next((entries[name] for name in names), otherwise)
 
 
 def provenances(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Dict[str, Mapping[str, Any]]:

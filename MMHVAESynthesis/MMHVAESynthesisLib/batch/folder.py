@@ -5,13 +5,14 @@
 - All files in one folder: a file's name begins with the case's up to its first figures (``ReMIND-001-3D_AX_T2``,
   ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``).
 
-What a file shows is guessed from its name (``modalities.recognise``). Every guess is noted; where two files of a case
-look like one modality, the case is a problem and not a choice.
+What a file shows is guessed from its name (``modalities.recognise``). Every guess is noted. Of several files of a case
+that look like one modality, the one is taken whose name says that it was taken before (``USpredura``, ``US-before``,
+``preop``); where not exactly one does, the case is a problem and not a choice.
 """
 
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Set, Tuple, Union
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US, label, labels, recognise
@@ -20,6 +21,7 @@ from .cases import Case, checked_name, usable
 
 _READABLE = (*files.WRITABLE, ".nhdr", ".mhd")
 _LEFT_OUT = ("derivatives", "sourcedata", "code")
+_BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
 
 
@@ -68,16 +70,36 @@ def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
 
 def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
     name = checked_name(name)
-    found, unknown = _recognised(name, volumes)
+    every, unknown = _recognised(name, volumes)
+    found = {m: _before_others(paths, folder) for m, paths in every.items()}
+    later = [path for m, paths in every.items() for path in paths if path not in found[m]]
     twice = [f"{label(m)} ({', '.join(_shown(p, folder) for p in paths)})" for m, paths in found.items() if paths[1:]]
     if twice:
         return Case(name, problem=f"Several volumes look like {'; '.join(twice)}: say which one in a table.")
     chosen = {modality: str(paths[0]) for modality, paths in found.items()}
     inputs = {m: file for m, file in chosen.items() if m == US or not register}
     preoperative = {m: file for m, file in chosen.items() if m not in inputs}
-    guesses = [f"{label(m)} is '{_shown(paths[0], folder)}', by its name." for m, paths in found.items()]
-    left_out = [f"Not used: {', '.join(_shown(path, folder) for path in unknown)}."] if unknown else []
-    return Case(name, inputs, preoperative, (*guesses, *left_out), _problem(chosen, inputs, volumes, folder))
+    notes = _notes(chosen, {*unknown, *later}, folder)
+    return Case(name, inputs, preoperative, notes, _problem(chosen, inputs, volumes, folder))
+
+
+def _notes(chosen: Dict[str, str], unused: Set[Path], folder: Path) -> Tuple[str, ...]:
+    """Say what was guessed and what was left out, in a sentence each."""
+    guessed = ", ".join(f"{label(m)} is '{_shown(Path(file), folder)}'" for m, file in chosen.items())
+    left_out = ", ".join(_shown(path, folder) for path in sorted(unused))
+    return (
+        *([f"Guessed from the names of files: {guessed}."] if guessed else []),
+        *([f"Not used: {left_out}."] if left_out else []),
+    )
+
+
+def _before_others(paths: List[Path], folder: Path) -> List[Path]:
+    """Return the one of several volumes of a modality that was taken first, by its name; all where none stands out.
+
+    The models know the brain before the dura is opened.
+    """
+    first = [path for path in paths if _BEFORE.search(re.sub(r"[^a-z0-9]+", " ", _shown(path, folder).lower()))]
+    return first if len(first) == 1 else paths
 
 
 def _recognised(name: str, volumes: List[Path]) -> Tuple[Dict[str, List[Path]], List[Path]]:

@@ -15,7 +15,10 @@ h2 {{ font-size: 1.15em; margin: 0 0 .4em; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: 1em 0; }}
 th, td {{ border: 1px solid #ccd2da; padding: .25em .6em; text-align: left; white-space: nowrap; }}
-th {{ background: #eef1f5; position: sticky; top: 0; }}
+th {{ background: #eef1f5; white-space: normal; vertical-align: bottom; }}
+th:first-child, td:first-child {{ position: sticky; left: 0; }}
+td:first-child {{ background: #fff; }}
+small {{ color: #5a6472; }}
 th button {{ all: unset; cursor: pointer; font-weight: 600; }}
 th button:focus-visible {{ outline: 2px solid #0b5cad; }}
 th[aria-sort="ascending"] button::after {{ content: " \\25B2"; }}
@@ -31,12 +34,14 @@ img {{ display: block; image-rendering: auto; }}
 .warning {{ margin: .2em 0; color: #7a4a00; }}
 .warning::before {{ content: "\\26A0  "; }}
 .reason {{ color: #a1160a; }}
+.reason li {{ margin: .2em 0; }}
 .files {{ font-size: .85em; color: #555; overflow-wrap: anywhere; }}
 </style>
 </head>
 <body>
 <h1>MMHVAE batch report</h1>
 <p>{summary}</p>
+{failed}
 <p class="notice">Synthetic images are computed, not acquired: for research, not for treatment. Each picture shows the
 axial, coronal and sagittal plane through the middle of the field of view, the patient's right on the left. Synthetic
 images run from 0 to 255, uncertainty (standard deviation over the samples) is white from {white}. A click on a

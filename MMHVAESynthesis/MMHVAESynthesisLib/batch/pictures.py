@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..modalities import label
+from ..modalities import US, label
 from ..registration.figures import write_picture
 from ..synthesis.result import SynthesisResult
 from ..volumes.checks import array_view
@@ -85,16 +85,17 @@ def write(
     inputs: Mapping[str, sitk.Image],
     result: SynthesisResult,
     real: Mapping[str, sitk.Image],
-    registered: bool,
+    registered: Optional[str],
     folder: Path,
 ) -> List[Dict[str, Any]]:
     """Write one picture a volume into ``folder``.
 
+    :param registered: The modality that the checkerboard shows, where the real MR was registered.
     :return: ``[{"file", "title"}]`` in the order in which they are to be shown.
     """
     frame = frame_of(result.images[next(iter(result.images))])
     written = [
-        _write(f"input {label(m)}", planes(image, frame, *_window(image)), folder) for m, image in inputs.items()
+        _write(f"input {label(m)}", planes(image, frame, *_window(m, image)), folder) for m, image in inputs.items()
     ]
     for m, image in result.images.items():
         written.append(_write(f"synthetic {label(m)}", planes(image, frame, 0, 255), folder))
@@ -103,9 +104,9 @@ def write(
             written.append(_write(f"uncertainty {label(m)}", picture, folder))
         if m in real:
             title = f"{'registered' if registered else 'pre-operative'} {label(m)}"
-            written.append(_write(title, planes(real[m], frame, *_window(real[m])), folder))
+            written.append(_write(title, planes(real[m], frame, *_window(m, real[m])), folder))
     if registered:
-        written.append({"file": CHECKERBOARD, "title": "checkerboard"})
+        written.append({"file": CHECKERBOARD, "title": f"checkerboard {label(registered)}"})
     return written
 
 
@@ -115,8 +116,11 @@ def _write(title: str, picture: sitk.Image, folder: Path) -> Dict[str, str]:
     return {"file": name, "title": title}
 
 
-def _window(image: sitk.Image):
-    """Return black and white of a real volume: from the 0.5th to the 99.5th percentile of what is not 0."""
+def _window(modality: str, image: sitk.Image):
+    """Return black and white of a real volume: from the 0.5th to the 99.5th percentile of what is not 0.
+
+    Of an ultrasound to the 97th: a few very bright echoes would leave the rest black.
+    """
     sample = array_view(image)[::2, ::2, ::2]
     values = sample[sample != 0]
-    return tuple(np.percentile(values, (0.5, 99.5))) if values.size else (0.0, 1.0)
+    return tuple(np.percentile(values, (0.5, 97 if modality == US else 99.5))) if values.size else (0.0, 1.0)

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..modalities import label
 from ..registration.result import RegistrationResult
 from ..synthesis.result import SynthesisResult
 from ..volumes.checks import array_view
@@ -15,6 +16,9 @@ PREOPERATIVE, INPUT = "pre-operative", "input"
 _FEWEST = 100
 """Voxels below which a correlation says nothing."""
 
+
+_LITTLE = 0.5
+"""Share of the field of view below which the MR most likely lies elsewhere."""
 
 _CUT = 0.3
 """Share of the fullest plane above which an outermost plane shows a cut; 0.16 at most in 15 uncut RESECT volumes."""
@@ -48,6 +52,17 @@ def of_targets(
             "similarity": None if other is None else {"to": what, **similarity(image, other)},
         }
     return figures
+
+
+def of_coverage(figures: Mapping[str, Mapping[str, Any]]) -> List[str]:
+    """Return a warning for each target whose pre-operative MR, compared with as it lies, covers little of the field."""
+    compared = {m: found["similarity"] for m, found in figures.items() if found["similarity"]}
+    return [
+        f"The pre-operative {label(m)} covers only {found['share']:.0%} of the field of view: does it lie on the "
+        "ultrasound, or should it be registered?"
+        for m, found in compared.items()
+        if found["to"] == PREOPERATIVE and found["share"] < _LITTLE
+    ]
 
 
 def of_registration(result: RegistrationResult) -> Dict[str, Any]:

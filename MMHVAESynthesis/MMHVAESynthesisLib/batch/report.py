@@ -11,14 +11,17 @@ from typing import Any, List, Mapping, Sequence, Tuple
 
 from .. import __version__
 from ..errors import OutputError
-from ..modalities import label
+from ..modalities import label, labels
 from . import figures
 from .cases import Case
 from .page import PAGE
 from .pictures import UNCERTAINTY_WHITE
+from .quality import PREOPERATIVE
 from .work import Outcome
 
 REPORT, TABLE = "report.html", "report.csv"
+
+_SHORT = {PREOPERATIVE: "pre-op"}
 
 
 def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Tuple[Path, Path]:
@@ -32,7 +35,11 @@ def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> T
     rows = [figures.row(case, by_case.get(case.name), known.get(case.name)) for case in cases]
     sections = [_section(case, row, known.get(case.name), folder) for case, row in zip(cases, rows)]
     page = PAGE.format(
-        summary=_summary(rows, known), table=_table(rows), cases="\n".join(sections), white=f"{UNCERTAINTY_WHITE:g}"
+        summary=_summary(rows, known),
+        failed=_failed(rows),
+        table=_table(rows),
+        cases="\n".join(sections),
+        white=f"{UNCERTAINTY_WHITE:g}",
     )
     # Excel takes a CSV for UTF-8 only behind this mark.
     return _put(folder / REPORT, page.encode("utf-8")), _put(folder / TABLE, _csv(rows).encode("utf-8-sig"))
@@ -68,13 +75,36 @@ def _summary(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str,
     written = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     models = {(entry["model"]["name"], entry["model"]["digest"]) for entry in known.values()}
     named = "; ".join(f"{name} (digest {digest[:12]})" for name, digest in sorted(models))
-    lines = [f"{len(rows)} cases: {counts}.", f"Model: {named}." if named else ""]
+    lines = [f"{len(rows)} cases: {counts}.", f"Model: {named}." if named else "", _settings(known)]
     lines.append(f"Written {written} by MMHVAE for 3D Slicer {__version__}.")
     return "<br>".join(_escaped(line) for line in lines if line)
 
 
+def _settings(known: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say how the cases that are done were done; one batch does all alike."""
+    if not known:
+        return ""
+    settings = next(iter(known.values()))["settings"]
+    parts = [f"temperature {settings['temperature']:g}", f"samples {settings['samples']}", f"seed {settings['seed']}"]
+    if settings["targets"]:
+        parts.insert(0, f"targets {labels(settings['targets'])}")
+    registration = settings.get("registration")
+    parts.append(f"{registration['kind']} registration, {registration['engine']}" if registration else "")
+    return f"Settings: {', '.join(filter(None, parts))}."
+
+
+def _failed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the list of what failed and why, to stand where nobody overlooks it."""
+    lines = [
+        f'<li><a href="#{_anchor(row["case"])}">{_escaped(row["case"])}</a>: {_escaped(row["reason"])}</li>'
+        for row in rows
+        if row.get("reason")
+    ]
+    return f'<ul class="reason">{"".join(lines)}</ul>' if lines else ""
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = [name for name in figures.columns(rows) if not name.startswith(figures.IN_THE_TABLE_ALONE)]
+    columns = [name for name in figures.columns(rows) if not name.startswith(figures.IN_THE_CSV_ALONE)]
     head = "".join(
         f'<th aria-sort="none" title="{_escaped(figures.explanation(name))}"><button>{_escaped(_title(name))}'
         "</button></th>"
@@ -102,7 +132,11 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
     elif column == "warnings" and row["state"] == "done":
         value = 0
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f'<td class="number" data-value="{value!r}">{value:.4g}</td>'
+        real = (
+            row.get(column.replace("correlation_", "compared_with_"), "") if column.startswith("correlation_") else ""
+        )
+        what = f" <small>{_escaped(_SHORT.get(real, real))}</small>" if real else ""
+        return f'<td class="number" data-value="{value!r}">{figures.number(column, value)}{what}</td>'
     return f"<td>{_escaped(value)}</td>"
 
 
@@ -116,11 +150,22 @@ def _section(case: Case, row: Mapping[str, Any], provenance, folder: Path) -> st
         parts.append(f'<p class="reason">{_escaped(row["state"].capitalize())}. {_escaped(row.get("reason", ""))}</p>')
     else:
         parts += [f'<p class="warning">{_escaped(text)}</p>' for text in provenance["warnings"]]
+        parts.append(_of_registration(row))
         parts.append('<div class="pictures">')
         parts += [_figure(folder / case.name / picture["file"], picture["title"]) for picture in provenance["pictures"]]
         parts.append("</div>")
         parts.append(f'<p class="files">{"<br>".join(_files(provenance))}</p>')
     return f'<section id="{_anchor(case.name)}">{"".join(parts)}</section>'
+
+
+def _of_registration(row: Mapping[str, Any]) -> str:
+    if "confidence_mm" not in row:
+        return ""
+    text = (
+        f"Registration: confidence {row['confidence_mm']:.1f} mm, moved by {row['moved_mm']:.1f} mm, local correlation "
+        f"{row['lncc_before']:.2f} before and {row['lncc_after']:.2f} after, {row['overlap']:.0%} of the field covered."
+    )
+    return f"<p>{_escaped(text)}</p>"
 
 
 def _figure(file: Path, title: str) -> str:

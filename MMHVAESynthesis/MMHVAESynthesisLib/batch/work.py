@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -132,7 +132,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         raise ModelError("The model's file was changed while the batch ran: start the batch again.")
     warnings = [*case.notes, *result.warnings]
     real = {modality: files.read(source) for modality, source in case.preoperative.items()}
-    registration = None
+    registration = pair = None
     if settings.register and real:
         registered = register(
             settings.registration(result.images, real, case.inputs[result.reference]),
@@ -141,19 +141,22 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         )
         warnings += registered.warnings
         registration = quality.of_registration(registered)
-        real = _write_registration(case, part, result, registered, real)
+        real, pair = _write_registration(case, part, result, registered, real)
     elif settings.register:
         warnings.append("There is no pre-operative MR: nothing was registered.")
     inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
     if US in inputs:
         warnings += quality.of_field_of_view(inputs[US])
+    of_targets = quality.of_targets(result, inputs, real)
+    if registration is None:
+        warnings += quality.of_coverage(of_targets)
     facts = {
         "model": {"name": result.provenance["model"]},
         "versions": versions(),
         "device": result.provenance["device"],
         "reference": result.reference,
-        "quality": {"targets": quality.of_targets(result, inputs, real), "registration": registration},
-        "pictures": pictures.write(inputs, result, real, registration is not None, part),
+        "quality": {"targets": of_targets, "registration": registration},
+        "pictures": pictures.write(inputs, result, real, pair, part),
         "warnings": warnings,
     }
     _write_volumes(case, settings, result, part)
@@ -162,8 +165,10 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     return facts
 
 
-def _write_registration(case: Case, part: Path, result: SynthesisResult, registered, real) -> Dict[str, sitk.Image]:
-    """Write transform, moved MR and checkerboard; return the moved MR."""
+def _write_registration(
+    case: Case, part: Path, result: SynthesisResult, registered, real
+) -> Tuple[Dict[str, sitk.Image], str]:
+    """Write transform, moved MR and checkerboard; return the moved MR, and the modality of the checkerboard."""
     transforms.write(registered.fixed_to_moving, part / f"{case.name}_registration.tfm")
     pair = next(modality for modality in result.images if modality in real)
     board = figures.checkerboard(result.images[pair], real[pair], registered.fixed_to_moving)
@@ -175,7 +180,7 @@ def _write_registration(case: Case, part: Path, result: SynthesisResult, registe
             image, result.images[pair], registered.fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID()
         )
         files.write(moved[modality], part / f"{case.name}_registered-{label(modality)}.nrrd")
-    return moved
+    return moved, pair
 
 
 def _write_volumes(case: Case, settings: Settings, result: SynthesisResult, part: Path) -> None:
