@@ -12,9 +12,11 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Optional
 
 from . import __version__
+from .batch.cases import CASES
 from .errors import Cancelled, MMHVAEError
 from .progress import Progress
 
@@ -68,16 +70,21 @@ def _print_progress_json(report: Progress) -> None:
 
 
 class _Bar:
-    """A line on stderr that is drawn anew at each step; without a terminal only each stage's end is written."""
+    """A line on stderr that is drawn anew at each step; without a terminal only each stage's end is written.
+
+    The steps of one case of many are drawn over; each case that is through is written.
+    """
 
     def __call__(self, report: Progress) -> None:
-        ended = report.done >= report.total
-        if not (sys.stderr.isatty() or ended):
+        terminal, of_a_case = sys.stderr.isatty(), ": " in report.stage
+        ended = report.done >= report.total and not of_a_case
+        if not (terminal or ended or report.stage == CASES):
             return
         filled = 30 * report.done // max(report.total, 1)
-        left = "" if report.seconds_left is None else f"  {report.seconds_left:.0f} s left"
-        line = f"{report.stage:<12} [{'#' * filled}{'.' * (30 - filled)}] {report.done}/{report.total}{left}"
-        sys.stderr.write(("\r" if sys.stderr.isatty() else "") + line.ljust(78) + ("\n" if ended else ""))
+        left = "" if report.seconds_left is None else f"  {timedelta(seconds=round(report.seconds_left))} left"
+        # A case's name may be long; its end says what is being done.
+        line = f"{report.stage[-24:]:<12} [{'#' * filled}{'.' * (30 - filled)}] {report.done}/{report.total}{left}"
+        sys.stderr.write(("\r" if terminal else "") + line.ljust(78) + ("\n" if ended or not terminal else ""))
         sys.stderr.flush()
 
 

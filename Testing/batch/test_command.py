@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,28 @@ def test_letters_that_the_console_lacks_go_through_a_child(folder, model):
     assert (folder.parent / "out" / "Käse ł" / "Käse ł_synthetic-T2.nrrd").is_file()
     with open(folder.parent / "out" / "report.csv", encoding="utf-8-sig", newline="") as file:
         assert [row["case"] for row in csv.DictReader(file)] == ["Käse ł"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_counts_cases_with_the_time_left_for_all(monkeypatch, terminal):
+    import io
+
+    from MMHVAESynthesisLib.__main__ import _Bar
+    from MMHVAESynthesisLib.progress import Progress
+
+    shown = io.StringIO()
+    shown.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", shown)
+    bar = _Bar()
+    for report in (
+        Progress("cases", 0, 2),
+        Progress("a very long name of a case: synthesis", 80, 80, 4000.4),
+        Progress("cases", 1, 2, 3725.0),
+        Progress("cases", 2, 2, 0.0),
+    ):
+        bar(report)
+    lines = [line.strip() for line in re.split("[\r\n]+", shown.getvalue()) if line.strip()]
+    assert all(len(line) <= 78 for line in lines)
+    if terminal:
+        assert "ame of a case: synthesis [####" in lines.pop(1) and shown.getvalue().count("\n") == 1
+    assert lines[1] == "cases        [###############...............] 1/2  1:02:05 left" and len(lines) == 3

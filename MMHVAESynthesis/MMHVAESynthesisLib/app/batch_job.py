@@ -3,7 +3,7 @@
 import logging
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Set, Union
+from typing import Any, Callable, Dict, List, Optional, Set, Union
 
 import qt
 import slicer
@@ -12,9 +12,10 @@ from slicer.i18n import tr as _
 from ..batch.cases import CASES
 from ..batch.settings import Settings
 from ..batch.source import check_one
+from ..errors import MMHVAEError
 from ..progress import Progress, ProgressCallback
 from . import texts
-from .jobs import CANCELLED, DONE, RUNNING, Job
+from .jobs import CANCELLED, DONE, RUNNING, Job, JobError
 from .process import Start
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,6 @@ class BatchJob(Job):
     """
 
     patience = (60.0, 15.0)
-    left_behind = "What was finished stays: started again, the batch goes on from there."
 
     def __init__(
         self,
@@ -95,6 +95,16 @@ class BatchJob(Job):
         if self.state == CANCELLED and "result" in (self._said or {}):
             # It was through before it heard that it should stop.
             self.state, self.result = DONE, self._said["result"]
+
+    def _error_of(self, code: int, said: Dict[str, Any]) -> MMHVAEError:
+        if "error" in said:
+            return super()._error_of(code, said)
+        return JobError(
+            _(
+                "The batch's process died (exit code {code}): memory may have run out, the log says more. What was "
+                "finished stays; started again, the batch goes on from there."
+            ).format(code=code)
+        )
 
     def _take(self, line: str) -> None:
         former = self.progress

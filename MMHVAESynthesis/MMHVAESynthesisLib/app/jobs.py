@@ -36,8 +36,6 @@ class Job:
     """
 
     patience = PATIENCE_SECONDS
-    left_behind = "Nothing was changed."
-    """What to say of a child that died."""
 
     def __init__(self, arguments: Sequence[str], start: Start):
         self.arguments = [*arguments, "--progress", "json"]
@@ -137,17 +135,17 @@ class Job:
         if code in _KILLED_FOR_MEMORY:
             return JobError(
                 "The system ended the computation, most likely because memory ran out. Close other programs, choose "
-                f"fewer threads (Advanced) or crop the volume; then try again. {self.left_behind}"
+                "fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
             )
         if self._garbage and code == 0:
             return JobError(
                 "The computation ended with an answer that cannot be understood. The log shows it; please report it. "
-                f"{self.left_behind}"
+                "Nothing was changed."
             )
         how = f"was ended by signal {-code}" if code < 0 else f"ended without a result (exit code {code})"
         return JobError(
             f"The computation {how}. That is a fault of this software or of its installation: the log says more; "
-            f"please report it. {self.left_behind}"
+            "please report it. Nothing was changed."
         )
 
 

@@ -118,6 +118,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _title(column: str) -> str:
+    column = column.replace("lncc", "LNCC")
     name, _, target = column.rpartition("_")
     is_target = name in figures.EXPLANATIONS and column not in figures.EXPLANATIONS
     return f"{name.replace('_', ' ')} {label(target)}" if is_target else column.replace("_", " ")
