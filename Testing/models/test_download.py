@@ -309,6 +309,18 @@ def test_no_server_at_all(folder, server):
     assert names(folder) == []
 
 
+def test_the_systems_proxy_is_used_and_one_that_is_down_is_said_to_be(server, folder, monkeypatch):
+    server.then(whole)
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", server.url.rpartition("/")[0])
+    assert fetch(server, url="http://models.example/m.pth").read_bytes() == CONTENT and server.requests == [None]
+    (folder / FILE).unlink()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(ModelError, match="there is no connection to the server.*By hand: open http://models.example"):
+        fetch(server, timeout=0.1, url="http://models.example/m.pth")
+    assert names(folder) == []
+
+
 def test_cancelled_it_keeps_what_arrived(server, folder):
     server.then(stall, whole)
     cancel, part = threading.Event(), folder / f".{FILE}.part"
