@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ pytest.importorskip("torch")
 distributed = pytest.importorskip("distributed")
 
 from MMHVAESynthesisLib.batch import cluster  # noqa: E402
+from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.batch.settings import Settings  # noqa: E402
 from MMHVAESynthesisLib.batch.table import read_table  # noqa: E402
@@ -113,3 +115,30 @@ def test_without_the_package_the_message_says_what_to_install(tmp_path, table, s
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DependencyError, match="pip install dask distributed"):
         run_batch(read_table(table), settings, tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+
+
+class Ended:
+    """A task of the cluster that has ended."""
+
+    def __init__(self, outcome):
+        self._outcome = outcome
+
+    def result(self):
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def test_a_case_that_kills_one_worker_after_another_fails_by_name(tmp_path, settings):
+    from distributed.scheduler import KilledWorker
+
+    killed = KilledWorker("call-1", SimpleNamespace(address="tcp://w:1"), 3)
+    outcome = cluster._outcome(Ended(killed), cluster.Job(Case("a"), settings, str(tmp_path), ""))
+    assert (outcome.case, outcome.state) == ("a", "failed")
+    assert "The cluster could not do it (KilledWorker" in outcome.reason
+
+
+def test_results_on_a_disk_that_is_not_shared_are_a_failure(tmp_path, settings):
+    done = cluster.Outcome("a", "done", "", 3.0)
+    outcome = cluster._outcome(Ended(done), cluster.Job(Case("a"), settings, str(tmp_path), ""))
+    assert outcome.state == "failed" and "workers and this machine must share it" in outcome.reason
