@@ -17,7 +17,7 @@ _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "o
 IN_THE_CSV_ALONE = ("reason", "uncertainty_p95", "compared_with", "share")
 """Columns that the page leaves to the CSV, for want of room; reasons and what was compared with stand elsewhere."""
 
-FORMATS = {"seconds": ".0f", "uncertainty": ".1f", "confidence_mm": ".1f", "moved_mm": ".1f", "warnings": "d"}
+FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "moved_mm": ".1f", "warnings": "d"}
 """How the page writes numbers; the others with two decimals."""
 
 EXPLANATIONS = {
@@ -83,10 +83,11 @@ def explanation(column: str) -> str:
 def number(column: str, value: float) -> str:
     """Return a number as the page writes it.
 
-    >>> number("uncertainty_t2", 3.14159), number("correlation_t2", 0.5), number("warnings", 2)
-    ('3.1', '0.50', '2')
+    >>> number("uncertainty_t2", 3.14159), number("correlation_t2", -0.001), number("warnings", 2)
+    ('3.1', '0.00', '2')
     """
-    return format(value, _of(FORMATS, column, ".2f"))
+    text = format(value, _of(FORMATS, column, ".2f"))
+    return text if float(text) else text.lstrip("-")
 
 
 def _of(entries: Mapping[str, str], column: str, otherwise: str) -> str:
