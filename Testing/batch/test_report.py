@@ -82,6 +82,15 @@ def test_names_and_reasons_cannot_break_the_page(tmp_path):
     assert reason in table.read_text(encoding="utf-8-sig")
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [("uncertainty_t2", 3.14159, "3.1"), ("correlation_cet1", -0.004, "0.00"), ("correlation_t2", -0.25, "-0.25"),
+     ("confidence_mm", 0.26, "0.3"), ("warnings", 3, "3"), ("seconds", 1234.56, "1234.6"), ("overlap", 1, "1.00")],
+)  # fmt: skip
+def test_numbers_are_no_finer_than_they_mean(column, value, shown):
+    assert report.figures.number(column, value) == shown
+
+
 # Run behind the page's own script: clicks on every column twice and writes down what then stands where.
 PROBE = """
 <script>

@@ -48,7 +48,7 @@ def model(tmp_path_factory):
     return model_file(tmp_path_factory.mktemp("model"))
 
 
-def settled(qt, job, seconds=120):
+def settled(qt, job, seconds=300):
     """Turn Slicer's event loop until the batch has ended; return how often a timer of the GUI's own went off."""
     turns, timer, end = [], qt.QTimer(), time.monotonic() + seconds
     timer.connect("timeout()", lambda: turns.append(time.monotonic()))
