@@ -140,6 +140,19 @@ def test_a_child_that_dies_is_said_to_leave_what_was_finished(logic, qt, monkeyp
     assert "memory may have run out" in str(job) and "What was finished stays" in str(job)
 
 
+def test_a_fault_in_the_callers_functions_does_not_hurt_the_batch(logic, qt, monkeypatch, cohort, tmp_path, caplog):
+    from app.fakes import FakeStart
+
+    start = FakeStart()
+    monkeypatch.setattr(logic, "startChild", start)
+    job = logic.startBatch(tmp_path / "out", folder=cohort, progress=lambda _: 1 / 0, finished=lambda _: 1 / 0)
+    start.process.say(stage="cases", done=3, total=3, seconds_left=0)
+    start.process.say(result={"done": ["2"], "kept": [], "failed": {}, "report": "r.html", "exit_code": 0})
+    start.process.code = 0
+    assert job.finished and job.state == "done" and job.cases.done == 3
+    assert caplog.text.count("ZeroDivisionError: division by zero") == 2
+
+
 def test_a_batch_that_was_through_before_it_heard_of_the_cancel_is_done(logic, qt, monkeypatch, cohort, tmp_path):
     from app.fakes import FakeStart
 

@@ -72,7 +72,7 @@ class BatchJob(Job):
             log.log(logging.INFO if self.state == DONE else logging.WARNING, "%s", self)
             slicer.util.showStatusMessage(str(self).splitlines()[0], 10000)
             if self._on_end is not None:
-                self._on_end(self)
+                self._call(self._on_end, self)
         return self.state
 
     def kill(self) -> None:
@@ -112,7 +112,14 @@ class BatchJob(Job):
         if self.progress is not None and self.progress is not former:
             if self.progress.stage == CASES:
                 self.cases = self.progress
-            self._on_progress(self.progress)
+            self._call(self._on_progress, self.progress)
+
+    def _call(self, function: Callable[[Any], Any], argument: Any) -> None:
+        """Call what the user gave; a fault in it must not keep the batch from being looked after."""
+        try:
+            function(argument)
+        except Exception:
+            log.exception("A function that was given to startBatch failed; the batch goes on")
 
     def _let_go(self) -> None:
         self._timer.stop()
