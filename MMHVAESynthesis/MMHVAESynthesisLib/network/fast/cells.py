@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from .. import cells
-from .convolutions import Bordered, TiledConvolution, conv3x3, depthwise5x5
+from .convolutions import Bordered, NormedConvolution, TiledConvolution, depthwise5x5
 from .gaussians import unclamped
 from .layout import across, channel_means, channels_last, image, pixels, rows
-from .norms import normalised, scale_and_shift, silu_normalised, silu_normalised_
+from .norms import normalise_into, scale_and_shift, silu_normalised
 
 _LEAST_WIDTH = 32
 """Channels of a part of the wide features, at least: so that no lane of the processor is idle."""
@@ -26,16 +26,19 @@ class Gate:
 
 
 class EncoderCell:
-    """See ``cells.EncoderCell``."""
+    """See ``cells.EncoderCell``.
 
-    def __init__(self, cell: cells.EncoderCell):
-        self._conv_0, self._conv_1 = (channels_last(conv.weight) for conv in (cell.conv_0, cell.conv_1))
-        self._bias_1, self._gate = cell.conv_1.bias, Gate(cell.gate)
+    :param edge: Rows and columns of its features.
+    """
+
+    def __init__(self, cell: cells.EncoderCell, edge: int):
+        self._conv_0 = NormedConvolution(cell.conv_0.weight, edge)
+        self._conv_1 = NormedConvolution(cell.conv_1.weight, edge, cell.conv_1.bias)
+        self._gate = Gate(cell.gate)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(1, C, H, W) -> the same shape, in the place of ``x``."""
-        h = conv3x3(silu_normalised(x), self._conv_0)
-        h = conv3x3(silu_normalised_(h), self._conv_1, self._bias_1)
+        h = self._conv_1(self._conv_0(x), spare=True)
         features = rows(x)
         features.addcmul_(rows(h), across(self._gate(channel_means(h)), features))
         return x
@@ -57,17 +60,16 @@ class DecoderCell:
         wide = cell.widen.out_channels
         parts = max(1, min(-(-4 * wide * edge**2 // self.PART), wide // _LEAST_WIDTH))
         self._parts = [
-            tuple(channels_last(weight) for weight in weights)
-            for weights in zip(cell.widen.weight.chunk(parts), cell.depthwise.weight.chunk(parts))
+            (NormedConvolution(widen, edge, activated=False), channels_last(depthwise))
+            for widen, depthwise in zip(cell.widen.weight.chunk(parts), cell.depthwise.weight.chunk(parts))
         ]
         self._narrow, self._bias = cell.narrow.weight.flatten(1), cell.narrow.bias
         self._gate = Gate(cell.gate)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(1, C, H, W) -> the same shape, in the place of ``x``."""
-        y = normalised(x)
         parts = [
-            silu_normalised_(depthwise5x5(silu_normalised_(conv3x3(y, widen)), depthwise))
+            silu_normalised(depthwise5x5(silu_normalised(widen(x), spare=True), depthwise), spare=True)
             for widen, depthwise in self._parts
         ]
         # The gates scale the weights instead of the features, six times as wide as x and at full size.
@@ -85,25 +87,26 @@ class Expert:
     Its first convolution is the sum of one over the decoder's features and one over an input's skip, since instance
     norm and SiLU treat each channel alone: the first is shared by all inputs, the second by all samples.
 
+    :param edge: Rows and columns of its features.
     """
 
-    def __init__(self, expert: cells.Expert):
-        channels = expert.conv_1.in_channels
-        self._shared, self._own = (channels_last(half) for half in expert.conv_0.weight.split(channels, 1))
-        self._conv_1, self._bias_1 = channels_last(expert.conv_1.weight), expert.conv_1.bias
+    def __init__(self, expert: cells.Expert, edge: int):
+        halves = expert.conv_0.weight.split(expert.conv_1.in_channels, 1)
+        self._shared, self._own = (NormedConvolution(half, edge) for half in halves)
+        self._conv_1 = NormedConvolution(expert.conv_1.weight, edge, expert.conv_1.bias)
         self._project, self._gate = unclamped(expert.project.weight.flatten(1)), Gate(expert.gate)
 
     def of_features(self, h: Tensor) -> Tensor:
         """Return what the decoder's features, (1, C, H, W), add to the first convolution of every input."""
-        return conv3x3(silu_normalised(h), self._shared)
+        return self._shared(h)
 
     def of_skip(self, skip: Tensor) -> Tensor:
         """Return what an input's skip, (1, C, H, W), adds to its first convolution."""
-        return conv3x3(silu_normalised(skip), self._own)
+        return self._own(skip)
 
     def __call__(self, of_features: Tensor, of_skip: Tensor) -> Tensor:
         """Return the Gaussian as ``gaussians.draw`` takes it, (C, H W)."""
-        h = conv3x3(silu_normalised_(of_features + of_skip), self._conv_1, self._bias_1)
+        h = self._conv_1(of_features + of_skip, spare=True)
         return (self._project * self._gate(channel_means(h))) @ pixels(h).t()
 
 
@@ -148,14 +151,12 @@ class ImageDecoder:
         return result.mirror()
 
     def _normalise_into(self, x: Tensor, place: Bordered) -> None:
-        source, scale, shift = self._by_rows(x)
-        torch.addcmul(shift, source, scale, out=place.rows)
+        normalise_into(place.rows, self._matrix(x), x.shape[1])
 
     def _add_normalised(self, x: Tensor, place: Bordered) -> None:
-        source, scale, shift = self._by_rows(x)
+        source = self._matrix(x)
+        scale, shift = (across(row, source) for row in scale_and_shift(source, x.shape[1]))
         place.rows.addcmul_(source, scale).add_(shift)
 
-    def _by_rows(self, x: Tensor):
-        """Return ``x`` as a matrix (H, W C), and its instance norm's scale and shift as rows of it."""
-        source = x.permute(0, 2, 3, 1).view(self._edge, -1)
-        return (source, *scale_and_shift(source, x.shape[1]))
+    def _matrix(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).view(self._edge, -1)

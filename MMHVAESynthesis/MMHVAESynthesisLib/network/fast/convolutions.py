@@ -6,6 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from .layout import channels_last
+from .norms import normalise_into, normalised, silu_normalised
+from .winograd import WinogradConvolution, pays
 
 _LANES = 16
 """Floats that a processor multiplies at once, at best: fewer output channels leave some of them idle."""
@@ -24,6 +26,38 @@ def depthwise5x5(x: Tensor, weight: Tensor) -> Tensor:
 def doubled(x: Tensor) -> Tensor:
     """Return (1, C, H, W) at twice the size, bilinear."""
     return channels_last(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
+
+
+class NormedConvolution:
+    """A 3x3 convolution, zeros around it, of the instance norm of an image, or of SiLU of that.
+
+    :param weight: (D, C, 3, 3).
+    :param edge: Rows and columns of the images.
+    :param activated: Whether SiLU comes in between.
+    """
+
+    def __init__(self, weight: Tensor, edge: int, bias: Optional[Tensor] = None, activated: bool = True):
+        self._bias, self._activated = bias, activated
+        self._winograd = WinogradConvolution(weight) if pays(weight, edge) else None
+        self._weight = None if self._winograd else channels_last(weight)
+
+    def __call__(self, x: Tensor, spare: bool = False) -> Tensor:
+        """(1, C, H, W) -> (1, D, H, W), both channels-last.
+
+        :param spare: Whether ``x`` may be overwritten.
+        """
+        if self._winograd is None:
+            return conv3x3(silu_normalised(x, spare) if self._activated else normalised(x), self._weight, self._bias)
+        result = self._winograd(self._padded(x))
+        return result if self._bias is None else result.add_(self._bias.view(1, -1, 1, 1))
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """Return what is to be convolved with a border of zeros, which SiLU leaves as it is, (H + 2, W + 2, C)."""
+        channels, height, width = x.shape[1:]
+        padded = x.new_zeros(height + 2, width + 2, channels)
+        inner = padded.view(height + 2, -1)[1:-1, channels:-channels]
+        normalise_into(inner, x.permute(0, 2, 3, 1).view(height, -1), channels)
+        return F.silu(padded, inplace=True) if self._activated else padded
 
 
 class TiledConvolution:

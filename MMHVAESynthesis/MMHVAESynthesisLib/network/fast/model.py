@@ -17,9 +17,9 @@ from .layout import channels_last, image, keep_freed_memory, pixels
 class _Encoder:
     """Contracting path of one modality."""
 
-    def __init__(self, encoder: Encoder):
+    def __init__(self, encoder: Encoder, size: int):
         self._stem = channels_last(encoder.stem.weight), encoder.stem.bias
-        self._cells = [EncoderCell(cell) for cell in encoder.cells]
+        self._cells = [EncoderCell(cell, size // 2**halvings) for halvings, cell in enumerate(encoder.cells)]
         self._downs = [(channels_last(down.weight), down.bias) for down in encoder.downs]
 
     def __call__(self, slice_: Tensor) -> List[Tensor]:
@@ -59,7 +59,7 @@ class _Level:
         self._edge = level.sizes.size // 2**level.halvings
         self._up, self._cell = channels_last(level.up.weight), DecoderCell(level.cell, self._edge)
         self._prior = unclamped(level.prior.weight.flatten(1))
-        self._expert = Expert(level.expert) if level.is_random else None
+        self._expert = Expert(level.expert, self._edge) if level.is_random else None
 
     def of_skip(self, skip: Tensor) -> Tensor:
         """Return what an input's skip adds to its expert, whatever the noise."""
@@ -109,7 +109,9 @@ class FastMMHVAE:
         self.sizes = network.sizes
         self._power = 2 if network.sizes.precision == "variance" else 1
         with torch.inference_mode():
-            self._encoders = {modality: _Encoder(encoder) for modality, encoder in network.encoders.items()}
+            self._encoders = {
+                modality: _Encoder(encoder, network.sizes.size) for modality, encoder in network.encoders.items()
+            }
             self._coarsest = _CoarsestLevel(network.coarsest)
             self._levels = [_Level(level) for level in network.levels]
             self._decoders = {
