@@ -39,7 +39,7 @@ def read_pth(path: Path, modalities: Optional[Sequence[str]] = None) -> Tuple[Mo
     check_shapes({own[name]: shape for name, shape in shapes.items() if name in own}, sizes, source, foreign)
     if len(shapes) != len(tensors):
         raise ModelError(f"'{path}' is no MMHVAE checkpoint: it holds tensors twice, under an old and a new name.")
-    state = _as_float32({own[published[name]]: tensor for name, tensor in tensors.items()}, source)
+    state = _as_float32({own[published[name]]: tensors.pop(name) for name in list(tensors)}, source)
     return ModelHeader(name=path.stem, sizes=sizes, digest=digest(state), source=source), state
 
 
@@ -53,7 +53,7 @@ def read_safetensors(path: Path) -> Tuple[ModelHeader, State]:
     check_shapes({name: entry.shape for name, entry in layout.entries.items()}, header.sizes, str(path))
     buffers = safetensors_file.read_tensors(path, layout)
     state = {
-        name: torch.frombuffer(buffers[name], dtype=_TYPES[entry.dtype]).view(entry.shape)
+        name: torch.frombuffer(buffers.pop(name), dtype=_TYPES[entry.dtype]).view(entry.shape)
         for name, entry in layout.entries.items()
     }
     if digest(state) != header.digest:
@@ -100,8 +100,13 @@ def _bytes_of(tensor: Tensor) -> bytearray:
 
 
 def _as_float32(state: State, source: str) -> State:
-    """Return copies in float32, each with its own memory, checked to be finite."""
-    result = {name: torch.empty(tensor.shape, dtype=torch.float32).copy_(tensor) for name, tensor in state.items()}
+    """Return copies in float32, each with its own memory, checked to be finite.
+
+    Each tensor leaves ``state`` as it is copied, so that a model is never in memory twice.
+    """
+    result = {
+        name: torch.empty(state[name].shape, dtype=torch.float32).copy_(state.pop(name)) for name in list(state)
+    }
     _check_finite(result, f"'{source}'")
     return result
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 from ..network.model import MMHVAE
@@ -26,31 +27,41 @@ class Model:
     network: MMHVAE
 
 
-def load(model: Optional[str] = None, modalities: Optional[Sequence[str]] = None) -> Model:
+def load(model: Optional[str] = None, modalities: Optional[Sequence[str]] = None, keep: bool = True) -> Model:
     """Load a model.
 
     :param model: Name in the catalogue, or a file; None means the default model.
     :param modalities: The order of the modalities, for checkpoints of 2023 that do not say it.
+    :param keep: Keep the file's weights in memory for the next call; they are then there twice.
     :raises ModelError: when there is no such model, or its file cannot be used.
     """
     entry = catalogue.find(model)
-    header, state = _read(entry.path, entry, None if modalities is None else tuple(modalities))
-    return Model(header, build(header, state))
+    header, state = _read(entry, None if modalities is None else tuple(modalities), keep)
+    return Model(header, build(header, {name: tensor.clone() for name, tensor in state.items()} if keep else state))
 
 
 def build(header: ModelHeader, state: State) -> MMHVAE:
-    """Build the network of a header from tensors under its own names; they are copied.
+    """Build the network of a header from tensors under its own names; they become its own.
 
     :raises ModelError: when the network cannot be built of them.
     """
     try:
-        # Starting weights would be overwritten at once: none are drawn, for that takes time and random numbers.
-        with torch.device("meta"):
+        with _NoStartingWeights():
             network = MMHVAE(header.sizes)
-        network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, strict=True, assign=True)
+        network.load_state_dict(state, strict=True, assign=True)
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"The network of '{header.source}' cannot be built: {error}") from error
     return network.eval().requires_grad_(False)
+
+
+class _NoStartingWeights(TorchFunctionMode):
+    """Leaves new layers unfilled: their weights would be overwritten at once, and drawing takes time and random numbers.
+
+    The device "meta" would do so too, but weight normalisation on it imports SymPy: 2 s and 64 MB.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0] if func is torch.Tensor.uniform_ else func(*args, **(kwargs or {}))
 
 
 def read(path: Path, modalities: Optional[Tuple[str, ...]] = None) -> Tuple[ModelHeader, State]:
@@ -81,30 +92,26 @@ class _Cache:
             stat = path.stat()
             key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, entry.name, modalities)
             if key not in self._kept:
-                catalogue.verify(entry, path)
-                self._kept[key] = read(path, modalities)
+                self._kept[key] = _verified(entry, path, modalities)
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
             return self._kept[key]
 
-    def forget(self) -> None:
-        with self._lock:
-            self._kept.clear()
-
 
 _cache = _Cache()
 
 
-def forget() -> None:
-    """Let go of the weights that are kept for the next call of :func:`load`."""
-    _cache.forget()
+def _verified(entry: catalogue.ModelEntry, path: Path, modalities: Optional[Tuple[str, ...]]):
+    identify.identify(path)
+    catalogue.verify(entry, path)
+    return read(path, modalities)
 
 
-def _read(path: Optional[Path], entry: catalogue.ModelEntry, modalities: Optional[Tuple[str, ...]]):
-    if path is None:
+def _read(entry: catalogue.ModelEntry, modalities: Optional[Tuple[str, ...]], keep: bool):
+    if entry.path is None:
         raise ModelError(catalogue.how_to_get(entry))
-    header, state = _cache.get(entry, path, modalities)
+    header, state = (_cache.get if keep else _verified)(entry, entry.path, modalities)
     if entry.in_catalogue:
         header = replace(header, name=entry.name, licence=header.licence or entry.licence)
     return header, state

@@ -24,22 +24,22 @@ def synthesize(
 
     :param progress: Called after each slice, in the calling thread.
     :param cancel: Looked at before each pass of the network.
-    :param keep_model: Keep the model's file in memory for the next call.
+    :param keep_model: Keep the model's file in memory for the next call. Without, this process is taken to serve this
+        call alone, and spares memory.
     :raises MMHVAEError: with a message for the user; :class:`Cancelled` when asked to stop.
     """
     require_torch()
-    from ..models import loading
-    from .devices import release_memory
+    from .devices import release_memory, use_one_heap
     from .plan import make_plan
     from .run import one_thread_each, run
 
     start = time.monotonic()
+    if not keep_model:
+        use_one_heap()
     reporter = Reporter("preparing", 1, progress, cancel)
     # One thread: a model is many small tensors, and threads that wait for one another cost more than they save.
     with one_thread_each():
-        plan = make_plan(request)
-    if not keep_model:
-        loading.forget()
+        plan = make_plan(request, keep_model)
     release_memory(plan.resources.device)
     reporter.step()
     images, uncertainty = run(plan, progress, cancel)

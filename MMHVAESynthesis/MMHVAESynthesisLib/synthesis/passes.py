@@ -88,8 +88,10 @@ class Together:
         return stacked.contiguous(memory_format=self._format) if stacked.ndim == 4 else stacked
 
 
-def passes_through(network: MMHVAE, resources: Resources, temperature: float, targets: Sequence[str]):
-    """Return what takes passes through a network (float32, on the CPU) with these resources."""
+def passes_through(
+    network: MMHVAE, resources: Resources, temperature: float, inputs: Sequence[str], targets: Sequence[str]
+):
+    """Return what takes passes of these inputs through a network (float32, on the CPU) with these resources."""
     if resources.device.type == "cpu" and can_be_fast(network):
-        return OneByOne(FastMMHVAE(network), temperature, targets)
+        return OneByOne(FastMMHVAE(network, inputs, targets), temperature, targets)
     return Together(network, resources, temperature, targets)

@@ -40,12 +40,14 @@ class Plan:
         )
 
 
-def make_plan(request: SynthesisRequest) -> Plan:
+def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
     """Check a request against its model, its images and this machine.
+
+    :param keep_model: Keep the model's file in memory for the next call.
 
     :raises MMHVAEError: when it cannot be done; the message says why and what to do.
     """
-    model = load(request.model)
+    model = load(request.model, keep=keep_model)
     sizes = model.header.sizes
     _check_modalities("input", request.inputs, sizes.modalities)
     targets = request.targets or sizes.modalities
@@ -54,7 +56,7 @@ def make_plan(request: SynthesisRequest) -> Plan:
     images = _images(request)
     case = PreparedCase(images, sizes.modalities, model.header.spacing, sizes.size)
     signs = warnings(case, model.header.spacing, model.header.skull_stripped)
-    passes = passes_through(model.network, resources, request.temperature, targets)
+    passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
     return Plan(request, model.header, passes, resources, case, tuple(targets), signs)
 
 

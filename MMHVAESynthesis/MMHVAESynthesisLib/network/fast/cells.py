@@ -53,7 +53,7 @@ class DecoderCell:
     :param edge: Rows and columns of its features.
     """
 
-    PART = 8_000_000
+    PART = 4_800_000
     """Bytes of a part's features, about."""
 
     def __init__(self, cell: cells.DecoderCell, edge: int):

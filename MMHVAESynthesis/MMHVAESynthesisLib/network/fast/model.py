@@ -99,10 +99,14 @@ class FastMMHVAE:
     It keeps a reference to none of the network's modules, but shares such weights as it takes unchanged.
 
     :param network: In float32, on the CPU.
+    :param inputs: Modalities that may be given; None means all.
+    :param targets: Modalities that may be asked for; None means all. The rest of the network takes no memory.
     :raises ValueError: for a fusion other than ``product``; :func:`can_be_fast` tells beforehand.
     """
 
-    def __init__(self, network: MMHVAE):
+    def __init__(
+        self, network: MMHVAE, inputs: Optional[Sequence[str]] = None, targets: Optional[Sequence[str]] = None
+    ):
         if not can_be_fast(network):
             raise ValueError(f"the fusion {network.sizes.fusion!r} has no fast form")
         keep_freed_memory()
@@ -110,12 +114,14 @@ class FastMMHVAE:
         self._power = 2 if network.sizes.precision == "variance" else 1
         with torch.inference_mode():
             self._encoders = {
-                modality: _Encoder(encoder, network.sizes.size) for modality, encoder in network.encoders.items()
+                modality: _Encoder(network.encoders[modality], network.sizes.size)
+                for modality in inputs or network.sizes.modalities
             }
             self._coarsest = _CoarsestLevel(network.coarsest)
             self._levels = [_Level(level) for level in network.levels]
             self._decoders = {
-                modality: ImageDecoder(decoder, network.sizes.size) for modality, decoder in network.decoders.items()
+                modality: ImageDecoder(network.decoders[modality], network.sizes.size)
+                for modality in targets or network.sizes.modalities
             }
 
     @torch.inference_mode()
@@ -142,6 +148,8 @@ class FastMMHVAE:
         :param images: ``{modality: (1, 1, S, S)}`` as ``MMHVAE.forward``.
         """
         ordered = ordered_images(images, self.sizes)
+        if not set(ordered) <= set(self._encoders):
+            raise ValueError(f"this was made for the inputs {tuple(self._encoders)}, not {tuple(ordered)}")
         inputs = [self._encoders[modality](given) for modality, given in ordered.items()]
         experts = [[self._coarsest.of_skip(features[-1]) for features in inputs]]
         for level in self._levels:
