@@ -5,9 +5,10 @@
     python3 Testing/benchmarks/speed.py --model FILE [--repeats 9] [--peer FILE.py] [--memory] [--json FILE]
 
 The peer is the network as published code runs it, one slice at a time: stock PyTorch modules in their stock order, all
-image decoders, the KL terms, and each input's own product with the prior (its marginal) with its KL term. It is built
-on the readable network, which is such an implementation. A peer of one's own is a Python file with a function
-``build(network)`` that returns a callable ``(images, noise, temperature)``; it may ignore ``network``, an ``MMHVAE``.
+image decoders, the KL terms, and each input's own product with the prior (its marginal) with its KL term (``plain.py``
+beside this file, whatever the readable network does for its own speed). A peer of one's own is a Python file with a
+function ``build(network)`` that returns a callable ``(images, noise, temperature)``; it may ignore ``network``, an
+``MMHVAE``.
 
 Engine and peer live in processes of their own, so that neither finds the other's memory or caches, and take turns.
 Each turn is one slice on one thread. CPU time is the measure, since other programs do not count in it; they do slow
@@ -35,41 +36,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parents[2] / "MMHVAESynthesis"
+PLAIN = Path(__file__).resolve().with_name("plain.py")
+LIBRARY = PLAIN.parents[2] / "MMHVAESynthesis"
 sys.path.insert(0, str(LIBRARY))
 
 CASES = {"one input, one target": (1, 1), "one input, all targets": (1, 0), "all inputs, all targets": (0, 0)}
 """Inputs and targets of each case; 0 means all. The peer always makes all targets."""
 
 
-class PlainLevels:
-    """Adds to the readable network what published code computes beside the images: each input's marginal."""
-
-    def __init__(self, network):
-        self._network = network
-        for level in [network.coarsest, *network.levels]:
-            level._posterior = self._with_marginals(level)
-
-    def _with_marginals(self, level):
-        from MMHVAESynthesisLib.network.gaussians import kl_estimate, product_of_experts
-
-        fused = level._posterior
-
-        def posterior(prior, experts):
-            for expert in experts:
-                marginal = product_of_experts(prior, [expert], level.sizes.precision)
-                kl_estimate(marginal, prior, marginal.loc, 1.0)
-            return fused(prior, experts)
-
-        return posterior
-
-    def __call__(self, images, noise, temperature):
-        return self._network(images, noise, temperature, None, with_kl=True).images
-
-
 def _peer(path, network):
-    if path is None:
-        return PlainLevels(network)
     spec = importlib.util.spec_from_file_location("peer", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -219,7 +194,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="checkpoint of the released sizes")
     parser.add_argument("--repeats", type=int, default=9, help="turns for each case; default %(default)s")
-    parser.add_argument("--peer", metavar="FILE", help="Python file with build(network)")
+    parser.add_argument("--peer", metavar="FILE", default=PLAIN, help="Python file with build(network)")
     parser.add_argument("--workers", action="store_true", help="also time two workers against one")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory at 10, 40 and 160 slices")
     parser.add_argument("--json", metavar="FILE", help="also write the figures here")

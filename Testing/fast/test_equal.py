@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from MMHVAESynthesisLib.modalities import MODALITIES  # noqa: E402
 from MMHVAESynthesisLib.models.names import from_released  # noqa: E402
+from MMHVAESynthesisLib.network.fast import norms  # noqa: E402
 from MMHVAESynthesisLib.network.fast.model import FastMMHVAE, can_be_fast  # noqa: E402
 from MMHVAESynthesisLib.network.model import MMHVAE  # noqa: E402
 from MMHVAESynthesisLib.network.sizes import NetworkSizes  # noqa: E402
@@ -117,6 +118,17 @@ def test_only_the_wanted_targets_a_batch_at_a_time(targets):
     check(TINY, ("t2", "flair"), 0.7, targets, batch=3)
 
 
+def test_only_what_a_run_needs_is_made():
+    network, draws = made(TINY), noise(TINY)
+    fast = FastMMHVAE(network, inputs=("flair", "us"), targets=("t2",))
+    for modalities in (("us",), ("us", "flair")):
+        given = images(TINY, modalities)
+        expected = doubled(network, given, draws, 0.7).images["t2"]
+        assert relative(fast(given, draws, 0.7, ["t2"]).images["t2"], expected) <= TOLERANCE
+    with pytest.raises(ValueError, match="made for the inputs .* not .*cet1"):
+        fast(images(TINY, ("us", "cet1")), draws, 0.7, ["t2"])
+
+
 def test_samples_of_a_slice_share_what_does_not_depend_on_the_noise():
     network = made(SMALL)
     fast, given = FastMMHVAE(network), images(SMALL, ("us", "flair"))
@@ -153,9 +165,53 @@ def test_large_means_cost_no_precision():
     assert relative(normalised(x), exact) <= 5e-6
 
 
-def test_without_the_undocumented_call_the_numbers_are_the_same(monkeypatch):
+def test_without_the_undocumented_calls_the_numbers_are_the_same(monkeypatch):
     monkeypatch.delattr(torch, "batch_norm_update_stats")
+    monkeypatch.setattr(norms, "fused_scale_shift_silu", lambda: None)
+    monkeypatch.setattr(norms, "_FUSED_FROM", 0)
     check(TINY, ("us",), 0.7)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 8), (6, 10, 20), (96, 96, 16)])
+def test_one_pass_for_norm_and_silu_is_as_exact_as_two(monkeypatch, shape):
+    if norms.fused_scale_shift_silu() is None:
+        pytest.skip("this PyTorch has no such call")
+    generator = torch.Generator().manual_seed(0)
+    height, width, channels = shape
+    x = 3 * torch.randn(1, height, width, channels, generator=generator).permute(0, 3, 1, 2) + 1
+    monkeypatch.setattr(norms, "_FUSED_FROM", 0)
+    before = x.clone()
+    found = norms.silu_normalised(x, spare=True)
+    expected = torch.nn.functional.silu(torch.nn.functional.instance_norm(before.double()))
+    assert found.is_contiguous(memory_format=torch.channels_last) and relative(found, expected) <= 1e-6
+
+
+def test_a_call_that_computes_something_else_is_not_used(monkeypatch):
+    class Changed:
+        def _convolution_pointwise(self, x, *_):
+            return x
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Changed(), raising=False)
+    norms.fused_scale_shift_silu.cache_clear()
+    assert norms.fused_scale_shift_silu() is None
+    norms.fused_scale_shift_silu.cache_clear()
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "edge"), [(64, 64, 8), (128, 96, 24), (70, 130, 10)])
+def test_convolutions_by_tiles_lose_no_more_than_direct_ones(inputs, outputs, edge):
+    from MMHVAESynthesisLib.network.fast import winograd
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, inputs, edge, edge + 2, generator=generator)
+    weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
+    assert winograd.pays(weight, edge)
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))[0].permute(1, 2, 0).contiguous()
+    expected = torch.nn.functional.conv2d(x.double(), weight.double(), None, 1, 1)
+    direct = torch.nn.functional.conv2d(x, weight, None, 1, 1)
+    found = winograd.WinogradConvolution(weight)(padded)
+    assert found.shape == expected.shape and found.is_contiguous(memory_format=torch.channels_last)
+    assert relative(found, expected) <= max(5e-7, 1.2 * relative(direct, expected))
+    assert not winograd.pays(weight, edge + 1) and not winograd.pays(weight[:, :32], edge)
 
 
 @pytest.mark.parametrize("fusion", ["average", "zero_fill"])

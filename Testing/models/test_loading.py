@@ -1,5 +1,9 @@
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +80,24 @@ def test_a_file_is_read_once_until_it_changes(file, tiny, tiny_sizes, monkeypatc
     model = loading.load(str(file))
     assert model.header.name == "longer name" and torch.equal(model.network.coarsest.down.bias, tiny.coarsest.down.bias)
     assert len(count) == 2
+
+
+def test_a_model_that_is_not_kept_is_the_same_and_read_anew(file, monkeypatch):
+    kept = loading.load(str(file)).network
+    monkeypatch.setattr(loading, "_cache", loading._Cache())
+    alone = loading.load(str(file), keep=False).network
+    assert not loading._cache._kept
+    assert all(torch.equal(*pair) for pair in zip(kept.state_dict().values(), alone.state_dict().values()))
+    file.unlink()
+    with pytest.raises(ModelError, match="m.safetensors"):
+        loading.load(str(file), keep=False)
+
+
+def test_loading_imports_no_symbolic_mathematics(file):
+    """It takes as long as all of torch, and torch imports it for operations of its compiler."""
+    code = f"import sys; from {loading.__name__} import load; load({str(file)!r}); assert 'sympy' not in sys.modules"
+    folder = Path(loading.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(folder)})
 
 
 def test_loading_leaves_the_callers_random_numbers_alone(file):

@@ -256,6 +256,21 @@ def test_batches_fit_into_half_of_the_free_memory():
     assert batch * 66e6 <= 1e9 < (batch + 2) * 75e6
 
 
+@pytest.mark.parametrize(("free", "asked", "batch"), [(3e9, None, 22), (100e6, None, 1), (80e9, None, 32), (3e9, 5, 5)])
+def test_on_cuda_a_batch_is_sized_by_the_free_memory(monkeypatch, free, asked, batch):
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    seen = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: seen.append(device) or (int(free), 80_000_000_000))
+    for name, device in (("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")):
+        request = SynthesisRequest({"us": fan()}, device=name, half_precision=True, batch=asked, workers=3)
+        found = devices.find_resources(request, NetworkSizes())
+        assert (str(found.device), found.workers, found.batch, found.half_precision) == (device, 1, batch, True)
+        assert asked or str(seen[-1]) == device
+
+
 def test_the_callers_random_state_is_left_alone(model):
     torch.manual_seed(1)
     np.random.seed(1)

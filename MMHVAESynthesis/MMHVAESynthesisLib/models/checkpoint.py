@@ -104,9 +104,7 @@ def _as_float32(state: State, source: str) -> State:
 
     Each tensor leaves ``state`` as it is copied, so that a model is never in memory twice.
     """
-    result = {
-        name: torch.empty(state[name].shape, dtype=torch.float32).copy_(state.pop(name)) for name in list(state)
-    }
+    result = {name: torch.empty(state[name].shape, dtype=torch.float32).copy_(state.pop(name)) for name in list(state)}
     _check_finite(result, f"'{source}'")
     return result
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
 import torch
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
@@ -55,13 +56,16 @@ def build(header: ModelHeader, state: State) -> MMHVAE:
 
 
 class _NoStartingWeights(TorchFunctionMode):
-    """Leaves new layers unfilled: their weights would be overwritten at once, and drawing takes time and random numbers.
+    """Leaves new layers unfilled: drawing weights that are overwritten at once takes time and random numbers.
 
     The device "meta" would do so too, but weight normalisation on it imports SymPy: 2 s and 64 MB.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return args[0] if func is torch.Tensor.uniform_ else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in (init.kaiming_uniform_, init.uniform_, torch.Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def read(path: Path, modalities: Optional[Tuple[str, ...]] = None) -> Tuple[ModelHeader, State]:

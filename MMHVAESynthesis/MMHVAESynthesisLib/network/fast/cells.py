@@ -68,10 +68,11 @@ class DecoderCell:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(1, C, H, W) -> the same shape, in the place of ``x``."""
-        parts = [
-            silu_normalised(depthwise5x5(silu_normalised(widen(x), spare=True), depthwise), spare=True)
-            for widen, depthwise in self._parts
-        ]
+        prepared = self._parts[0][0].prepare(x)
+        parts = []
+        for widen, depthwise in self._parts:
+            h = silu_normalised(widen.convolve(prepared), spare=True)
+            parts.append(silu_normalised(depthwise5x5(h, depthwise), spare=True))
         # The gates scale the weights instead of the features, six times as wide as x and at full size.
         gated = self._narrow * self._gate(torch.cat([channel_means(part) for part in parts]))
         for part, weight in zip(parts, gated.split([part.shape[1] for part in parts], 1)):

@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import levels
 from ..model import BACKGROUND, MMHVAE, Encoder, Output, ordered_images
 from .cells import DecoderCell, EncoderCell, Expert, ImageDecoder
-from .convolutions import conv3x3, doubled
+from .convolutions import HalvingConvolution, conv3x3, doubled
 from .gaussians import draw, location, unclamped
 from .layout import channels_last, image, keep_freed_memory, pixels
 
@@ -20,7 +20,10 @@ class _Encoder:
     def __init__(self, encoder: Encoder, size: int):
         self._stem = channels_last(encoder.stem.weight), encoder.stem.bias
         self._cells = [EncoderCell(cell, size // 2**halvings) for halvings, cell in enumerate(encoder.cells)]
-        self._downs = [(channels_last(down.weight), down.bias) for down in encoder.downs]
+        self._downs = [
+            HalvingConvolution(down.weight, down.bias, size // 2**halvings)
+            for halvings, down in enumerate(encoder.downs)
+        ]
 
     def __call__(self, slice_: Tensor) -> List[Tensor]:
         """(1, 1, S, S) -> features of each size, the finest first, channels-last."""
@@ -28,7 +31,7 @@ class _Encoder:
         edge = slice_.shape[-1]
         features = [self._cells[0](conv3x3(image(slice_.reshape(-1, 1), edge, edge), *self._stem))]
         for down, cell in zip(self._downs, self._cells[1:]):
-            features.append(cell(conv3x3(features[-1], *down, stride=2)))
+            features.append(cell(down(features[-1])))
         return features
 
 
