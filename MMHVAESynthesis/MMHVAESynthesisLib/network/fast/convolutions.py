@@ -73,8 +73,8 @@ class NormedConvolution:
 class HalvingConvolution:
     """A 3x3 convolution with stride 2, zeros around it, of features that no norm stands before.
 
-    It sums over few channels at a time. Long sums lose more digits, and the instance norm behind makes much of that loss
-    where a channel varies little: a quarter of the error of the whole network came from here. On the smallest images it
+    It sums over few channels at a time. Long sums lose more digits, and the instance norm behind makes much of that
+    where a channel varies little: a quarter of the whole network's error came from here. On the smallest images it
     hardly matters.
 
     :param weight: (D, C, 3, 3).
