@@ -133,8 +133,8 @@ def test_lncc_where_nothing_is_seen_is_0():
 
 
 def steps_of(problem, count=3, cancel=None):
-    report = Reporter("search", len(search.rotations()), None, cancel)
-    return search.search(problem.pyramid.level(4), problem.points, count, report), report
+    report = Reporter("search", search.steps(), None, cancel)
+    return search.search(problem.pyramid, problem.points, count, report), report
 
 
 def test_search_alone_comes_near_from_afar(problem, truth):
@@ -222,10 +222,29 @@ def test_perturbed_poses_are_that_far_away(problem):
     assert 3 < np.mean(far) < 6 and np.linalg.det(poses[0]) == pytest.approx(1)
 
 
-def test_rotations_hold_the_one_at_rest_and_reach_16_degrees():
+def test_a_field_too_small_for_8_mm_is_searched_at_4_mm(problem, truth, monkeypatch):
+    monkeypatch.setattr(search, "LEAST_VOXELS", 10**9)
+    monkeypatch.setattr(search, "STEPS", 1)
+    peaks, report = steps_of(problem)
+    assert gap(peaks[0].pose, truth, problem.points) < 8 and report.done == report.total
+
+
+def test_a_bias_field_and_an_edge_are_evened_out():
+    values = texture(9, (1, 24, 24, 24))
+    uneven = values * np.linspace(1, 3, 24)[:, None, None] + 10 * (np.arange(24) > 15)[:, None]
+    ones = np.ones(values.shape, bool)
+    levels = [Level(4.0, *(np.float32(v), ones) * 2, np.zeros(3), np.zeros(3)) for v in (values, uneven)]
+    plain, even = (
+        np.corrcoef(*(images.fixed.ravel() for images in pair))[0, 1]
+        for pair in (levels, [search.evened(level, 2.0) for level in levels])
+    )
+    assert plain < 0.4 and even > 0.8
+
+
+def test_rotations_hold_the_one_at_rest_and_reach_24_degrees():
     turns = search.rotations()
     angles = [np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) for turn in turns]
-    assert angles[0] == pytest.approx(0, abs=1e-4) and 16 <= max(angles) < 21
+    assert angles[0] == pytest.approx(0, abs=1e-4) and 24 <= max(angles) < 29
 
 
 def test_frame_keeps_the_handedness():

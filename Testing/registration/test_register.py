@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError
-from MMHVAESynthesisLib.registration import engine, transforms
+from MMHVAESynthesisLib.registration import engine, together, transforms
 from MMHVAESynthesisLib.registration.frame import pose_of
 from MMHVAESynthesisLib.registration.solution import Solution
 from MMHVAESynthesisLib.request import RegistrationRequest
@@ -165,9 +165,12 @@ def test_a_perfect_start_is_kept_within_the_confidence(head, field):
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_repeats_bit_for_bit(head, field, name):
-    moving = phantom.carried(head, NEAR)
-    first, second = (registered(field, moving, engine=name, starts=1) for _ in range(2))
+def test_repeats_bit_for_bit_on_any_number_of_threads(head, field, name, monkeypatch):
+    moving, results = phantom.carried(head, NEAR), []
+    for threads in (1, 3):
+        monkeypatch.setattr(together, "THREADS", threads)
+        results.append(registered(field, moving, engine=name, starts=2))
+    first, second = results
     assert first.fixed_to_moving.GetParameters() == second.fixed_to_moving.GetParameters()
     assert first.confidence == second.confidence
 

@@ -1,8 +1,8 @@
 """A stand-in for BRAINSFit's executable that speaks the protocol of Slicer's command-line modules.
 
 With ``--xml`` it describes its parameters, those of BRAINSFit that are used here. Run, it registers the volumes by
-Mattes mutual information, tells its progress in tags on stdout, and writes the transform found. The word in the
-environment variable ``BRAINSFIT_BEHAVES`` makes it fail in the ways that the real one does.
+Mattes mutual information, tells its progress in tags on stdout, and writes the transform found. The words in the
+environment variable ``BRAINSFIT_BEHAVES`` make it fail in the ways that the real one does.
 """
 
 import argparse
@@ -38,8 +38,9 @@ def description():
 
 def parsed():
     parser = argparse.ArgumentParser()
-    for name in (*IMAGES, *MASKS, "initialTransform", "linearTransform", "returnparameterfile"):
+    for name in (*IMAGES, *MASKS, "initialTransform", "linearTransform"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--returnparameterfile", help="given by Slicer alone")
     for name in FLAGS:
         parser.add_argument("--" + name, action="store_true")
     for name in NUMBERS:
@@ -68,8 +69,8 @@ def register(args):
     initial = sitk.ReadTransform(args.initialTransform).Downcast()
     transform = sitk.VersorRigid3DTransform()
     # As the real one does, take what is rigid of the affine transform that Slicer writes.
-    transform.SetMatrix(sitk.AffineTransform(initial).GetMatrix(), 1e-5)
-    transform.SetTranslation(sitk.AffineTransform(initial).GetTranslation())
+    transform.SetMatrix(initial.GetMatrix(), 1e-5)
+    transform.SetTranslation(initial.TransformPoint((0.0, 0.0, 0.0)))
     method.SetInitialTransform(transform, inPlace=True)
     method.AddCommand(sitk.sitkIterationEvent, lambda: progress(method.GetOptimizerIteration() / 100))
     method.Execute(
@@ -93,12 +94,20 @@ def main():
     if behaviour == "says well and writes nothing":
         print("BRAINSFit: done")
         return 0
+    if behaviour == "writes rubbish":
+        with open(args.linearTransform, "w", encoding="utf-8") as file:
+            file.write("rubbish")
+        return 0
+    if behaviour == "writes a transform that flattens":
+        sitk.WriteTransform(sitk.AffineTransform([0.0] * 9, [0.0] * 3), args.linearTransform)
+        return 0
     if behaviour == "hangs":
         time.sleep(60)
     register(args)
     progress(1)
-    with open(args.returnparameterfile, "w", encoding="utf-8") as file:
-        file.write("finished = 1\n")
+    if args.returnparameterfile:
+        with open(args.returnparameterfile, "w", encoding="utf-8") as file:
+            file.write("finished = 1\n")
     return 0
 
 

@@ -185,6 +185,6 @@ def test_the_engine_brainsfit_registers_through_slicer(made, runner, module):
     request = RegistrationRequest({"t2": fixed}, {"t2": moving}, engine="brainsfit", starts=1)
     result = engine.register(request, reports.append, threading.Event(), runner)
     assert np.abs(matrix_of(result.fixed_to_moving)[:3, 3] - TRUTH[:3, 3]).max() < 0.5
-    assert result.provenance["engine"] == "brainsfit" and len(module.runs) == 6
+    assert result.provenance["engine"] == "brainsfit" and len(module.runs) == 7
     assert reports[-1].done == reports[-1].total
     assert made.everything() == before

@@ -17,14 +17,25 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import DependencyError, InputError
 from ..progress import Reporter
 from .pyramid import Level, local_image
+from .stepwise import sampled_part
 from .transforms import matrix_of, transform_of
 
 SAMPLED, BINS = 0.1, 50
+
+NO_TRANSFORM = "gave back no transform"
 
 _POLL_SECONDS = 0.05
 
 _LAST_CHARACTERS = 400
 """Of BRAINSFit's own text that an error keeps."""
+
+
+def failure(what: str, text: str) -> DependencyError:
+    """Return the error to raise when BRAINSFit did ``what``; ``text`` is what it wrote, of which the end is kept."""
+    said = text.strip()[-_LAST_CHARACTERS:]
+    return DependencyError(
+        f"BRAINSFit {what}: choose another engine. " + (f"It said: {said}" if said else "It said nothing.")
+    )
 
 
 class BrainsFitRunner(Protocol):
@@ -72,7 +83,7 @@ class BrainsFitDescent:
             "fixedBinaryVolume": local_image(mask, level.fixed_origin, level.spacing),
             "movingBinaryVolume": local_image(level.valid[pair], level.moving_origin, level.spacing),
         }
-        settings = self._settings(step, affine)
+        settings = self._settings(step, sampled_part(SAMPLED, mask), affine)
         report.check()
         found = self.runner.run(images, transform_of(start, np.zeros(3)), settings, report.check)
         report.check()
@@ -84,13 +95,13 @@ class BrainsFitDescent:
             ) from error
 
     @staticmethod
-    def _settings(step: float, affine: bool) -> Dict[str, Any]:
+    def _settings(step: float, sampled: float, affine: bool) -> Dict[str, Any]:
         settings: Dict[str, Any] = {
             "useRigid": True,
             "initializeTransformMode": "Off",
             # Both masks are demanded in this mode, so the moving one is given even where it is all ones.
             "maskProcessingMode": "ROI",
-            "samplingPercentage": SAMPLED,
+            "samplingPercentage": sampled,
             "costMetric": "MMI",
             "numberOfHistogramBins": BINS,
             "maximumStepLength": float(step),
@@ -132,9 +143,7 @@ class ExecutableRunner:
             try:
                 return sitk.ReadTransform(str(output))
             except RuntimeError as error:
-                raise DependencyError(
-                    f"BRAINSFit gave back no transform: choose another engine. {_end(folder / 'text')}"
-                ) from error
+                raise failure(NO_TRANSFORM, _read(folder / "text")) from error
 
     def _wait(self, words, text: Path, check: Callable[[], None]) -> None:
         try:
@@ -156,9 +165,7 @@ class ExecutableRunner:
                 child.kill()
                 child.wait()
         if child.returncode != 0:
-            raise DependencyError(
-                f"BRAINSFit failed (exit code {child.returncode}): choose another engine. {_end(text)}"
-            )
+            raise failure(f"failed (exit code {child.returncode})", _read(text))
 
 
 def executable_runner() -> Optional[ExecutableRunner]:
@@ -173,6 +180,5 @@ def _words(name: str, value: Any):
     return [f"--{name}", str(value)]
 
 
-def _end(text: Path) -> str:
-    said = text.read_text(encoding="utf-8", errors="replace").strip() if text.exists() else ""
-    return f"It said: {said[-_LAST_CHARACTERS:]}" if said else "It said nothing."
+def _read(text: Path) -> str:
+    return text.read_text(encoding="utf-8", errors="replace")

@@ -12,12 +12,12 @@ from .. import __version__
 from ..errors import DependencyError, InputError
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
+from . import search
 from .brainsfit import BrainsFitDescent, BrainsFitRunner, executable_runner
 from .frame import distances
 from .mattes import MattesDescent
 from .problem import GOOD_OVERLAP, Problem, prepare
 from .result import ContrastSimilarity, RegistrationResult
-from .search import rotations, search
 from .similarity import lncc, overlap
 from .solution import Engine, Solution
 from .stepwise import StepwiseEngine
@@ -77,7 +77,7 @@ def register(
     """
     started = time.monotonic()
     engine = choose_engine(request, brainsfit)
-    turns = len(rotations()) if request.starts > 1 else 0
+    turns = search.steps() if request.starts > 1 else 0
     report = Reporter("registration", turns + engine.steps(request, request.starts), progress, cancel)
     problem = prepare(request)
     starts, notes = _starts(problem, request, report)
@@ -90,7 +90,7 @@ def _starts(problem: Problem, request: RegistrationRequest, report: Reporter) ->
     """Return the local poses to start from, the initial one first."""
     if request.starts == 1:
         return [np.eye(4)], []
-    peaks = search(problem.pyramid.level(4), problem.points, request.starts - 1, report)
+    peaks = search.search(problem.pyramid, problem.points, request.starts - 1, report)
     notes = [] if peaks else ["The search found no likely placement: only the initial one was refined."]
     return [np.eye(4)] + [peak.pose for peak in peaks], notes
 

@@ -63,7 +63,7 @@ class Landscape:
     """The metric of several candidate poses (B of them) at one level, differentiable in their parameters.
 
     Which voxels count is settled by the poses at the start of a descent, so that no candidate gains by sliding out of
-    view.
+    view. The moving volume is sampled at these voxels (K of them in all) and nowhere else.
     """
 
     def __init__(self, level: Level, poses: Sequence[np.ndarray], parts: Sequence[np.ndarray], stride: int, device):
@@ -71,17 +71,31 @@ class Landscape:
         self.level, self.device = level, device
         self.poses = torch.tensor(np.stack(poses), dtype=torch.float64, device=device)
         points = level.fixed_points()
-        self.points = torch.tensor(points, dtype=torch.float32, device=device)
         self.radius = float(np.sqrt((points[level.mask.any(axis=0).ravel()] ** 2).sum(axis=1).mean()))
         self.moving = torch.tensor(level.moving, device=device)
         fixed = torch.tensor(level.fixed, device=device)
-        shape = level.fixed.shape[1:]
+        self.shape = level.fixed.shape[1:]
         field = np.stack([level.mask & part for part in parts])
         where = field & np.stack([[seen(level, pose, p) for p in range(len(fixed))] for pose in poses])
-        self.weight, field = (torch.tensor(v, dtype=torch.float32, device=device) for v in (where, field))
-        self.windows = [Windows(shape, width, stride, device) for width in WINDOWS]
-        self.fixed = self.weight * fixed
+        sampled = np.flatnonzero(where.any(axis=(0, 1)))
+        start = fixed[0].numel() * np.arange(len(poses))[:, None]
+        self.sampled = torch.tensor((start + sampled).ravel(), device=device)
+        self.points = torch.tensor(np.insert(points[sampled], 3, 1, axis=1), dtype=torch.float32, device=device)
+        self.to_grid = torch.tensor(self._to_grid(), device=device)
+        weight, field = (torch.tensor(v, dtype=torch.float32, device=device) for v in (where, field))
+        self.windows = [Windows(self.shape, width, stride, device) for width in WINDOWS]
+        self.weight, self.fixed = weight, weight * fixed
         self.statistics = [self._fixed_statistics(windows, fixed, field) for windows in self.windows]
+
+    def _to_grid(self) -> np.ndarray:
+        """Return the (4, 3) matrix that takes local points (N, 4), the last of them 1, to grid_sample's coordinates."""
+        level = self.level
+        scale = 2 / (np.array(level.moving.shape[1:]) - 1)
+        matrix = np.zeros((4, 3))
+        matrix[:3] = np.diag(scale / level.spacing)
+        matrix[3] = -level.moving_origin / level.spacing * scale - 1
+        # grid_sample's x is the last axis.
+        return matrix[:, ::-1].copy()
 
     def _fixed_statistics(
         self, windows: Windows, fixed: Tensor, field: Tensor
@@ -106,14 +120,12 @@ class Landscape:
         return self.poses @ pose
 
     def _moved(self, matrices: Tensor, pair: int) -> Tensor:
-        linear = matrices[:, :3, :3].float()
-        shift = (matrices[:, :3, 3] - torch.tensor(self.level.moving_origin, device=self.device)).float()
-        volume = self.moving[pair]
-        last = torch.tensor(volume.shape, dtype=torch.float32, device=self.device) - 1
-        at = (self.points @ linear.transpose(1, 2) + shift[:, None]) / self.level.spacing
-        grid = (2 * at / last - 1).flip(-1).view(1, -1, 1, 1, 3)
-        values = F.grid_sample(volume[None, None], grid, padding_mode="border", align_corners=True)
-        return values.view(len(matrices), *self.level.fixed.shape[1:])
+        """Return the moving volume of a pair under (B, 4, 4) local poses, (B, X, Y, Z): 0 where it is not sampled."""
+        grid = self.points @ (matrices.transpose(1, 2) @ self.to_grid).float()
+        volume = self.moving[pair][None, None]
+        values = F.grid_sample(volume, grid.view(1, -1, 1, 1, 3), padding_mode="border", align_corners=True)
+        moved = values.new_zeros(len(matrices) * int(np.prod(self.shape)))
+        return moved.index_copy(0, self.sampled, values.view(-1)).view(len(matrices), *self.shape)
 
     def metric(self, matrices: Tensor) -> Tensor:
         """Return the LNCC, -1 to 1, of (B, 4, 4) local poses: (B,), the mean over pairs, windows and voxels."""

@@ -1,7 +1,7 @@
 """The built-in engine: from all starts at 4 mm, the best on at 2 mm and at 1 mm, and repeats on halves of the field."""
 
 import contextlib
-from typing import Iterator, List, Sequence
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from .frame import gap
 from .lncc import Schedule, descend
 from .parts import halves, perturbed
 from .problem import Problem
+from .pyramid import Level
 from .solution import Solution
+from .together import together
 
 COARSE = Schedule(30, 1.5, 0.1)
 MIDDLE = Schedule(25, 0.5, 0.05, window_stride=2)
@@ -36,6 +38,9 @@ _RIVAL = 0.9
 _APART = 3.0
 """mm between two solutions that count as two."""
 
+_BATCH = 2
+"""Poses that descend together: more leave a thread idle, fewer cost more."""
+
 
 def torch_device(name: str) -> torch.device:
     """Return the device to compute on.
@@ -57,9 +62,9 @@ class LnccEngine:
     name = "lncc"
 
     def steps(self, request: RegistrationRequest, starts: int) -> int:
-        """Return how often :meth:`solve` steps its reporter."""
-        schedules = [COARSE, MIDDLE, FINE, REPEAT] + ([STRETCH] if request.kind == AFFINE else [])
-        return sum(schedule.iterations for schedule in schedules)
+        """Return how often :meth:`solve` steps its reporter: once an iteration of each batch."""
+        fine = FINE.iterations + (STRETCH.iterations if request.kind == AFFINE else 0)
+        return _first_steps(starts, min(starts, CANDIDATES)) + _batches(REPEATS) * REPEAT.iterations + fine
 
     def solve(
         self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
@@ -71,34 +76,71 @@ class LnccEngine:
 
     def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter, device) -> Solution:
         pyramid, points = problem.pyramid, problem.points
-        poses, values = descend(pyramid.level(4), starts, COARSE, report, device)
+        poses, values = _descend(pyramid.level(4), starts, COARSE, _BATCH, report, device)
         poses = _distinct(poses, values, points, CANDIDATES)
-        poses, values = descend(pyramid.level(2), poses, MIDDLE, report, device)
+        poses, values = _descend(pyramid.level(2), poses, MIDDLE, 1, report, device)
+        expected = _first_steps(request.starts, min(request.starts, CANDIDATES))
+        report.step(expected - _first_steps(len(starts), len(poses)))
         best = int(np.argmax(values))
         rivals = [
             p for p, v in zip(poses, values) if v >= _RIVAL * values[best] and gap(p, poses[best], points) > _APART
         ]
-        repeats = self._repeats(problem, request, poses[best], report, device)
-        (pose,), _ = descend(pyramid.level(1), [poses[best]], FINE, report, device)
-        if request.kind == AFFINE:
-            (pose,), _ = descend(pyramid.level(2), [pose], STRETCH, report, device, affine=True)
+        pose, repeats = self._refined(problem, request, poses[best], report, device)
         warnings = ["Another placement fits almost as well: check the result by eye."] if rivals else []
         if request.device == "mps":
             warnings.append("MPS cannot interpolate in 3D: the registration ran on the CPU.")
         return Solution(pose, [*repeats, *rivals], warnings)
 
     @staticmethod
-    def _repeats(problem: Problem, request: RegistrationRequest, pose: np.ndarray, report: Reporter, device):
-        level = problem.pyramid.level(2)
-        starts = perturbed(pose, problem.points, _JITTER, REPEATS, request.seed)
-        return descend(level, starts, REPEAT, report, device, halves(level, REPEATS, request.seed))[0]
+    def _refined(problem: Problem, request: RegistrationRequest, start, report: Reporter, device):
+        """Return the pose that ``start`` leads to at 1 mm, and the poses of its repeats at 2 mm."""
+        pyramid, middle = problem.pyramid, problem.pyramid.level(2)
+        begins = perturbed(start, problem.points, _JITTER, REPEATS, request.seed)
+        parts = halves(middle, REPEATS, request.seed)
+
+        def fine(relay: Any) -> np.ndarray:
+            (pose,), _ = descend(pyramid.level(1), [start], FINE, relay, device)
+            if request.kind == AFFINE:
+                (pose,), _ = descend(middle, [pose], STRETCH, relay, device, affine=True)
+            return pose
+
+        def repeat(cut: slice):
+            return lambda relay: descend(middle, begins[cut], REPEAT, relay, device, parts[cut])[0]
+
+        pose, *repeats = together([fine, *map(repeat, _cuts(REPEATS, _BATCH))], report)
+        return pose, [each for batch in repeats for each in batch]
+
+
+def _cuts(count: int, size: int) -> List[slice]:
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
+def _batches(count: int) -> int:
+    return len(_cuts(count, _BATCH))
+
+
+def _first_steps(starts: int, candidates: int) -> int:
+    """Return how often the descents from so many starts, and from so many of their ends, step their reporter."""
+    return _batches(starts) * COARSE.iterations + candidates * MIDDLE.iterations
+
+
+def _descend(
+    level: Level, poses: Sequence[np.ndarray], schedule: Schedule, size: int, report: Reporter, device: torch.device
+) -> Tuple[List[np.ndarray], List[float]]:
+    """Raise the LNCC from several poses, ``size`` of them in each batch; see :func:`descend`."""
+
+    def batch(cut: slice):
+        return lambda relay: descend(level, poses[cut], schedule, relay, device)
+
+    found = together([batch(cut) for cut in _cuts(len(poses), size)], report)
+    return [pose for ends, _ in found for pose in ends], [value for _, values in found for value in values]
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread: so results repeat bit for bit, and threads do not wait for one another on a busy machine.
+    """Compute each product on one thread: so results repeat bit for bit, and threads never wait for one another.
 
-    The volumes are small: on two cores with other work, two threads took five times as long as one.
+    The volumes are small: on two cores with other work, products on two threads took five times as long as on one.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -6,6 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import Cancelled
 from ..progress import Reporter
 from .pyramid import Level, local_image
+from .stepwise import sampled_part
 from .transforms import affine_of, matrix_of
 
 BINS, SAMPLED, ITERATIONS = 32, 0.3, 60
@@ -63,7 +64,7 @@ class MattesDescent:
             method.SetMetricMovingMask(local_image(level.valid[pair], level.moving_origin, level.spacing))
         method.SetMetricSamplingStrategy(method.RANDOM)
         # SimpleITK takes seed 0 to mean the clock.
-        method.SetMetricSamplingPercentage(SAMPLED, self.seed + 1)
+        method.SetMetricSamplingPercentage(sampled_part(SAMPLED, mask), self.seed + 1)
         method.SetInterpolator(sitk.sitkLinear)
         method.SetOptimizerAsRegularStepGradientDescent(step, step / 50, ITERATIONS, relaxationFactor=0.6)
         method.SetOptimizerScalesFromPhysicalShift()

@@ -15,7 +15,7 @@ REACH = 44.0
 MOST_VOXELS = 1.5e6
 """Of the field of view's box at the finest level: larger fields get coarser grids, so that time stays bounded."""
 
-BLUR = {1: (0.0, 0.8), 2: (0.5, 0.8), 4: (0.5, 0.5)}
+BLUR = {1: (0.0, 0.8), 2: (0.5, 0.8), 4: (0.5, 0.5), 8: (0.5, 0.5)}
 """By stride: standard deviations of the fixed and of the moving volume's blur before sampling, in voxels of the level.
 
 Fine levels blur the moving volume more, or a pose without rotation would gain by a shift of half a voxel: linear
@@ -95,13 +95,23 @@ def _array(image: sitk.Image) -> np.ndarray:
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
 
 
-def _smoothed(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur by a Gaussian of ``sigma`` voxels, with the voxels of ``where`` alone."""
+def _reduced(values: np.ndarray, where: np.ndarray, sigma: float, step: int) -> np.ndarray:
+    """Blur by a Gaussian of ``sigma`` voxels, with the voxels of ``where`` alone, and take every ``step``-th."""
+    kept = where[(slice(None, None, step),) * 3]
     if where.all():
-        return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3)
-    weight = ndimage.gaussian_filter(where.astype(np.float32), sigma, mode="constant", truncate=3)
-    total = ndimage.gaussian_filter(values * where, sigma, mode="constant", truncate=3)
-    return np.where(where, total / np.maximum(weight, 1e-3), 0).astype(np.float32)
+        return _blurred(values, sigma, step, "nearest")
+    weight = _blurred(where.astype(np.float32), sigma, step, "constant")
+    total = _blurred(values * where, sigma, step, "constant")
+    return np.where(kept, total / np.maximum(weight, 1e-3), 0).astype(np.float32)
+
+
+def _blurred(values: np.ndarray, sigma: float, step: int, mode: str) -> np.ndarray:
+    for axis in range(3):
+        if sigma:
+            values = ndimage.gaussian_filter1d(values, sigma, axis, mode=mode, truncate=3)
+        # What an axis drops, the next ones need not blur.
+        values = values[(slice(None),) * axis + (slice(None, None, step),)]
+    return np.ascontiguousarray(values)
 
 
 def _standardised(values: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -141,15 +151,21 @@ class Pyramid:
         self._moving.append(sampled(moving, wide.reference(self.frame, self.spacing), initial))
 
     def level(self, stride: int) -> Level:
-        """Return the volumes at ``stride`` (1, 2 or 4) times the finest spacing."""
+        """Return the volumes at ``stride`` (1, 2, 4 or 8) times the finest spacing."""
         if stride not in self._levels:
             self._levels[stride] = self._make(stride)
         return self._levels[stride]
 
     def _make(self, stride: int) -> Level:
-        fixed_blur, moving_blur = BLUR[stride]
-        fixed, mask = self._reduced(self._fixed, stride, fixed_blur * stride)
-        moving, valid = self._reduced(self._moving, stride, moving_blur * stride)
+        if stride <= 2:
+            pairs, step, blurred = (self._fixed, self._moving), stride, (0.0, 0.0)
+        else:
+            # From the level before, in which an eighth of the voxels hold all that is to be left of them.
+            finer, step = self.level(stride // 2), 2
+            pairs = list(zip(finer.fixed, finer.mask)), list(zip(finer.moving, finer.valid))
+            blurred = tuple(0.5 * sigma for sigma in BLUR[stride // 2])
+        sigmas = [step * np.sqrt(sigma**2 - before**2) for sigma, before in zip(BLUR[stride], blurred)]
+        (fixed, mask), (moving, valid) = (self._coarser(*given, step) for given in zip(pairs, sigmas))
         return Level(
             spacing=stride * self.spacing,
             fixed=fixed,
@@ -161,11 +177,7 @@ class Pyramid:
         )
 
     @staticmethod
-    def _reduced(pairs, stride: int, blur: float) -> Tuple[np.ndarray, np.ndarray]:
-        images, masks = [], []
-        step = (slice(None, None, stride),) * 3
-        for values, where in pairs:
-            blurred = _smoothed(values, where, blur) if blur else values
-            masks.append(where[step])
-            images.append(_standardised(blurred[step], where[step]))
-        return np.stack(images), np.stack(masks)
+    def _coarser(pairs, sigma: float, step: int) -> Tuple[np.ndarray, np.ndarray]:
+        masks = [np.ascontiguousarray(where[(slice(None, None, step),) * 3]) for _, where in pairs]
+        images = [_reduced(values, where, sigma, step) for values, where in pairs]
+        return np.stack([_standardised(*pair) for pair in zip(images, masks)]), np.stack(masks)

@@ -1,23 +1,37 @@
 """Where to start: masked normalised cross-correlation by FFT over a grid of rotations and all shifts.
 
-The masked correlation follows Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012. Its error
-does not depend on how far the volumes start from one another, so the gradient descent behind it never has far to go.
+At 8 mm all rotations are looked at, and at 4 mm those that did best. The volumes are evened out first: a bias field, or
+the edge of a brain without its skull, would otherwise outweigh what lies inside. The masked correlation follows
+Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012. Its error does not depend on how far the
+volumes start from one another, so the gradient descent behind it never has far to go.
 """
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import Iterator, List, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy as np
 from scipy import fft, ndimage
 
 from ..progress import Reporter
 from .frame import apply, gap, pose_of, rotation
-from .pyramid import Level
+from .pyramid import Level, Pyramid
+from .similarity import FLOOR
+from .together import together
 
 STEP_DEGREES = 8.0
-STEPS = 2
+STEPS = 3
 """Rotations about each axis: this many steps each way."""
+
+KEPT = 12
+"""Rotations that go on from 8 mm to 4 mm."""
+
+EVENED = {8: 1.5, 4: 2.0}
+"""By stride: standard deviation of the Gaussian in which mean and variance are evened out, in voxels of the level."""
+
+LEAST_VOXELS = 100
+"""Of the field of view at 8 mm: in fewer, chance alone correlates as well as the truth, and 4 mm must do."""
 
 FARTHEST_SHIFT = 36.0
 """mm along each axis."""
@@ -30,6 +44,9 @@ LEAST_VARIANCE = 0.1
 
 APART = 6.0
 """mm, root mean square over the field of view, between two peaks that count as two."""
+
+_PARTS = 4
+"""Into how many parts the rotations are divided among threads."""
 
 _LEAST = 1e-4
 """Variance (the whole volume's is 1) below which single precision leaves nothing to compare."""
@@ -54,21 +71,70 @@ def rotations() -> List[np.ndarray]:
     return [rotation(np.radians(STEP_DEGREES) * step) for step in steps]
 
 
-def search(level: Level, points: np.ndarray, count: int, report: Reporter) -> List[Peak]:
+def steps() -> int:
+    """Return how often :func:`search` steps its reporter: once a rotation."""
+    return len(rotations()) + KEPT
+
+
+def search(pyramid: Pyramid, points: np.ndarray, count: int, report: Reporter) -> List[Peak]:
     """Return up to ``count`` peaks of the correlation, best first, no two close to one another.
 
-    :param level: The volumes at about 4 mm.
+    :param pyramid: The volumes; those at 8 mm and at 4 mm are used.
     :param points: (N, 3) local points of the field of view, mm.
-    :param report: Is stepped once a rotation; see :func:`rotations`.
+    :param report: Is stepped as often as :func:`steps` says.
     """
+    turns = rotations()
+    fine = evened(pyramid.level(4), EVENED[4])
+    coarse = evened(pyramid.level(8), EVENED[8])
+    if min(mask.sum() for mask in coarse.mask) >= LEAST_VOXELS:
+        firsts = sorted(_peaks(coarse, turns, 1, report), key=lambda peak: -peak.correlation)
+        turns = [peak.pose[:3, :3] for peak in firsts[:KEPT]]
+        report.step(KEPT - len(turns))
+    else:
+        report.step(KEPT)
+    return _apart(_peaks(fine, turns, count, report), points, count)
+
+
+def evened(level: Level, sigma: float) -> Level:
+    """Return a level with the mean and the variance around each voxel, within ``sigma`` voxels, taken out."""
+    return dataclasses.replace(
+        level,
+        fixed=np.stack([_evened(*pair, sigma) for pair in zip(level.fixed, level.mask)]),
+        moving=np.stack([_evened(*pair, sigma) for pair in zip(level.moving, level.valid)]),
+    )
+
+
+def _evened(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
+    def around(array: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(array, sigma, mode="constant", truncate=3)
+
+    weight = np.maximum(around(where.astype(np.float32)), 1e-3)
+    mean, square = around(values * where) / weight, around(values * values * where) / weight
+    spread = np.sqrt(np.maximum(square - mean * mean, 0) + FLOOR)
+    return np.where(where, (values - mean) / spread, 0).astype(np.float32)
+
+
+def _peaks(level: Level, turns: Sequence[np.ndarray], count: int, report: Reporter) -> List[Peak]:
+    """Return the best ``count`` peaks over the shifts of each rotation (3, 3)."""
     correlator = _Correlator(level)
-    found = []
-    for turn in rotations():
-        found.extend(correlator.best(turn, count))
-        report.step()
-    found.sort(key=lambda peak: -peak.correlation)
+
+    def of(some: Sequence[np.ndarray]):
+        def part(relay: Any) -> List[Peak]:
+            found = []
+            for turn in some:
+                found.extend(correlator.best(turn, count))
+                relay.step()
+            return found
+
+        return part
+
+    return [peak for found in together([of(turns[n::_PARTS]) for n in range(_PARTS)], report) for peak in found]
+
+
+def _apart(found: List[Peak], points: np.ndarray, count: int) -> List[Peak]:
+    """Return the best ``count`` of some peaks no two of which are close to one another."""
     peaks: List[Peak] = []
-    for peak in found:
+    for peak in sorted(found, key=lambda peak: -peak.correlation):
         if all(gap(peak.pose, other.pose, points) > APART for other in peaks):
             peaks.append(peak)
         if len(peaks) == count:
@@ -81,7 +147,7 @@ class _Correlator:
 
     def __init__(self, level: Level):
         self.level = level
-        self.reach = int(round(FARTHEST_SHIFT / level.spacing))
+        self.reach = int(FARTHEST_SHIFT / level.spacing)
         self.size = [n + 2 * self.reach for n in level.fixed.shape[1:]]
         self.shape = [fft.next_fast_len(n, real=True) for n in self.size]
         axes = [start + level.spacing * (np.arange(n) - self.reach) for start, n in zip(level.fixed_origin, self.size)]

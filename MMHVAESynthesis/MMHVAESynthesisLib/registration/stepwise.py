@@ -1,4 +1,7 @@
-"""Engines whose descent is not ours: every start at 2 mm, the best on at 1 mm, and repeats on halves of the field."""
+"""Engines whose descent is not ours: every start at 2 mm, the best on at 1 mm, and repeats on halves of the field.
+
+Without a search the one start comes by a chain of smoothed volumes: 4 mm, then 2 mm from where that ended.
+"""
 
 from typing import Optional, Protocol, Sequence
 
@@ -12,6 +15,9 @@ from .problem import Problem
 from .pyramid import Level
 from .similarity import lncc
 from .solution import MOST_STRETCH, Solution
+
+LEAST_SAMPLES = 2000
+"""Voxels that a descent looks at, where the field has as many: mutual information of fewer is mostly chance."""
 
 REPEATS = 4
 """Halves of the field on which the result is repeated."""
@@ -51,13 +57,13 @@ class StepwiseEngine:
 
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter: once a run."""
-        return starts + REPEATS + 1 + (request.kind == AFFINE)
+        return starts + (starts == 1) + REPEATS + 1 + (request.kind == AFFINE)
 
     def solve(
         self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
     ) -> Solution:
         """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
-        middle, fine = problem.pyramid.level(2), problem.pyramid.level(1)
+        coarse, middle, fine = (problem.pyramid.level(stride) for stride in (4, 2, 1))
         pair = int(np.argmax(np.max([lncc(middle, start) for start in starts], axis=0)))
         whole = middle.mask[pair]
 
@@ -67,6 +73,9 @@ class StepwiseEngine:
             return pose
 
         with self.descent:
+            if request.starts == 1:
+                chained = run(coarse, starts[0], 2.0, coarse.mask[pair])
+                starts = [max(starts[0], chained, key=lambda pose: lncc(middle, pose)[pair])]
             poses = [run(middle, start, 1.0, whole) for start in starts]
             report.step(request.starts - len(starts))
             best = max(poses, key=lambda pose: lncc(middle, pose)[pair])
@@ -77,6 +86,11 @@ class StepwiseEngine:
             if request.kind == AFFINE:
                 pose = bounded(run(fine, pose, 0.2, fine.mask[pair], affine=True))
         return Solution(pose, repeats)
+
+
+def sampled_part(part: float, mask: np.ndarray) -> float:
+    """Return which part, 0 to 1, of a mask to look at: ``part``, or more where that is too few voxels."""
+    return float(min(1.0, max(part, LEAST_SAMPLES / max(int(mask.sum()), 1))))
 
 
 def bounded(pose: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import slicer
 import vtk
 
 from ..errors import Cancelled, DependencyError
+from ..registration.brainsfit import NO_TRANSFORM, failure
 from ..registration.transforms import affine_of, matrix_of
 from .nodes import RAS_TO_LPS
 from .removal import remove
@@ -27,9 +28,6 @@ _KILL_SECONDS = 10.0
 _NOWHERE = np.eye(4)
 _NOWHERE[:3, 3] = 1e6
 """What the output holds before the run: a run that ends well and still writes nothing is not to pass for one."""
-
-_LAST_CHARACTERS = 400
-"""Of BRAINSFit's own text that an error keeps."""
 
 
 def runner() -> "SlicerRunner":
@@ -106,12 +104,11 @@ def _check_done(node: Any) -> None:
     if status == node.Cancelled:
         raise Cancelled("BRAINSFit was cancelled. Nothing was changed.")
     if status & node.ErrorsMask or not status & node.Completed:
-        raise DependencyError(f"BRAINSFit failed ({node.GetStatusString()}): choose another engine. {_said(node)}")
+        raise failure(f"failed ({node.GetStatusString()})", _said(node))
 
 
 def _said(node: Any) -> str:
-    said = (node.GetErrorText().strip() or node.GetOutputText().strip())[-_LAST_CHARACTERS:]
-    return f"It said: {said}" if said else "It said nothing."
+    return node.GetErrorText().strip() or node.GetOutputText()
 
 
 def _volume(name: str, image: sitk.Image, stack: ExitStack) -> Any:
@@ -137,7 +134,7 @@ def _found(transform: Any, node: Any) -> sitk.Transform:
     transform.GetMatrixTransformFromParent(matrix)
     found = RAS_TO_LPS @ slicer.util.arrayFromVTKMatrix(matrix) @ RAS_TO_LPS
     if np.allclose(found, _NOWHERE):
-        raise DependencyError(f"BRAINSFit gave back no transform: choose another engine. {_said(node)}")
+        raise failure(NO_TRANSFORM, _said(node))
     return affine_of(found)
 
 
