@@ -317,6 +317,18 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         runner = brainsfit.runner() if request.engine == "brainsfit" else None
         return registration.add(engine.register(request, progress, cancel, runner), planned)
 
+    def displacement(self, registration: Any) -> Any:
+        """Return a volume node of how far a registration moved the MR, in mm over the ultrasound's field of view.
+
+        A rigid or affine transform cannot show how the brain shifted inside the field of view; the node says so too.
+
+        :param registration: What :meth:`register` returned; undoing it takes the volume away.
+        :raises MMHVAEError: with a sentence for the user.
+        """
+        from MMHVAESynthesisLib.scene.registration_figures import add_displacement
+
+        return add_displacement(registration)
+
 
 class MMHVAESynthesisTest(ScriptedLoadableModuleTest):
     """The self test: the whole way through a scene, with random weights."""

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError, OutputError
-from MMHVAESynthesisLib.registration import cli, transforms
+from MMHVAESynthesisLib.registration import cli, figures, transforms
 
 from . import phantom
 
@@ -56,6 +56,12 @@ def test_everything_is_written_and_agrees(folder, tmp_path):
     moved = sitk.GetArrayFromImage(sitk.ReadImage(result["outputs"]["displacement"]))[seen]
     assert np.median(moved) == pytest.approx(result["moved_mm"], abs=0.3)
     assert Path(result["outputs"]["checkerboard"]).stat().st_size > 500
+    said = cli.describe(result)
+    assert f"Moved {result['moved_mm']:.1f} mm" in said and f"{result['confidence_mm']:.1f} mm (confidence)" in said
+    assert "Similarity of T2 (LNCC)" in said and f"to {result['tre']['after']['mean_mm']:.2f} mm" in said
+    assert figures.LINEAR_ONLY in said and result["outputs"]["transform"] in said.splitlines()
+    kept = {**result, "kept_start": True, "outputs": {"transform": "T.h5"}}
+    assert "Left where it was" in cli.describe(kept) and figures.LINEAR_ONLY not in cli.describe(kept)
 
 
 def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch):
@@ -68,6 +74,10 @@ def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch
         run(folder, "--displacement", tmp_path / "mm.png")
     with pytest.raises(OutputError, match="one of the inputs"):
         run(folder, "--displacement", folder / "synthetic.nrrd")
+    with pytest.raises(OutputError, match="one of the inputs"):
+        run(folder, "--us", folder / "us.nrrd", "--displacement", folder / "us.nrrd")
+    with pytest.raises(OutputError, match="one of the inputs"):
+        run(folder, "--initial", folder / "T.h5")
 
 
 def test_wrong_landmarks_are_refused_before_any_work(folder, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fixed-landmarks", metavar="FILE", help="landmarks in the ultrasound, .fcsv or .mrk.json")
     parser.add_argument("--moving-landmarks", metavar="FILE", help="the same landmarks in the MR")
-    parser.add_argument("--displacement", metavar="FILE", help="also write the displacement in mm, a volume")
+    parser.add_argument(
+        "--displacement",
+        metavar="FILE",
+        help="also write how far the MR was moved, in mm, as a volume; it cannot show how the brain deformed",
+    )
     parser.add_argument("--checkerboard", metavar="FILE", help="also write a checkerboard picture, .png")
 
 
@@ -69,6 +73,24 @@ def run(
     return {**report, "outputs": _write(args, request, result), "provenance": result.provenance}
 
 
+def describe(result: Dict[str, Any]) -> str:
+    """Return the result for people: how far to trust it first, then the files."""
+    lines = [
+        f"Moved {result['moved_mm']:.1f} mm (median over the field of view); "
+        f"typical error of the placement {result['confidence_mm']:.1f} mm (confidence).",
+    ]
+    if result["kept_start"]:
+        lines = [f"Left where it was; confidence {result['confidence_mm']:.1f} mm."]
+    for each in result["contrasts"]:
+        lines.append(f"Similarity of {label(each['modality'])} (LNCC): {each['before']:.3f} to {each['after']:.3f}.")
+    if "tre" in result:
+        before, after = (result["tre"][when]["mean_mm"] for when in ("before", "after"))
+        lines.append(f"Landmarks: mean error {before:.2f} to {after:.2f} mm.")
+    if "displacement" in result["outputs"]:
+        lines.append(figures.LINEAR_ONLY)
+    return "\n".join([*lines, *result["outputs"].values()])
+
+
 def _request(args: argparse.Namespace) -> RegistrationRequest:
     fixed = {m: getattr(args, f"synthetic_{m}") for m in _MR}
     moving = {m: getattr(args, m) for m in _MR}
@@ -83,14 +105,23 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
         raise OutputError(f"Cannot write {args.checkerboard}: a picture's name must end with .png.")
     if args.displacement:
         files.check_format(args.displacement)
-    targets = [args.output, args.displacement, args.checkerboard]
-    folders = [Path(target).expanduser().parent for target in targets if target]
+    targets = [target for target in (args.output, args.displacement, args.checkerboard) if target]
+    folders = [Path(target).expanduser().parent for target in targets]
     for folder in folders + ([Path(args.resampled_dir)] if args.resampled_dir else []):
         files.check_writable(folder)
-    inputs = {Path(source).expanduser().resolve() for source in [*request.fixed.values(), *request.moving.values()]}
+    inputs = {_resolved(source) for source in _inputs(args, request)}
     for target in targets:
-        if target and Path(target).expanduser().resolve() in inputs:
+        if _resolved(target) in inputs:
             raise OutputError(f"{target} is one of the inputs: choose another name for the output.")
+
+
+def _inputs(args: argparse.Namespace, request: RegistrationRequest) -> List[str]:
+    more = (args.us, args.initial, args.landmarks, args.fixed_landmarks, args.moving_landmarks)
+    return [source for source in (*request.fixed.values(), *request.moving.values(), *more) if source]
+
+
+def _resolved(name: str) -> Path:
+    return Path(name).expanduser().resolve()
 
 
 def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray]]:

@@ -1,8 +1,9 @@
 """What this software notes on the volumes that it makes: node attributes and references, kept in .mrml and .mrb files.
 
-Attributes begin with ``MMHVAE.``: ``synthetic`` ("1"), ``role`` (image or uncertainty), ``modality``, ``run`` (the same
-for all volumes of a run), ``created`` (UTC), and every entry of the result's provenance: ``model``, ``modelDigest``,
-``inputs`` (JSON, the inputs' names by modality), ``temperature``, ``samples``, ``seed``, ``version`` and more.
+Attributes begin with ``MMHVAE.``: ``synthetic`` ("1"), ``role`` (image, uncertainty or displacement), ``modality``,
+``run`` (the same for all volumes of a run), ``created`` (UTC), and every entry of the result's provenance: ``model``,
+``modelDigest``, ``inputs`` (JSON, the inputs' names by modality), ``temperature``, ``samples``, ``seed``, ``version``
+and more.
 References lead to the inputs (``MMHVAE.input.us``) and from an image to its uncertainty map (``MMHVAE.uncertainty``),
 as long as these are in the scene.
 """
@@ -19,7 +20,7 @@ from ..modalities import label
 PREFIX = "MMHVAE."
 UNCERTAINTY = PREFIX + "uncertainty"
 INPUT = PREFIX + "input."
-ROLE_IMAGE, ROLE_UNCERTAINTY = "image", "uncertainty"
+ROLE_IMAGE, ROLE_UNCERTAINTY, ROLE_DISPLACEMENT = "image", "uncertainty", "displacement"
 
 
 def of_run(provenance: Mapping[str, Any]) -> Dict[str, str]:

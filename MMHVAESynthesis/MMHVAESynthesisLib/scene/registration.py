@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 FIXED = provenance.PREFIX + "fixed."
 CARRIED = provenance.PREFIX + "carried"
 TABLE = provenance.PREFIX + "table"
-"""Roles of a transform node's references: to the synthetic MR by modality, to what it moves, to the table."""
+DISPLACEMENT = provenance.PREFIX + "displacement"
+"""Roles of a transform node's references: to the synthetic MR by modality, to what it moves, to the table, to the
+volume of displacement that :mod:`.registration_figures` makes."""
 
 
 def add(result: Any, planned: Plan) -> Any:
@@ -47,16 +49,14 @@ def add(result: Any, planned: Plan) -> Any:
 
 
 def undo(transform: Union[str, Any]) -> None:
-    """Take a registration back: what it moved lies where it lay before; its transform and its table leave the scene.
+    """Take a registration back: what it moved lies where it lay before; all that was made for it leaves the scene.
 
     Whatever else was put under the transform since then goes back to the world with it. A node that was taken out of
     the transform, or hardened, stays as it is.
 
     :raises InputError: when the node is not the transform of a registration, or a later one builds on it.
     """
-    node = transformable(transform, "The registration")
-    if node.GetAttribute(REGISTRATION) != "1":
-        raise InputError(f"'{node.GetName()}' is not the transform of a registration: choose one that is.")
+    node = checked(transform)
     later = _built_upon(node)
     if later is not None:
         raise InputError(
@@ -64,11 +64,31 @@ def undo(transform: Union[str, Any]) -> None:
         )
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
-    for spent in [*placement.take_out(node), node.GetNodeReference(TABLE), node]:
+    made = [node.GetNodeReference(role) for role in (TABLE, DISPLACEMENT)]
+    for spent in [*placement.take_out(node), *made, node]:
         if spent is not None:
             remove(spent)
     if hierarchy.HasItemAttribute(folder, REGISTRATION) and hierarchy.GetNumberOfItemChildren(folder) == 0:
         hierarchy.RemoveItem(folder, False, False)
+
+
+def checked(transform: Union[str, Any]) -> Any:
+    """Return the transform node of a registration that a user means, by its name or ID or itself.
+
+    :raises InputError: when it is none.
+    """
+    node = transformable(transform, "The registration")
+    if node.GetAttribute(REGISTRATION) != "1":
+        raise InputError(f"'{node.GetName()}' is not the transform of a registration: choose one that is.")
+    return node
+
+
+def synthetic_of(transform: Any) -> Optional[Any]:
+    """Return the first synthetic MR in the scene that a registration was made to, None where all have left it."""
+    roles: List[str] = []
+    transform.GetNodeReferenceRoles(roles)
+    nodes = [transform.GetNodeReference(role) for role in roles if role.startswith(FIXED)]
+    return next((node for node in nodes if node is not None), None)
 
 
 def registrations() -> List[Any]:
