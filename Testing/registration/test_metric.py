@@ -134,7 +134,7 @@ def test_lncc_where_nothing_is_seen_is_0():
 
 def steps_of(problem, count=3, cancel=None):
     report = Reporter("search", search.steps(), None, cancel)
-    return search.search(problem.pyramid, problem.points, count, report), report
+    return search.search(problem.pyramid, problem.points, count, report).peaks, report
 
 
 def test_search_alone_comes_near_from_afar(problem, truth):
@@ -143,6 +143,13 @@ def test_search_alone_comes_near_from_afar(problem, truth):
     assert gap(peaks[0].pose, truth, problem.points) < 5
     assert [peak.correlation for peak in peaks] == sorted((peak.correlation for peak in peaks), reverse=True)
     assert report.done == report.total
+
+
+def test_the_truth_stands_out_from_chance_and_no_other_place_does(problem, truth):
+    found = search.search(problem.pyramid, problem.points, 3, Reporter("search", search.steps()))
+    assert 0.05 < found.chance < 0.5 and found.above_chance(truth) > 1.7
+    assert found.above_chance(np.eye(4)) < 1.1
+    assert found.above_chance(pose_of(np.eye(3), np.array([500.0, 0, 0]))) == 0
 
 
 def test_peaks_lie_apart(problem):
@@ -176,7 +183,7 @@ def test_correlation_of_the_search_is_the_plain_one():
         np.full(3, -16 * 8.0),
     )
     correlator = search._Correlator(level)
-    found = correlator._correlation(np.eye(3))[tuple(correlator.reach + shift)]
+    found = correlator._correlation(np.eye(3))[0][tuple(correlator.reach + shift)]
     assert found == pytest.approx(np.corrcoef(fixed[mask], moving[cut][mask])[0, 1], abs=1e-3)
 
 
@@ -197,11 +204,11 @@ def test_peaks_with_little_overlap_or_little_contrast_are_not_taken():
     )
     correlator = search._Correlator(level)
     # Moved by 60 mm in x it would fit perfectly, but lies beyond the reach; by 36 mm there is next to no contrast.
-    correlation = correlator._correlation(np.eye(3))
+    correlation, _ = correlator._correlation(np.eye(3))
     assert correlation[-1, correlator.reach, correlator.reach] == -1
     assert correlation.max() > 0
     level.valid[0, :12] = False
-    hidden = search._Correlator(level)._correlation(np.eye(3))
+    hidden, _ = search._Correlator(level)._correlation(np.eye(3))
     assert hidden[0, correlator.reach, correlator.reach] == -1 < correlation[0, correlator.reach, correlator.reach]
 
 

@@ -44,6 +44,7 @@ def test_recovers_a_far_displacement(head, field, name):
     assert phantom.error(result.fixed_to_moving, FAR) < 0.5
     assert result.metric_after > result.metric_before + 0.2
     assert not result.kept_start and result.overlap > 0.99
+    assert result.provenance["above_chance"] > engine.STANDS_OUT and not result.warnings
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -156,6 +157,17 @@ def test_never_returns_less_than_the_start(head, field, monkeypatch):
     assert result.confidence == pytest.approx(9.0)
     assert any("start is returned" in warning for warning in result.warnings)
     assert any("9.0 mm apart" in warning for warning in result.warnings)
+
+
+@needs_torch
+def test_volumes_that_do_not_belong_together_leave_the_start_as_it_is(field):
+    other = phantom.carried(phantom.head(seed=17), NEAR)
+    result = registered(field, other)
+    assert result.kept_start and result.moved == 0 and result.confidence > 5
+    assert any("no more than by chance" in warning for warning in result.warnings)
+    assert result.provenance["above_chance"] < engine.BY_CHANCE
+    refined = registered(field, other, starts=1)
+    assert not refined.kept_start and refined.provenance["above_chance"] is None
 
 
 @needs_torch

@@ -28,7 +28,7 @@ class RegistrationResult:
         shift).
     :param overlap: Part of the field of view, 0 to 1, that lies inside the pre-operative MR at the end.
     :param moved: mm: median displacement of the field of view from the start.
-    :param kept_start: Whether nothing better than the start was found, so that the start is returned.
+    :param kept_start: Whether nothing better than the start, or than chance, was found, so that the start is returned.
     :param provenance: JSON-able facts of the run.
     """
 

@@ -1,7 +1,7 @@
 """What an engine is and what it gives back. BRAINSFit's runner, which needs Slicer, fits the same interface."""
 
 from dataclasses import dataclass, field
-from typing import List, Protocol, Sequence
+from typing import List, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -19,11 +19,13 @@ class Solution:
 
     :param pose: The best.
     :param repeats: Poses found from other starts or other parts of the field; their spread is the confidence.
+    :param above_chance: How many times what chance gives the volumes correlate; None where no search tells.
     """
 
     pose: np.ndarray
     repeats: Sequence[np.ndarray]
     warnings: List[str] = field(default_factory=list)
+    above_chance: Optional[float] = None
 
 
 class Engine(Protocol):
