@@ -75,7 +75,7 @@ def register(
 ) -> RegistrationResult:
     """Register and return the transform, how much better it is than the start, and how far to trust it.
 
-    The same request on the same machine gives the same transform, bit for bit on one thread.
+    The same request on the same machine gives the same transform, bit for bit, on any number of threads.
 
     :param progress: Called with a :class:`Progress` at each rotation of the search and each iteration.
     :param cancel: Asked at each of them.
