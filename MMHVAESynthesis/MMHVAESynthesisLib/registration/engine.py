@@ -31,7 +31,7 @@ ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 BY_CHANCE, STANDS_OUT = 1.2, 1.5
 """Times the correlation that chance gives: below the first, a result is not taken; below the second, it is doubtful.
 
-In the benchmark true placements had 1.7 or more, false ones 1.1 or less.
+In the benchmark true placements had more than the first, false ones 1.1 or less.
 """
 
 UNSURE = 2.5
@@ -102,19 +102,20 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search
         note = "The search found no likely placement: only the initial one was refined."
         return dataclasses.replace(solution, warnings=[note, *solution.warnings])
     above = found.above_chance(solution.pose)
+    solution = dataclasses.replace(solution, above_chance=above)
     if above >= STANDS_OUT:
-        return dataclasses.replace(solution, above_chance=above)
-    # No placement is much likelier than the others then, and how far they lie apart is how far to trust any.
-    repeats = [*solution.repeats, *starts[1:]]
+        return solution
     if above >= BY_CHANCE:
         note = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
-        return dataclasses.replace(solution, above_chance=above, repeats=repeats, warnings=[note, *solution.warnings])
+        return dataclasses.replace(solution, warnings=[note, *solution.warnings])
     note = (
         "The synthetic and the pre-operative MR resemble each other no more than by chance, wherever they are placed: "
         "the start is returned. Are they of the same patient and contrast? From a start that is nearly right, register "
         "without a search (1 start)."
     )
-    return Solution(np.eye(4), [*repeats, solution.pose], [note, *solution.warnings], above)
+    # No placement is likelier than the others, and how far they lie apart is how far to trust any.
+    repeats = [*solution.repeats, *starts[1:], solution.pose]
+    return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=[note, *solution.warnings])
 
 
 def _result(
