@@ -1,3 +1,4 @@
+import argparse
 import json
 import shutil
 import threading
@@ -274,3 +275,18 @@ def test_requests_are_the_engines_own(settings):
     assert settings.synthesis({"us": "x"}) == SynthesisRequest(
         {"us": "x"}, ("t2",), settings.model, 0.7, 2, 5, "cpu", workers=1
     )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "temperature"),
+    [({}, 0.7), ({"register": True}, 0.0), ({"register": True, "samples": 3}, 0.7),
+     ({"register": True, "temperature": 0.5}, 0.5), ({"temperature": 0.0}, 0.0)],
+)  # fmt: skip
+def test_what_is_registered_to_is_the_most_likely_image_unless_said_otherwise(chosen, temperature):
+    from MMHVAESynthesisLib.batch.cli import _settings, add_arguments
+
+    assert Settings(**chosen).temperature == temperature
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = [word for name, value in chosen.items() for word in (f"--{name}", str(value)) if word != "True"]
+    assert _settings(parser.parse_args(["--folder", "x", "--output-dir", "y", *words])).temperature == temperature

@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="only say what would be taken, and do nothing")
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="for one folder a case, and the report")
     synthesis.add_settings(parser)
-    parser.add_argument("--register", action="store_true", help="register the pre-operative MR to the synthetic MR")
+    parser.set_defaults(temperature=None)
+    parser.add_argument(
+        "--register",
+        action="store_true",
+        help="register the pre-operative MR to the synthetic MR; synthesis then at T = 0 unless said otherwise",
+    )
     parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="of registration; default %(default)s")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="of registration; default %(default)s")
     parser.add_argument("--starts", metavar="N", type=int, default=4, help="of registration; default %(default)s")

@@ -7,11 +7,15 @@ from ..errors import OutputError
 from ..request import NOISE_INDEPENDENT, RIGID, RegistrationRequest, SynthesisRequest
 from ..volumes import files
 
+TEMPERATURE = 0.7
+"""Of the published prediction."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """The words of ``SynthesisRequest`` and ``RegistrationRequest``, once for all cases.
 
+    :param temperature: None is 0.7, but 0 where the single image of a case is to be registered to.
     :param format: Ending of the volumes written; None takes that of a case's first input, where it can be written.
     :param register: Whether the pre-operative MR of a case is registered to its synthetic MR.
     :raises MMHVAEError: when a value cannot be used; the message says which and what to do.
@@ -19,7 +23,7 @@ class Settings:
 
     targets: Optional[Tuple[str, ...]] = None
     model: Optional[str] = None
-    temperature: float = 0.7
+    temperature: Optional[float] = None
     samples: int = 1
     seed: int = 0
     device: str = "auto"
@@ -34,6 +38,8 @@ class Settings:
     starts: int = 4
 
     def __post_init__(self):
+        if self.temperature is None:
+            object.__setattr__(self, "temperature", 0.0 if self.register and self.samples == 1 else TEMPERATURE)
         request = self.synthesis({"us": "us"})
         self.registration({"t2": "synthetic"}, {"t2": "preoperative"}, "us")
         object.__setattr__(self, "targets", request.targets)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..models import checkpoint
 from ..models.header import ModelHeader
+from . import distributed
 from .loop import Run
 
 LICENCE = "Research use only; not for clinical use. The licences of the training data apply."
@@ -18,6 +19,7 @@ def export(run: Run, path: Path, licence: str = LICENCE) -> ModelHeader:
         "config": run.config.as_dict(),
         "steps": run.step,
         "of": run.steps,
+        "processes": distributed.world(),
         "hours": round(run.seconds / 3600, 2),
         "cases": run.names,
         "held_out": list(run.config.data.held_out),
