@@ -43,9 +43,9 @@ class MMHVAESynthesis(ScriptedLoadableModule):
             "synthetic images are computed, not acquired, and must not guide treatment."
         )
         parent.acknowledgementText = _(
-            "The method: R. Dorent, N. Haouchine, A. Golby, S. Frisken, T. Kapur, W. Wells: Unified Cross-Modal Image "
-            "Synthesis with Hierarchical Mixture of Product-of-Experts. IEEE Transactions on Pattern Analysis and "
-            "Machine Intelligence, 2025 (arXiv 2410.19378). Please cite it if you use this module."
+            "The method: R. Dorent, N. Haouchine, A. Golby, S. Frisken, T. Kapur, W. Wells: Unified Cross-Modal Medical "
+            "Image Synthesis with Hierarchical Mixture of Product-of-Experts. IEEE Transactions on Pattern Analysis "
+            "and Machine Intelligence, 2025 (arXiv 2410.19378). Please cite it if you use this module."
         )
         # Synthetic volumes of a saved scene are marked too, whether or not the panel is ever opened.
         slicer.app.connect("startupCompleted()", prepareViews)

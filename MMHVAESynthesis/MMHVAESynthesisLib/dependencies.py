@@ -1,32 +1,82 @@
-"""PyTorch: is it there, and does it work here? Asked only when the user wants work done."""
+"""PyTorch: is it there, and does it work here? Loaded only when the user wants work done."""
 
 import importlib
+import importlib.metadata
+import importlib.util
 
-from .errors import DependencyError
+from .errors import TorchError
 
 _LEAST = (2, 1)
+_LEAST_FOR_NUMPY_2 = (2, 3)
 
 _HOW = (
     "In Slicer, install the PyTorch extension (Extensions Manager), then use its module PyTorch Utils; "
     "elsewhere: pip install 'torch>=2.1'."
 )
+_MISSING = f"PyTorch is not installed. {_HOW}"
+_IN_PART = f"PyTorch is installed only in part: an earlier installation broke off. Uninstall it and install it anew. {_HOW}"
 
 
 def _version(text: str):
     return tuple(int(part) for part in text.split("+")[0].split(".")[:2])
 
 
+def _too_old(torch: str) -> str:
+    return f"PyTorch {torch} is too old; 2.1 or later is needed. {_HOW}"
+
+
+def _impossible_pair(torch: str, numpy: str) -> str:
+    return (
+        f"PyTorch {torch} cannot work with numpy {numpy}: PyTorch before 2.3 needs numpy below 2. Install a later "
+        "PyTorch, or where there is none (macOS on Intel) numpy 1.26."
+    )
+
+
+def torch_problem() -> str:
+    """Return what shows, without loading it, that PyTorch cannot be used here; empty where nothing does.
+
+    Takes some milliseconds. What shows only on loading, as a library that is missing, is found by
+    :func:`require_torch` in the process that does the work.
+    """
+    importlib.invalidate_caches()
+    try:
+        spec = importlib.util.find_spec("torch")
+    except ValueError:  # loaded by somebody in an unusual way: then it is there
+        return ""
+    if spec is None:
+        return _MISSING
+    torch, numpy = _installed("torch"), _installed("numpy")
+    # What is left of a package that was removed or not fully copied: a folder without code, or without its record.
+    if spec.origin is None or not torch:
+        return _IN_PART
+    try:
+        if _version(torch) < _LEAST:
+            return _too_old(torch)
+        is_pair = _version(torch) >= _LEAST_FOR_NUMPY_2 or not numpy or _version(numpy) < (2,)
+    except ValueError:  # a version that somebody made up
+        return ""
+    return "" if is_pair else _impossible_pair(torch, numpy)
+
+
+def _installed(name: str) -> str:
+    """Return the version that an installed package states; empty where it states none."""
+    try:
+        return importlib.metadata.version(name) or ""
+    except (importlib.metadata.PackageNotFoundError, KeyError, TypeError):  # as a damaged record has it
+        return ""
+
+
 def require_torch() -> None:
-    """Raise :class:`DependencyError` unless PyTorch can be used together with the numpy that is installed."""
+    """Raise :class:`TorchError` unless PyTorch can be used together with the numpy that is installed."""
     try:
         torch = importlib.import_module("torch")
         found = _version(torch.__version__)
     except ModuleNotFoundError as error:
-        raise DependencyError(f"PyTorch is not installed. {_HOW}") from error
+        raise TorchError(_MISSING) from error
     except Exception as error:  # a half-installed PyTorch fails in many ways
-        raise DependencyError(f"PyTorch is installed but does not load ({error}). Reinstall it. {_HOW}") from error
+        raise TorchError(f"PyTorch is installed but does not load ({error}). Reinstall it. {_HOW}") from error
     if found < _LEAST:
-        raise DependencyError(f"PyTorch {torch.__version__} is too old; 2.1 or later is needed. {_HOW}")
+        raise TorchError(_too_old(torch.__version__))
     _require_numpy_bridge(torch)
 
 
@@ -35,7 +85,4 @@ def _require_numpy_bridge(torch) -> None:
     try:
         torch.from_numpy(numpy.zeros(1, numpy.float32)).numpy()
     except (RuntimeError, TypeError) as error:
-        raise DependencyError(
-            f"PyTorch {torch.__version__} cannot work with numpy {numpy.__version__}: PyTorch before 2.3 needs "
-            "numpy below 2. Install a later PyTorch, or where there is none (macOS on Intel) numpy 1.26."
-        ) from error
+        raise TorchError(_impossible_pair(torch.__version__, numpy.__version__)) from error

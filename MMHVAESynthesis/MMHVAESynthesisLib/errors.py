@@ -58,6 +58,10 @@ class DependencyError(MMHVAEError):
     exit_code = 7
 
 
+class TorchError(DependencyError):
+    """PyTorch is missing, or does not work here."""
+
+
 class Cancelled(MMHVAEError):
     """The user stopped the work."""
 

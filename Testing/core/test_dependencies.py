@@ -1,9 +1,10 @@
+import sys
 import types
 
 import pytest
 
 from MMHVAESynthesisLib import dependencies
-from MMHVAESynthesisLib.errors import DependencyError
+from MMHVAESynthesisLib.errors import DependencyError, TorchError
 
 
 def with_torch(monkeypatch, torch):
@@ -38,6 +39,56 @@ def numpy_bridge_broken(_):
 def test_each_state_of_torch_has_its_sentence(monkeypatch, torch, message):
     with_torch(monkeypatch, torch)
     with pytest.raises(DependencyError, match=message):
+        dependencies.require_torch()
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A folder of installed packages that hides the real ones from a look that loads nothing."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    return tmp_path
+
+
+def install(folder, name, version, code=True):
+    """Put what pip would leave: code, and a record with the version; None for no record, empty for a damaged one."""
+    (folder / name).mkdir()
+    if code:
+        (folder / name / "__init__.py").write_text("raise SystemExit('loaded')")
+    if version is not None:
+        record = folder / f"{name}-{version or 1}.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n" if version else "")
+
+
+@pytest.mark.parametrize(
+    ("torch", "numpy", "problem"),
+    [
+        (None, "2.0.2", "not installed"),
+        (("2.4.1", False), "2.0.2", "only in part"),
+        ((None, True), "2.0.2", "only in part"),
+        (("", True), "2.0.2", "only in part"),
+        (("2.0.1+cpu", True), "1.26.4", "too old"),
+        (("2.2.2", True), "2.0.2", "PyTorch 2.2.2 cannot work with numpy 2.0.2"),
+        (("2.2.2", True), "1.26.4", ""),
+        (("2.3.0+cu121", True), "2.4.6", ""),
+        (("2.13.0", True), None, ""),
+        (("somebody's own", True), "2.0.2", ""),
+    ],
+)
+def test_what_is_wrong_with_torch_is_seen_without_loading_it(packages, torch, numpy, problem):
+    if torch is not None:
+        install(packages, "torch", *torch)
+    if numpy is not None:
+        install(packages, "numpy", numpy)
+    found = dependencies.torch_problem()
+    assert problem in found and bool(problem) == bool(found)
+    assert "torch" not in sys.modules
+
+
+def test_every_fault_of_torch_is_told_as_one_of_torch(monkeypatch):
+    with_torch(monkeypatch, ModuleNotFoundError("No module named 'torch'"))
+    with pytest.raises(TorchError):
         dependencies.require_torch()
 
 

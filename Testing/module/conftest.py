@@ -22,8 +22,8 @@ def module(slicer):  # noqa: F811
 
 
 @pytest.fixture
-def panel(scene, module):  # noqa: F811
-    """The module's panel, open over an empty scene."""
+def panel(scene, module, monkeypatch):  # noqa: F811
+    """The module's panel, open over an empty scene; whether PyTorch is installed here makes no difference to it."""
     reason = missing("PySide6")
     if reason:
         pytest.skip(reason)
@@ -35,6 +35,7 @@ def panel(scene, module):  # noqa: F811
     from slicer_headless.modules import open_panel
 
     qt.QSettings().clear()
+    monkeypatch.setattr("MMHVAESynthesisLib.app.pytorch.problem", lambda: "")
     widget = open_panel(module)
     yield widget
     widget.cleanup()

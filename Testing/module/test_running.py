@@ -238,62 +238,69 @@ def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scene
 
     said = json.loads(last)["result"]
     child.process.say(result={"outputs": said["outputs"], "plane": 2, "seconds": 300.0, "warnings": ["Odd."]})
+    ready.panel.work._since -= 100
     poll(ready)
     text = ready.ui.statusLabel.text
-    assert "SYNTHETIC preview of slice 2" in text and "T2, FLAIR" in text and "about 5 min 0 s" in text
+    assert "SYNTHETIC preview of slice 2" in text and "T2, FLAIR" in text
+    assert "about 6 min 40 s" in text, "300 s of work, and the 100 s that it took to start, load and prepare"
     pixmap = ready.ui.previewPicture.pixmap
     assert not ready.ui.previewPicture.isHidden() and pixmap.width() > pixmap.height() > 1
     assert "Odd." in ready.ui.warningsLabel.text and scenes.picture() == before
 
 
-def test_a_look_at_the_machine_fills_the_devices(ready, child):
+def answer(panel, child, **words):
+    """Let the child that looks at the machine answer."""
+    child.process.say(**words)
+    child.process.code = words.get("exit_code", 0)
+    panel.panel.machine._runner.poll()
+
+
+FOUND = {"devices": {"cuda:1": "A card", "cpu": "8 cores"}, "torch": "2.9"}
+
+
+def test_the_devices_are_looked_for_once_the_section_is_unfolded(ready, child):
     ready.ui.deviceSelector.currentIndex = 2
-    ready.ui.deviceButton.click()
-    child.process.say(result={"devices": {"cuda:1": "A card", "cpu": "8 cores"}, "torch": "2.9"})
-    child.process.code = 0
-    poll(ready)
+    assert child.calls == [], "nothing is asked before somebody wants to know"
+    ready.ui.advancedButton.setCollapsed(False)
+    assert child.calls[0][0] == "machine" and "Looking" in ready.ui.deviceState.text
+    assert not ready.ui.deviceButton.enabled and ready.ui.applyButton.text == "Apply" and ready.ui.applyButton.enabled
+    answer(ready, child, result=FOUND)
+    assert ready.ui.deviceButton.enabled
     titles = [ready.ui.deviceSelector.itemText(i) for i in range(ready.ui.deviceSelector.count)]
     assert titles == ["Automatic", "cuda:1: A card", "CPU: 8 cores", "CUDA (NVIDIA)"]
     assert ready.panel.options.device() == "cuda", "what the user chose stays chosen"
     assert "cuda:1 (A card)" in ready.ui.deviceState.text and "Automatic takes cuda:1" in ready.ui.deviceState.text
+    ready.ui.advancedButton.setCollapsed(True)
+    ready.ui.advancedButton.setCollapsed(False)
+    assert len(child.calls) == 1
+    ready.ui.deviceButton.click()
+    assert len(child.calls) == 2
 
 
-def test_missing_pytorch_is_told_and_can_be_installed(ready, child, monkeypatch):
-    import sys
-    from types import SimpleNamespace
-
-    assert ready.ui.installButton.isHidden()
+def test_a_look_goes_on_beside_a_run_and_ends_with_the_panel(ready, child):
+    ready.ui.deviceButton.click()
+    look = child.process
     apply(ready)
-    child.process.say(error="PyTorch is not installed. Do this.", kind="DependencyError", exit_code=7)
-    child.process.code = 7
-    poll(ready)
-    assert "PyTorch is not installed" in ready.ui.statusLabel.text and not ready.ui.installButton.isHidden()
-    asked = []
-
-    class Logic:
-        def installTorch(self, askConfirmation, torchVersionRequirement):  # noqa: N802, N803
-            asked.append(torchVersionRequirement)
-            if len(asked) == 1:
-                raise TypeError("'NoneType' object")
-            return SimpleNamespace()
-
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=Logic))
-    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: False)
-    ready.ui.installButton.click()
-    assert asked == [] and "not installed" in ready.ui.statusLabel.text
-    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: True)
-    ready.ui.installButton.click()
-    assert "did not succeed" in ready.ui.statusLabel.text and "uninstall PyTorch" in ready.ui.statusLabel.text
-    ready.ui.installButton.click()
-    assert "PyTorch is installed" in ready.ui.statusLabel.text and all(each.startswith(">=2.1") for each in asked)
+    assert ready.ui.applyButton.text == "Cancel" and len(child.calls) == 2
+    ready.cleanup()
+    assert look.deeds == ["kill"] and child.process.deeds == ["kill"]
 
 
-def test_without_the_extension_the_way_by_hand_is_told(ready, child, monkeypatch):
-    import sys
+def test_a_look_that_finds_pytorch_broken_says_so_before_apply(ready, child):
+    fault = "PyTorch is installed but does not load (c10.dll)."
+    ready.ui.deviceButton.click()
+    answer(ready, child, error=fault, kind="TorchError", exit_code=7)
+    assert ready.ui.deviceState.text == fault and fault in ready.ui.statusLabel.text
+    assert ready.ui.applyButton.enabled is False and not ready.ui.installButton.isHidden()
+    ready.ui.deviceButton.click()
+    answer(ready, child, result=FOUND)
+    assert ready.ui.applyButton.enabled is True and ready.ui.installButton.isHidden()
 
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
-    ready.panel.on_install()
-    assert "Extensions Manager" in ready.ui.statusLabel.text and "pip_install" in ready.ui.statusLabel.text
+
+def test_a_look_that_fails_otherwise_is_told(ready, child):
+    ready.ui.deviceButton.click()
+    answer(ready, child, exit_code=1)
+    assert "exit code 1" in ready.ui.deviceState.text and ready.ui.applyButton.enabled is True
 
 
 def test_diagnostics_say_what_happened_and_not_who_the_patient_is(ready, child, model_path):

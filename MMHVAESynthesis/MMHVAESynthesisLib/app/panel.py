@@ -9,6 +9,7 @@ from ..modalities import MODALITIES
 from . import options as options_
 from . import pytorch
 from .inputs import Inputs
+from .machine import Machine
 from .models import licence_to_agree_to
 from .options import Options
 from .outputs import Outputs
@@ -34,13 +35,14 @@ class Panel:
         self.work = Work(ui, self.update)
         self.results = Results(ui, self.repeat)
         self.registration = Registration(ui, self.work, lambda arguments: self._start(arguments))
+        self.machine = Machine(ui, self.options, lambda arguments: self._start(arguments), self._on_torch)
         self._models: Dict[str, Optional[str]] = {}
+        self._torch = ""
         # CTK may show what was hidden while a section was folded: on unfolding everything is shown as it should be.
         for section in (ui.inputsButton, ui.outputsButton, ui.settingsButton, ui.advancedButton, ui.registrationButton):
             section.connect("contentsCollapsed(bool)", self.update)
         ui.applyButton.connect("clicked(bool)", self.on_apply)
         ui.previewButton.connect("clicked(bool)", self.on_preview)
-        ui.deviceButton.connect("clicked(bool)", self.on_look)
         ui.downloadButton.connect("clicked(bool)", self.on_download)
         ui.copyButton.connect("clicked(bool)", self.on_copy)
         ui.installButton.connect("clicked(bool)", self.on_install)
@@ -51,6 +53,7 @@ class Panel:
         for section in (self.options, self.outputs, self.registration, self.inputs):
             section.bind(parameters)
         if parameters is not None:
+            self._torch = pytorch.problem()
             self.results.update()
         self.update()
 
@@ -62,6 +65,7 @@ class Panel:
     def close(self) -> None:
         """End what is running: the panel goes away."""
         self.work.stop()
+        self.machine.close()
 
     def update(self, *_args) -> None:
         """Show everything as it is now."""
@@ -74,11 +78,16 @@ class Panel:
         self.outputs.update()
         self.options.update()
         self.registration.update()
-        self.work.show(self.missing())
+        self.work.show(self.missing(), offer_install=bool(self._torch))
 
     def missing(self) -> str:
         """Return what Apply still waits for, as a sentence for the user; empty when it can start."""
-        return self.inputs.problem() or self.outputs.problem(self.inputs.nodes()) or self.options.problem()
+        return (
+            self._torch
+            or self.inputs.problem()
+            or self.outputs.problem(self.inputs.nodes())
+            or self.options.problem()
+        )
 
     def on_apply(self, *_args) -> None:
         """Start, or stop what is running."""
@@ -90,16 +99,6 @@ class Panel:
     def on_preview(self, *_args) -> None:
         """Synthesise one slice."""
         self._synthesize(preview=True)
-
-    def on_look(self, *_args) -> None:
-        """Ask the command line what this machine has."""
-        from .jobs import Job
-
-        def done(job) -> str:
-            self.options.show_devices(job.result)
-            return ""
-
-        self.work.begin(lambda: Job(["machine"], self._start), done)
 
     def on_download(self, *_args) -> None:
         """Download the chosen model, after the user agreed to a licence that restricts its use."""
@@ -130,9 +129,14 @@ class Panel:
 
     def on_install(self, *_args) -> None:
         """Install PyTorch, after asking."""
-        said = pytorch.install()
+        works, said = pytorch.install()
+        self._torch = "" if works else pytorch.problem()
         if said:
-            self.work.say(said)
+            self.work.say(said, torch_works=works)
+
+    def _on_torch(self, problem: str) -> None:
+        self._torch = problem
+        self.update()
 
     def repeat(self, run: Any) -> None:
         """Set the panel to a run's inputs and settings and start it again, into new volumes."""
@@ -197,7 +201,7 @@ class Panel:
     def _show_preview(self, shown: Any) -> str:
         from .preview import show
 
-        return show(self.ui.previewPicture, shown)
+        return show(self.ui.previewPicture, shown, self.work.seconds)
 
     def _add(self, work: Any, result: Any, model: Optional[str]) -> str:
         nodes = work.add(result)

@@ -1,47 +1,75 @@
-"""PyTorch in Slicer: installed through the extension PyTorch, after asking."""
+"""PyTorch in Slicer: looked for before the work, and installed through the extension PyTorch after asking."""
 
 import importlib
+import importlib.util
+import platform
 import sys
+from typing import Tuple
 
 import slicer
 from slicer.i18n import tr as _
 
+from .. import dependencies
+
 _EXTENSION = "PyTorch"
-# From 2.13 on PyTorch's licence files have paths too long for Windows, and its installation breaks off.
-_REQUIREMENT = ">=2.1,<2.13" if sys.platform == "win32" else ">=2.1"
 
 
-def install() -> str:
-    """Ask the user, install PyTorch, and return a sentence on how that ended; it is empty when the user declined.
+def problem() -> str:
+    """Return why PyTorch cannot be used, in a sentence; empty where nothing shows. Does not load it."""
+    return dependencies.torch_problem()
 
-    Blocks, with Slicer's own dialog, while pip is at work.
+
+def requirement() -> str:
+    """Return which versions to install, as pip says it."""
+    if sys.platform == "win32":
+        # From 2.13 on its licence files have paths too long for Windows, and the installation breaks off.
+        return ">=2.3,<2.13"
+    # For Macs with Intel processors, and Slicer emulating one, 2.2 is the last.
+    return ">=2.1" if sys.platform == "darwin" and platform.machine() == "x86_64" else ">=2.3"
+
+
+def install() -> Tuple[bool, str]:
+    """Ask the user and install PyTorch; return whether it can be used now, and a sentence (empty when declined).
+
+    What is there of a PyTorch that cannot be used is removed first. Blocks, with Slicer's own dialog, while pip is at
+    work.
     """
     try:
         utils = importlib.import_module("PyTorchUtils")
     except ImportError:
-        return _install_extension()
+        return False, _install_extension()
+    is_broken = importlib.util.find_spec("torch") is not None
     question = _(
         "PyTorch will be downloaded and installed into Slicer's Python. It takes some gigabytes and minutes. Go on?"
     )
+    if is_broken:
+        question += " " + _("What is there of PyTorch now does not work here: it will be removed first.")
     if not slicer.util.confirmOkCancelDisplay(question, _("Install PyTorch")):
-        return ""
+        return False, ""
     try:
         logic = utils.PyTorchUtilsLogic()
-        if logic.installTorch(askConfirmation=False, torchVersionRequirement=_REQUIREMENT) is None:
-            return ""
+        if is_broken:
+            logic.uninstallTorch()
+        if logic.installTorch(askConfirmation=False, torchVersionRequirement=requirement()) is None:
+            return False, ""
     except Exception as error:  # pip and a half-installed torch fail in many ways
-        return _(
+        return False, _(
             "The installation of PyTorch did not succeed ({error}). If an earlier one broke off half-way: open the "
-            "module PyTorch Utils, uninstall PyTorch, restart Slicer and install it again."
-        ).format(error=error)
-    return _("PyTorch is installed. Apply again; if it still does not load, restart Slicer first.")
+            "module PyTorch Utils, uninstall PyTorch, restart Slicer and install it again. {by_hand}"
+        ).format(error=error, by_hand=_by_hand())
+    left = problem()
+    return not left, left or _("PyTorch is installed. Apply again; if it still does not load, restart Slicer first.")
+
+
+def _by_hand() -> str:
+    return _("Or type into Slicer's Python console: slicer.util.pip_install('torch{requirement}').").format(
+        requirement=requirement()
+    )
 
 
 def _install_extension() -> str:
-    by_hand = _(
-        "Install the extension PyTorch in the Extensions Manager and restart Slicer; or type into the Python console: "
-        "slicer.util.pip_install('torch{requirement}')."
-    ).format(requirement=_REQUIREMENT)
+    """Ask the user, install Slicer's extension, and return a sentence on how that ended."""
+    by_hand = _("Install the extension PyTorch in the Extensions Manager and restart Slicer.") + " " + _by_hand()
     question = _("Slicer's extension PyTorch is needed to install PyTorch. Download and install it now?")
     manager = getattr(slicer.app, "extensionsManagerModel", lambda: None)()
     if manager is None:
@@ -51,5 +79,5 @@ def _install_extension() -> str:
     try:
         installed = manager.installExtensionFromServer(_EXTENSION)
     except Exception as error:  # the server, the network, the folder
-        return _("The extension was not installed ({error}). ").format(error=error) + by_hand
+        return _("The extension was not installed ({error}).").format(error=error) + " " + by_hand
     return _("The extension is installed: restart Slicer, then press Install PyTorch again.") if installed else by_hand

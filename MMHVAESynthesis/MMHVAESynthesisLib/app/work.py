@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping, Sequence
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import DependencyError, MMHVAEError
+from ..errors import MMHVAEError, TorchError
 from . import texts
 from .jobs import CANCELLED, DONE, Job
 from .runner import Runner
@@ -32,7 +32,7 @@ class Work:
         self._runner = Runner(self._on_change)
         self._on_done: Callable[[Job], str] = lambda job: ""
         self._since, self._log = 0.0, ""
-        self._outcome, self._failed = "", False
+        self._outcome, self._failed, self._lacks_torch = "", False, False
         ui.logButton.connect("toggled(bool)", self._on_log_button)
         for widget in (ui.progressBar, ui.logText, ui.warningsLabel, ui.previewPicture, ui.installButton):
             widget.setVisible(False)
@@ -50,12 +50,19 @@ class Work:
         """
         self.warn(())
         self._ui.previewPicture.setVisible(False)
-        self._ui.installButton.setVisible(False)
+        self._lacks_torch = False
         self._log, self._on_done, self._since = "", on_done, time.monotonic()
         try:
             job = make()
         except MMHVAEError as error:
             self.fail(error)
+            return
+        except MemoryError:
+            self.fail(MemoryError(_("Memory ran out: close other programs, or crop the volumes. Nothing was changed.")))
+            return
+        except Exception as error:
+            log.exception("The computation could not be started")
+            self.fail(RuntimeError(_("The computation could not be started: {error}.").format(error=error)))
             return
         self._runner.run(job, self._on_end)
         self._ui.progressBar.setMaximum(0)
@@ -87,17 +94,22 @@ class Work:
 
     def fail(self, error: Exception) -> None:
         """Show a failure; a missing PyTorch can be installed with a click."""
-        self._ui.installButton.setVisible(isinstance(error, DependencyError))
+        self._lacks_torch = isinstance(error, TorchError)
         self._say(str(error), failed=True)
         self._on_state()
 
-    def say(self, text: str) -> None:
-        """Show how something ended."""
+    def say(self, text: str, torch_works: bool = False) -> None:
+        """Show how something ended; ``torch_works`` once a fault of PyTorch is mended."""
+        self._lacks_torch = self._lacks_torch and not torch_works
         self._say(text)
         self._on_state()
 
-    def show(self, missing: str) -> None:
-        """Show the buttons and the status; ``missing`` is what Apply waits for, in a sentence."""
+    def show(self, missing: str, offer_install: bool = False) -> None:
+        """Show the buttons and the status.
+
+        :param missing: What Apply waits for, in a sentence.
+        :param offer_install: Show the button that installs PyTorch, also without a failure that asks for it.
+        """
         ui, running = self._ui, self.is_running
         stopping = running and self._runner.job.is_stopping
         ui.applyButton.text = _("Cancel") if running else _("Apply")
@@ -108,7 +120,8 @@ class Work:
             else missing or _("Synthesise the chosen contrasts. Slicer stays usable meanwhile.")
         )
         ui.previewButton.enabled = not running and not missing
-        ui.deviceButton.enabled = ui.downloadButton.enabled = not running
+        ui.downloadButton.enabled = not running
+        ui.installButton.setVisible(not running and (offer_install or self._lacks_torch))
         ui.progressBar.setVisible(running)
         if not running:
             ui.statusLabel.setText("\n".join(filter(None, [self._outcome, missing])))

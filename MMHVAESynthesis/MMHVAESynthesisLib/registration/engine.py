@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from .. import __version__
-from ..errors import DependencyError, InputError
+from ..errors import DependencyError, InputError, TorchError
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
 from . import search
@@ -60,7 +60,7 @@ def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRun
     try:
         from .lncc_engine import LnccEngine
     except ImportError as error:
-        raise DependencyError(
+        raise TorchError(
             "The engine 'lncc' needs PyTorch, which is missing or does not load: install it, or choose the engine "
             "'mattes'."
         ) from error
