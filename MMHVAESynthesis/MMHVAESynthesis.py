@@ -11,7 +11,7 @@ from typing import Annotated, Any, Dict, Mapping, Optional, Sequence
 
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -43,9 +43,9 @@ class MMHVAESynthesis(ScriptedLoadableModule):
             "synthetic images are computed, not acquired, and must not guide treatment."
         )
         parent.acknowledgementText = _(
-            "The method: R. Dorent, N. Haouchine, A. Golby, S. Frisken, T. Kapur, W. Wells: Unified Cross-Modal Medical "
-            "Image Synthesis with Hierarchical Mixture of Product-of-Experts. IEEE Transactions on Pattern Analysis "
-            "and Machine Intelligence, 2025 (arXiv 2410.19378). Please cite it if you use this module."
+            "The method: R. Dorent, N. Haouchine, A. Golby, S. Frisken, T. Kapur, W. Wells: Unified Cross-Modal "
+            "Medical Image Synthesis with Hierarchical Mixture of Product-of-Experts. IEEE Transactions on Pattern "
+            "Analysis and Machine Intelligence, 2025 (arXiv 2410.19378). Please cite it if you use this module."
         )
         # Synthetic volumes of a saved scene are marked too, whether or not the panel is ever opened.
         slicer.app.connect("startupCompleted()", prepareViews)
@@ -69,7 +69,7 @@ def registerSampleData():
 
 @parameterNodeWrapper
 class MMHVAESynthesisParameterNode:
-    """The choices that belong to a scene; model, device and threads are kept in the application's settings."""
+    """The choices that belong to a scene; model, device, threads and engine are kept in the application's settings."""
 
     usVolume: vtkMRMLScalarVolumeNode
     t2Volume: vtkMRMLScalarVolumeNode
@@ -96,6 +96,8 @@ class MMHVAESynthesisParameterNode:
     cet1Preop: vtkMRMLScalarVolumeNode
     flairPreop: vtkMRMLScalarVolumeNode
     affine: bool = False
+    fixedLandmarks: vtkMRMLMarkupsFiducialNode
+    movingLandmarks: vtkMRMLMarkupsFiducialNode
 
 
 class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -14,7 +14,9 @@ _HOW = (
     "elsewhere: pip install 'torch>=2.1'."
 )
 _MISSING = f"PyTorch is not installed. {_HOW}"
-_IN_PART = f"PyTorch is installed only in part: an earlier installation broke off. Uninstall it and install it anew. {_HOW}"
+_IN_PART = (
+    f"PyTorch is installed only in part: an earlier installation broke off. Uninstall it and install it anew. {_HOW}"
+)
 
 
 def _version(text: str):

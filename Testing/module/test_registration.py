@@ -63,6 +63,37 @@ def test_the_last_run_and_the_loaded_mr_are_proposed(paired):
     assert paired.ui.t2Preop.currentNode().GetName() == "preop_T2w"
     assert paired.ui.cet1Preop.currentNode().GetName() == "preop_t1_gd"
     assert paired.ui.flairPreop.currentNode() is None and paired.ui.registerButton.enabled is True
+    assert "Proposed" in paired.ui.registrationState.text and "please check" in paired.ui.registrationState.text
+
+
+def test_several_mr_that_speak_for_a_contrast_are_left_to_the_user(paired, scenes):
+    scenes.volume("T2 of last year")
+    paired.ui.proposeButton.click()
+    assert paired.ui.t2Preop.currentNode() is None and "preop_T2w, T2 of last year" in paired.ui.registrationState.text
+
+
+def test_unfolding_proposes_where_nothing_is_chosen(ready, scenes, child):
+    apply(ready)
+    finish(ready, child)
+    scenes.volume("preop_T2w")
+    assert ready.ui.t2Synthetic.currentNode() is None
+    ready.ui.registrationButton.setCollapsed(False)
+    assert ready.ui.t2Synthetic.currentNode() is not None and ready.ui.t2Preop.currentNode().GetName() == "preop_T2w"
+    ready.ui.t2Synthetic.setCurrentNode(None)
+    ready.ui.registrationButton.setCollapsed(True)
+    ready.ui.registrationButton.setCollapsed(False)
+    assert ready.ui.t2Synthetic.currentNode() is None, "what the user chose stays"
+
+
+def test_landmarks_are_kept_in_the_scene_and_the_engine_in_the_settings(slicer, panel, module):
+    from slicer_headless.modules import open_panel
+
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Sulci")
+    panel.ui.fixedLandmarks.setCurrentNode(points)
+    panel.ui.engineSelector.currentIndex = 3
+    again = open_panel(module)
+    assert again.ui.fixedLandmarks.currentNode() is points and again.panel.registration._engine() == "brainsfit"
+    again.cleanup()
 
 
 def test_a_registration_moves_the_mr_and_what_was_checked_and_is_taken_back(slicer, paired, scenes, child, moved):
@@ -80,6 +111,7 @@ def test_a_registration_moves_the_mr_and_what_was_checked_and_is_taken_back(slic
     paired.ui.affineCheckBox.checked = True
     paired.ui.engineSelector.currentIndex = 2
     paired.ui.registerButton.click()
+    assert "Proposed" not in paired.ui.registrationState.text
     from MMHVAESynthesisLib.__main__ import parser
 
     args = parser().parse_args(child.calls[-1])
@@ -143,6 +175,161 @@ def test_the_fade_goes_from_the_synthetic_to_the_mr(slicer, paired, child, moved
     assert [each.GetName() for each in shown] == ["Doe-US synthetic T2 (MMHVAE)", "preop_T2w"]
     paired.ui.fadeSlider.value = 0.8
     assert composite.GetForegroundOpacity() == pytest.approx(0.8)
+
+
+def composite_of(slicer):
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+
+
+def test_the_last_registration_is_looked_at_before_and_after(slicer, paired, child, moved):
+    composite, ui = composite_of(slicer), paired.ui
+    for widget in (ui.lookSelector, ui.beforeCheckBox, ui.fadeSlider):
+        assert widget.enabled is False, "there is nothing to look at yet"
+    ui.registerButton.click()
+    end(paired, child, moved)
+    mr, place = ui.t2Preop.currentNode(), ui.t2Preop.currentNode().GetTransformNodeID()
+
+    def shown(layer):
+        node_id = getattr(composite, f"Get{layer}VolumeID")()
+        return slicer.mrmlScene.GetNodeByID(node_id) if node_id else None
+
+    assert shown("Foreground") is mr and ui.fadeSlider.enabled is True
+    assert "preop_T2w" in ui.fadeSlider.toolTip
+    ui.beforeCheckBox.checked = True
+    assert shown("Foreground").GetName() == "preop_T2w before the registration" and mr.GetTransformNodeID() == place
+    ui.lookSelector.currentIndex = 1
+    assert shown("Foreground") is None and "and preop_T2w" in shown("Background").GetName()
+    assert ui.fadeSlider.enabled is False
+    ui.lookSelector.currentIndex = 0
+    ui.beforeCheckBox.checked = False
+    assert shown("Foreground") is mr
+    ui.lookSelector.currentIndex = 1
+    ui.undoButton.click()
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert not any("before the registration" in name or " and " in name for name in names)
+    assert ui.lookSelector.enabled is False
+
+
+def test_a_look_that_is_not_possible_any_more_is_told(slicer, paired, child, moved):
+    paired.ui.registerButton.click()
+    end(paired, child, moved)
+    paired.ui.t2Preop.currentNode().SetAndObserveTransformNodeID(None)
+    paired.ui.beforeCheckBox.checked = True
+    assert "lies no longer under" in paired.ui.statusLabel.text
+
+
+BRAINSFIT = 3
+
+
+def test_a_slicer_without_brainsfit_says_so_and_what_else_to_choose(paired):
+    paired.ui.engineSelector.currentIndex = BRAINSFIT
+    assert paired.ui.registerButton.enabled is False
+    assert (
+        "has no module BRAINSFit" in paired.ui.registrationState.text and "'lncc'" in paired.ui.registrationState.text
+    )
+    paired.ui.engineSelector.currentIndex = 0
+    assert paired.ui.registerButton.enabled is True
+
+
+@pytest.fixture
+def brainsfit(monkeypatch, tmp_path):
+    """Slicer's module BRAINSFit, with an executable that stands in for the real one."""
+    from pathlib import Path
+
+    from scene import command_line_modules
+
+    program = Path(command_line_modules.__file__).with_name("brainsfit_program.py")
+    return command_line_modules.install(monkeypatch, program, tmp_path / "runs")
+
+
+@pytest.fixture
+def heads(slicer, panel, brainsfit, child):
+    """The panel with a synthetic field of a head and the head chosen, and the engine BRAINSFit."""
+    from registration import phantom
+    from scene import registered
+
+    head = phantom.head(size=96)
+    panel.ui.t2Synthetic.setCurrentNode(registered.volume_of(phantom.field(head, size=(36, 34, 32)), "Synthetic"))
+    shift = np.eye(4)
+    shift[:3, 3] = 1.5, -2.0, 1.0
+    panel.ui.t2Preop.setCurrentNode(registered.volume_of(head, "MR"))
+    registered.scenes.parent(panel.ui.t2Preop.currentNode(), shift, "Shift")
+    panel.ui.engineSelector.currentIndex = BRAINSFIT
+    assert panel.ui.registerButton.enabled is True
+    return panel
+
+
+def work_on(panel, until, seconds=60):
+    """Let Slicer handle events until something is so."""
+    import time
+
+    import qt
+
+    stop = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < stop, panel.ui.statusLabel.text
+        qt.QCoreApplication.processEvents()
+        poll(panel)
+
+
+def test_brainsfit_registers_in_slicer_which_goes_on_meanwhile(slicer, heads, brainsfit, child, monkeypatch):
+    import dataclasses
+
+    from MMHVAESynthesisLib.registration import engine
+
+    real, seen = engine.register, []
+
+    def quick(request, progress, *more):
+        def note(report):
+            progress(report)
+            seen.append(heads.ui.applyButton.text)
+
+        return real(dataclasses.replace(request, starts=1), note, *more)
+
+    monkeypatch.setattr(engine, "register", quick)
+    heads.ui.registerButton.click()
+    assert heads.ui.applyButton.text == "Cancel" and heads.ui.registerButton.enabled is False and child.calls == []
+    work_on(heads, lambda: not heads.panel.work.is_running)
+    transform = heads.panel.registration._last()
+    assert transform.GetAttribute("MMHVAE.engine") == "brainsfit" and len(brainsfit.runs) == 6
+    found = slicer.util.arrayFromTransformMatrix(transform)
+    np.testing.assert_allclose(found[:3, 3], (-1.5, 2.0, -1.0), atol=0.5)
+    assert set(seen) == {"Cancel"} and "Registered" in heads.ui.statusLabel.text
+    assert '"t2": "MR"' in transform.GetAttribute("MMHVAE.moving")
+
+
+@pytest.mark.parametrize("how", ["cancel", "close", "leave"])
+def test_brainsfit_is_ended_by_cancel_by_a_closed_scene_and_with_the_panel(slicer, heads, brainsfit, monkeypatch, how):
+    import qt
+
+    monkeypatch.setenv("BRAINSFIT_BEHAVES", "hangs")
+    deeds = {"cancel": lambda: cancel(heads), "close": lambda: slicer.mrmlScene.Clear(0), "leave": heads.cleanup}
+
+    def act():
+        if brainsfit.runs and brainsfit.runs[0].progress:
+            timer.stop()
+            deeds[how]()
+
+    heads.ui.registerButton.click()
+    job = heads.panel.work._runner.job
+    timer = qt.QTimer()
+    timer.connect("timeout()", act)
+    timer.start(50)
+    work_on(heads, lambda: job.state == "cancelled")
+    assert not brainsfit.runs[0].thread.is_alive() and len(brainsfit.runs) == 1
+    assert slicer.util.getNodesByClass("vtkMRMLCommandLineModuleNode") == []
+    if how == "cancel":
+        work_on(heads, lambda: not heads.panel.work.is_running)
+        assert heads.ui.statusLabel.text.startswith("Cancelled. Nothing was changed.")
+        assert heads.ui.registerButton.enabled is True and heads.panel.registration._last() is None
+
+
+def test_brainsfit_that_fails_is_told_and_register_works_again(heads, brainsfit, monkeypatch):
+    monkeypatch.setenv("BRAINSFIT_BEHAVES", "fails")
+    heads.ui.registerButton.click()
+    work_on(heads, lambda: not heads.panel.work.is_running)
+    assert "BRAINSFit failed" in heads.ui.statusLabel.text and "no samples inside the mask" in heads.ui.statusLabel.text
+    assert heads.ui.registerButton.enabled is True and heads.ui.installButton.isHidden()
 
 
 def test_the_child_registers_as_the_library_does(module):

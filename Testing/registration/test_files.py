@@ -200,6 +200,30 @@ def test_checkerboard_shows_both_volumes_by_turns(tmp_path):
         figures.checkerboard(fixed * 0, moving, sitk.Transform())
 
 
+def test_checkerboard_in_three_dimensions():
+    left, right = (sitk.GetImageFromArray(np.arange(8 * 30 * 22, dtype=np.float32).reshape(8, 30, 22)) for _ in "12")
+    right = 5000 - right
+    for image in (left, right):
+        image.SetSpacing([1.0, 0.5, 4.0])
+    left[3, 4, 5] = 0
+    board = figures.checkerboard_volume(left, right, sitk.Transform())
+    assert board.GetSize() == (22, 30, 8) and board.GetSpacing() == (1.0, 0.5, 4.0)
+    assert board.GetPixelID() == sitk.sitkUInt8 and board[3, 4, 5] == 0
+    rising = {index: board[index[0], index[1] + 3, index[2]] > board[index] for index in BLOCKS}
+    assert rising == BLOCKS
+
+
+BLOCKS = {
+    (5, 10, 1): True,  # the first block, 10 mm each way, shows the fixed volume
+    (15, 10, 1): False,
+    (5, 25, 1): False,
+    (15, 25, 1): True,
+    (5, 10, 4): False,
+    (20, 10, 1): True,
+}
+"""Voxels of blocks, and whether the intensities rise along the columns there, as the fixed volume's do."""
+
+
 GIVEN_MEAN_MM = {"Case1": 1.8, "Case2": 5.7, "Case12": 19.7, "Case25": 10.1, "Case27": 5.8}
 """Mean distance of the landmarks in MR and ultrasound, as published with RESECT."""
 

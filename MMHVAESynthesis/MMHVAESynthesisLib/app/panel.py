@@ -83,10 +83,7 @@ class Panel:
     def missing(self) -> str:
         """Return what Apply still waits for, as a sentence for the user; empty when it can start."""
         return (
-            self._torch
-            or self.inputs.problem()
-            or self.outputs.problem(self.inputs.nodes())
-            or self.options.problem()
+            self._torch or self.inputs.problem() or self.outputs.problem(self.inputs.nodes()) or self.options.problem()
         )
 
     def on_apply(self, *_args) -> None:
@@ -209,5 +206,6 @@ class Panel:
         run = self.results.run_of(next(iter(nodes.values())))
         self._models[run.id] = model
         self.results.show(run)
+        self.registration.propose_where_empty()
         names = ", ".join(node.GetName() for node in nodes.values())
         return _("Done in {time}: {names}.").format(time=duration(self.work.seconds), names=names)

@@ -57,4 +57,6 @@ def show(label: Any, shown: Any, seconds: float) -> str:
     label.setPixmap(picture(shown.images))
     label.setVisible(True)
     sentence = _("SYNTHETIC preview of slice {plane}, left to right: {modalities}. All slices would take about {time}.")
-    return sentence.format(plane=shown.plane, modalities=labels(shown.images), time=texts.duration(shown.seconds + seconds))
+    return sentence.format(
+        plane=shown.plane, modalities=labels(shown.images), time=texts.duration(shown.seconds + seconds)
+    )

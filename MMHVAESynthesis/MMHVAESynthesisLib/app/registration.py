@@ -7,14 +7,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import MMHVAEError
-from ..modalities import US, label, recognise
+from ..modalities import US
 from ..request import AFFINE, RIGID
 from ..scene.provenance import INPUT, PREFIX, is_synthetic
+from . import settings
+from .guess import guess
 from .process import Start
 from .work import Work
 
 MR = ("t2", "cet1", "flair")
-_ENGINES = (("auto", "Automatic"), ("lncc", "LNCC (needs PyTorch)"), ("mattes", "Mattes mutual information"))
+_ENGINES = ("auto", "lncc", "mattes", "brainsfit")
+_BRAINSFIT = "brainsfit"
 _REGISTRATION = PREFIX + "registration"
 """The attribute of scene/registration.py, which is not imported before it is needed: it brings SimpleITK with it."""
 
@@ -33,18 +36,36 @@ class Registration:
         self._ui, self._work, self._start = ui, work, start
         self._parameters: Optional[Any] = None
         self._listed: List[Any] = []
-        for _key, title in _ENGINES:
-            ui.engineSelector.addItem(_(title))
+        self._note = ""
+        self._fill()
+        ui.engineSelector.connect("currentIndexChanged(int)", self._on_engine)
+        ui.lookSelector.connect("currentIndexChanged(int)", self.look)
+        ui.beforeCheckBox.connect("toggled(bool)", self.look)
+        ui.registrationButton.connect("contentsCollapsed(bool)", self.propose_where_empty)
         ui.proposeButton.connect("clicked(bool)", self.propose)
         ui.registerButton.connect("clicked(bool)", self.on_register)
         ui.undoButton.connect("clicked(bool)", self.on_undo)
         ui.fadeSlider.connect("valueChanged(double)", self.on_fade)
-        for selector in (ui.fixedLandmarks, ui.movingLandmarks):
-            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda *_args: self.update())
+
+    def _fill(self) -> None:
+        titles = (_("Automatic"), _("LNCC (needs PyTorch)"), _("Mattes mutual information"), _("BRAINSFit (Slicer's)"))
+        for title in titles:
+            self._ui.engineSelector.addItem(title)
+        kept = settings.text(settings.ENGINE, _ENGINES[0])
+        self._ui.engineSelector.currentIndex = _ENGINES.index(kept) if kept in _ENGINES else 0
+        for title in (_("Fade"), _("Checkerboard")):
+            self._ui.lookSelector.addItem(title)
+
+    def _on_engine(self, _index) -> None:
+        settings.keep(settings.ENGINE, self._engine())
+        self.update()
+
+    def _engine(self) -> str:
+        return _ENGINES[max(0, self._ui.engineSelector.currentIndex)]
 
     def bind(self, parameters: Optional[Any]) -> None:
         """Work on a parameter node from now on; None on none."""
-        self._parameters = parameters
+        self._parameters, self._note = parameters, ""
 
     def propose(self, *_args) -> None:
         """Choose the last run's synthetic MR, and the loaded MR whose names or DICOM tags speak for its contrasts."""
@@ -53,24 +74,41 @@ class Registration:
 
         made = runs()
         outputs = made[0].outputs if made else {}
-        volumes = loaded_volumes()
+        found = guess(loaded_volumes(), MR)
         with slicer.util.NodeModify(self._parameters.parameterNode):
             for modality in MR:
-                fits = [volume.node for volume in volumes if recognise(volume.name, volume.dicom) == modality]
+                volume = found.chosen.get(modality)
                 setattr(self._parameters, f"{modality}Synthetic", outputs.get(modality))
-                setattr(self._parameters, f"{modality}Preop", fits[0] if len(fits) == 1 else None)
-        self._list_others()
+                setattr(self._parameters, f"{modality}Preop", None if volume is None else volume.node)
+        said = _("Proposed by the last run and the names of what is loaded: please check.")
+        self._note = " ".join(filter(None, [said, found.sentence()]))
+        self.update()
+
+    def propose_where_empty(self, *_args) -> None:
+        """Propose, unless something is chosen already, the section is folded, or nothing was synthesised yet."""
+        from ..scene.runs import runs
+
+        folded = self._ui.registrationButton.collapsed
+        if self._parameters is not None and not folded and not self._chosen("Synthetic") and not self._chosen("Preop"):
+            if runs():
+                self.propose()
 
     def update(self) -> None:
         """Show what is missing, and what else could move along."""
         if self._parameters is None:
-            self._ui.registerButton.enabled = False
+            self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
-        self._ui.registrationState.setText(missing or self._figures())
-        self._ui.undoButton.enabled = self._last() is not None and not self._work.is_running
+        said = "\n".join(filter(None, [missing or self._figures(), self._note]))
+        self._ui.registrationState.setText(said)
+        self._ui.registrationState.setVisible(bool(said))
+        is_made = self._last() is not None
+        self._ui.undoButton.enabled = is_made and not self._work.is_running
+        for widget in (self._ui.lookSelector, self._ui.beforeCheckBox):
+            widget.enabled = is_made
+        self._ui.fadeSlider.enabled = is_made and self._ui.lookSelector.currentIndex == 0
 
     def problem(self) -> str:
         """Return what Register waits for, in a sentence; empty where it can start."""
@@ -79,39 +117,47 @@ class Registration:
             return _("Choose a synthetic MR and the pre-operative MR of the same contrast.")
         try:
             self._plan()
+            if self._engine() == _BRAINSFIT:
+                _brainsfit()
         except MMHVAEError as error:
             return str(error)
         return ""
 
     def on_register(self, *_args) -> None:
-        """Register in a child."""
+        """Register, in a child or with BRAINSFit in Slicer."""
         from ..scene import registration
+        from .brainsfit_job import BrainsfitJob
         from .registration_job import RegistrationJob
 
         planned: List[Any] = []
+        self._note = ""
 
         def make():
             planned.append(self._plan())
-            engine = _ENGINES[max(0, self._ui.engineSelector.currentIndex)][0]
             kind = AFFINE if self._parameters.affine else RIGID
-            return RegistrationJob(planned[0].request(kind=kind, engine=engine), self._start)
+            request = planned[0].request(kind=kind, engine=self._engine())
+            if request.engine == _BRAINSFIT:
+                return BrainsfitJob(request, _brainsfit())
+            return RegistrationJob(request, self._start)
 
         def done(job) -> str:
             self._work.warn(job.made.warnings)
             transform = registration.add(job.made, planned[0])
-            self._show_both(planned[0])
+            self._ui.beforeCheckBox.checked = False
+            self.look()
             return _("Registered: '{name}'. {figures}").format(name=transform.GetName(), figures=self._figures())
 
         self._work.begin(make, done)
 
     def on_undo(self, *_args) -> None:
         """Take the last registration back."""
-        from ..scene import registration
+        from ..scene import registration, registration_view
 
         last = self._last()
         if last is not None:
             try:
                 registration.undo(last)
+                registration_view.clear()
                 self._work.say(_("The registration was taken back."))
             except MMHVAEError as error:
                 self._work.fail(error)
@@ -121,6 +167,23 @@ class Registration:
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetForegroundVolumeID():
                 composite.SetForegroundOpacity(float(value))
+
+    def look(self, *_args) -> None:
+        """Show the last registration in the slice views, as chosen: fade or checkerboard, before or after."""
+        from ..scene import registration_view
+
+        last, ui = self._last(), self._ui
+        if last is None:
+            return
+        kind = registration_view.CHECKERBOARD if ui.lookSelector.currentIndex else registration_view.FADE
+        try:
+            both = registration_view.show(last, kind, bool(ui.beforeCheckBox.checked), float(ui.fadeSlider.value))
+        except MMHVAEError as error:
+            self._work.fail(error)
+            return
+        names = [node.GetName() for node in both]
+        ui.fadeSlider.toolTip = _("From '{synthetic}' to '{mr}'.").format(synthetic=names[0], mr=names[1])
+        self.update()
 
     def _chosen(self, kind: str) -> Dict[str, Any]:
         nodes = {modality: getattr(self._parameters, f"{modality}{kind}") for modality in MR}
@@ -136,8 +199,8 @@ class Registration:
             self._chosen("Preop"),
             us=first.GetNodeReference(INPUT + US),
             also=self._checked(),
-            fixed_landmarks=self._ui.fixedLandmarks.currentNode(),
-            moving_landmarks=self._ui.movingLandmarks.currentNode(),
+            fixed_landmarks=self._parameters.fixedLandmarks,
+            moving_landmarks=self._parameters.movingLandmarks,
         )
 
     def _list_others(self) -> None:
@@ -158,7 +221,7 @@ class Registration:
     def _others(self) -> List[Any]:
         taken = [*self._chosen("Synthetic").values(), *self._chosen("Preop").values()]
         taken += [node.GetNodeReference(INPUT + US) for node in self._chosen("Synthetic").values()]
-        taken += [self._ui.fixedLandmarks.currentNode(), self._ui.movingLandmarks.currentNode()]
+        taken += [self._parameters.fixedLandmarks, self._parameters.movingLandmarks]
         return [
             node
             for kind in _CARRIED
@@ -191,13 +254,9 @@ class Registration:
             lines.append(f"{what}: {change} {unit}".strip())
         return "; ".join(lines)
 
-    def _show_both(self, planned: Any) -> None:
-        modality = next(each for each in planned.synthetic if each in planned.moving)
-        slicer.util.setSliceViewerLayers(
-            background=planned.synthetic[modality],
-            foreground=planned.moving[modality],
-            foregroundOpacity=float(self._ui.fadeSlider.value),
-        )
-        self._ui.fadeSlider.toolTip = _("From the synthetic {label} to the pre-operative one.").format(
-            label=label(modality)
-        )
+
+def _brainsfit() -> Any:
+    """Return what runs BRAINSFit; raises DependencyError, with a sentence, in a Slicer without it."""
+    from ..scene import brainsfit
+
+    return brainsfit.runner()

@@ -1,10 +1,12 @@
-"""What belongs to the machine and not to a scene: model, device, threads. Kept in Slicer's settings."""
+"""What belongs to the machine and not to a scene: model, device, threads, engine. Kept in Slicer's settings."""
 
 import qt
 import slicer
 
 _PREFIX = "MMHVAESynthesis/"
-MODEL, MODEL_FILE, DEVICE, WORKERS = (_PREFIX + name for name in ("model", "modelFile", "device", "workers"))
+MODEL, MODEL_FILE, DEVICE, WORKERS, ENGINE = (
+    _PREFIX + name for name in ("model", "modelFile", "device", "workers", "registrationEngine")
+)
 
 
 def text(key: str, default: str = "") -> str:

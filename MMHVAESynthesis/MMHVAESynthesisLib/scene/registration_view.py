@@ -1,0 +1,111 @@
+"""A registration to look at: the synthetic and the pre-operative MR faded or in a checkerboard, before and after it.
+
+What is shown beside the scene's own volumes are nodes that no list shows and no file keeps.
+"""
+
+from typing import Any, Optional, Tuple
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import slicer
+
+from ..errors import InputError
+from ..modalities import MODALITIES
+from ..registration.figures import checkerboard_volume
+from . import display, placement, provenance
+from .nodes import RAS_TO_LPS, place, set_voxels, to_image, world_matrix
+from .registration import FIXED
+from .removal import remove
+
+FADE, CHECKERBOARD = "fade", "checkerboard"
+_FORMER = "former place"
+_ROLE = provenance.PREFIX + "role"
+
+
+def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, Any]:
+    """Show a registration in all slice views, and return the synthetic and the pre-operative MR that are compared.
+
+    :param transform: The registration's transform node.
+    :param kind: :data:`FADE`: the MR over the synthetic one; or :data:`CHECKERBOARD`.
+    :param before: Show the MR where it lay before the registration.
+    :param opacity: Of the MR in a fade, 0 to 1.
+    :raises InputError: when a volume left the scene, or the MR lies no longer under the registration.
+    """
+    synthetic, moving = pair(transform)
+    matrix = _former_place(transform, moving) if before else world_matrix(moving, "The pre-operative MR")
+    if kind == CHECKERBOARD:
+        clear(_FORMER)
+        slicer.util.setSliceViewerLayers(background=_checkerboard(synthetic, moving, matrix), foreground=None)
+    else:
+        clear(CHECKERBOARD)
+        over = _at_former_place(moving, matrix) if before else moving
+        slicer.util.setSliceViewerLayers(background=synthetic, foreground=over, foregroundOpacity=opacity)
+    return synthetic, moving
+
+
+def pair(transform: Any) -> Tuple[Any, Any]:
+    """Return the synthetic and the pre-operative MR of the first contrast that a registration is about."""
+    for modality in MODALITIES:
+        nodes = [transform.GetNodeReference(role + modality) for role in (FIXED, provenance.INPUT)]
+        if None not in nodes:
+            return nodes[0], nodes[1]
+    raise InputError("The volumes of this registration left the scene: there is nothing to compare.")
+
+
+def clear(role: Optional[str] = None) -> None:
+    """Take the nodes away that only serve to look: those of one role, or all."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute(_ROLE) in ((_FORMER, CHECKERBOARD) if role is None else (role,)):
+            remove(node)
+
+
+def _former_place(transform: Any, moving: Any) -> np.ndarray:
+    """Return the (4, 4) matrix from the MR's voxel indices to where these lay in the world, RAS mm."""
+    if not any(node is transform for node in placement.above(moving)):
+        raise InputError(
+            f"'{moving.GetName()}' lies no longer under '{transform.GetName()}': where it lay before is not known."
+        )
+    to_world = slicer.util.arrayFromTransformMatrix(transform, toWorld=True)
+    return np.linalg.inv(to_world) @ world_matrix(moving, "The pre-operative MR")
+
+
+def _at_former_place(moving: Any, matrix: np.ndarray) -> Any:
+    """Return a node with the MR's own voxels, not a copy, at another place."""
+    node = _node(_FORMER, f"{moving.GetName()} before the registration", moving)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetAndObserveImageData(moving.GetImageData())
+    return node
+
+
+def _checkerboard(synthetic: Any, moving: Any, matrix: np.ndarray) -> Any:
+    fixed, mr = to_image(synthetic, "The synthetic MR"), to_image(moving, "The pre-operative MR")
+    place(mr, RAS_TO_LPS @ matrix)
+    node = _node(CHECKERBOARD, f"{synthetic.GetName()} and {moving.GetName()}")
+    set_voxels(node, checkerboard_volume(fixed, mr, sitk.Transform()), synthetic)
+    node.SetAndObserveTransformNodeID(synthetic.GetTransformNodeID())
+    display.show(node.GetDisplayNode(), (0.0, 255.0), display.GREY)
+    # Half of what it shows is synthetic: its views have to say so.
+    node.SetAttribute(provenance.PREFIX + "synthetic", "1")
+    return node
+
+
+def _node(role: str, name: str, like: Optional[Any] = None) -> Any:
+    """Return the node of a role, made where there is none, displayed as ``like``."""
+    node = next(
+        (n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n.GetAttribute(_ROLE) == role), None
+    )
+    if node is None:
+        node = slicer.vtkMRMLScalarVolumeNode()
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        node.SetAttribute(_ROLE, role)
+        slicer.mrmlScene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetSaveWithScene(False)
+    node.SetName(name)
+    if like is not None and like.GetDisplayNode() is not None:
+        shown, source = node.GetDisplayNode(), like.GetDisplayNode()
+        shown.SetAndObserveColorNodeID(source.GetColorNodeID())
+        shown.AutoWindowLevelOff()
+        shown.SetWindowLevel(source.GetWindow(), source.GetLevel())
+    return node

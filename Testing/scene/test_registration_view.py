@@ -1,0 +1,121 @@
+"""A registration to look at: fade and checkerboard, before and after."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MMHVAESynthesisLib.errors import InputError
+from registration import phantom
+
+pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-core")
+
+
+@pytest.fixture
+def made(scene):
+    from scene import registered
+
+    return registered
+
+
+@pytest.fixture
+def view(scene):
+    from MMHVAESynthesisLib.scene import registration_view
+
+    return registration_view
+
+
+@pytest.fixture
+def composite(slicer, scene):
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+
+
+@pytest.fixture
+def pair(made):
+    """A synthetic T2 of part of a head, and the MR of the head, which lies elsewhere, under a parent of its own."""
+    head = phantom.head(size=80)
+    synthetic = made.volume_of(phantom.field(head, size=(40, 30, 24), degrees=(10, -20, 30)), "Synthetic")
+    synthetic.SetAttribute("MMHVAE.synthetic", "1")
+    mr = made.volume_of(head, "MR")
+    made.scenes.parent(mr, np.linalg.inv(made.motion()), "Far away")
+    return synthetic, mr
+
+
+@pytest.fixture
+def transform(pair, made):
+    from MMHVAESynthesisLib.scene import registration
+    from MMHVAESynthesisLib.scene.registration_plan import plan
+
+    return registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+
+
+def shown(slicer, composite):
+    ids = composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()
+    return [slicer.mrmlScene.GetNodeByID(each) if each else None for each in ids]
+
+
+def extra(slicer, *known):
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in nodes if not any(node is each for each in known)]
+
+
+def test_a_fade_after_the_registration_shows_the_volumes_themselves(slicer, view, composite, pair, transform):
+    assert view.show(transform, view.FADE, False, 0.3) == pair
+    assert shown(slicer, composite) == [*pair] and composite.GetForegroundOpacity() == pytest.approx(0.3)
+    assert extra(slicer, *pair) == []
+
+
+def test_a_fade_before_shows_the_mr_where_it_lay_and_moves_nothing(slicer, view, composite, pair, made, transform):
+    mr, nodes = pair[1], made.everything()["nodes"]
+    place = made.voxel_in_world(mr, (10, 20, 30))
+    view.show(transform, view.FADE, True, 0.5)
+    synthetic, over = shown(slicer, composite)
+    assert synthetic is pair[0] and over is not mr and over.GetImageData() is mr.GetImageData()
+    was = (np.linalg.inv(made.motion()) @ [*place, 1])[:3]
+    np.testing.assert_allclose(made.voxel_in_world(over, (10, 20, 30)), was, atol=1e-6)
+    np.testing.assert_allclose(made.voxel_in_world(mr, (10, 20, 30)), place, atol=1e-9)
+    assert over.GetHideFromEditors() and not over.GetSaveWithScene()
+    view.show(transform, view.FADE, True, 0.5)
+    assert extra(slicer, *pair) == [over], "one is enough"
+    view.clear()
+    left = made.everything()["nodes"]
+    assert {**left, composite.GetID(): nodes[composite.GetID()]} == nodes
+
+
+def test_the_checkerboard_runs_on_from_block_to_block_where_the_mr_lies_right(slicer, view, composite, pair, transform):
+    from MMHVAESynthesisLib.registration.figures import _grey
+
+    fixed = slicer.util.arrayFromVolume(pair[0])
+    grey = _grey(sitk.GetImageFromArray(fixed)).astype(float)
+    steps = {}
+    for before in (True, False):
+        view.show(transform, view.CHECKERBOARD, before, 0.5)
+        board, over = shown(slicer, composite)
+        voxels = slicer.util.arrayFromVolume(board).astype(float)
+        assert over is None and board.GetAttribute("MMHVAE.synthetic") == "1" and board.GetHideFromEditors()
+        assert (voxels[fixed == 0] == 0).all()
+        np.testing.assert_array_equal(voxels[10:20, 10:20, :10], grey[10:20, 10:20, :10])
+        steps[before] = np.abs(voxels - grey)[fixed != 0].mean()
+    assert steps[False] < 8 < 20 < steps[True]
+    assert extra(slicer, *pair) == [board]
+
+
+def test_where_the_mr_lay_is_not_known_once_it_left_the_registration(view, pair, transform):
+    pair[1].SetAndObserveTransformNodeID(None)
+    with pytest.raises(InputError, match="'MR' lies no longer under"):
+        view.show(transform, view.FADE, True, 0.5)
+    view.show(transform, view.FADE, False, 0.5)
+
+
+def test_volumes_that_left_the_scene_are_told(slicer, view, pair, transform):
+    slicer.mrmlScene.RemoveNode(pair[0])
+    with pytest.raises(InputError, match="left the scene"):
+        view.show(transform, view.CHECKERBOARD, False, 0.5)
+
+
+def test_what_only_serves_to_look_is_not_saved(slicer, view, pair, transform, tmp_path):
+    view.show(transform, view.CHECKERBOARD, False, 0.5)
+    view.show(transform, view.FADE, True, 0.5)
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    assert {node.GetName() for node in extra(slicer)} == {"Synthetic", "MR"}
