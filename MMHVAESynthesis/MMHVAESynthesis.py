@@ -53,7 +53,7 @@ class MMHVAESynthesis(ScriptedLoadableModule):
 
 
 def prepareViews():
-    """From now on write SYNTHETIC into every slice view that shows a synthetic volume; make our layouts known."""
+    """From now on write SYNTHETIC into every view that shows a synthetic volume; make our layouts known."""
     from MMHVAESynthesisLib.scene import annotations, layouts
 
     annotations.install()

@@ -7,15 +7,15 @@ from .files import FileManager
 
 
 class LayoutManager:
-    """The slice views: those that a test makes, and after :meth:`start` those of the scene's layout."""
+    """The views: slice views that a test makes, and after :meth:`start` those of the scene's layout."""
 
     def __init__(self, slice_logics):
         self._slice_logics = slice_logics
         self._layout_logic = None
-        self._widgets, self._listeners = {}, []
+        self._widgets, self._spatial, self._listeners = {}, {}, []
 
     def start(self, size=(160, 160)):
-        """Keep a view, drawn offscreen, for each slice node that the layout node puts into the layout."""
+        """Keep a view, drawn offscreen, for each slice or view node that the layout node puts into the layout."""
         import slicer
 
         self._layout_logic = slicer.vtkMRMLLayoutLogic()
@@ -31,13 +31,15 @@ class LayoutManager:
         for view in self._widgets.values():
             self._slice_logics.RemoveItem(view.sliceLogic())
             view.close()
+        for view in self._spatial.values():
+            view.close()
         self._layout_logic.SetMRMLScene(None)
-        self._widgets, self._listeners, self._layout_logic = {}, [], None
+        self._widgets, self._spatial, self._listeners, self._layout_logic = {}, {}, [], None
 
     def _on_layout(self, *_):
         import slicer
 
-        from .views import SliceView
+        from .views import SliceView, ThreeDView
 
         in_layout = self._layout_logic.GetViewNodes()
         for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
@@ -46,6 +48,9 @@ class LayoutManager:
             if shown and name not in self._widgets:
                 self._widgets[name] = SliceView(name, self._size, node=node)
                 self._slice_logics.AddItem(self._widgets[name].sliceLogic())
+        for node in slicer.util.getNodesByClass("vtkMRMLViewNode"):
+            if in_layout.IsItemPresent(node) and node.GetLayoutName() not in self._spatial:
+                self._spatial[node.GetLayoutName()] = ThreeDView(node, self._size)
         for listener in list(self._listeners):
             listener(self._observed[0].GetViewArrangement())
 
@@ -61,6 +66,13 @@ class LayoutManager:
     def disconnect(self, signal, function):
         self._listeners.remove(function)
         return True
+
+    @property
+    def threeDViewCount(self):  # noqa: N802
+        return len(self._spatial)
+
+    def threeDWidget(self, index):
+        return list(self._spatial.values())[index]
 
     def sliceWidget(self, name):
         return self._widgets.get(name)

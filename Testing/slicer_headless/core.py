@@ -20,6 +20,7 @@ PRESET_LOGICS = {
     "Tables": "vtkSlicerTablesLogic",
     "Units": "vtkSlicerUnitsLogic",
     "CropVolume": "vtkSlicerCropVolumeLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
     "Sequences": "vtkSlicerSequencesLogic",
     "Data": "vtkSlicerDataModuleLogic",
 }

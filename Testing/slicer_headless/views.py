@@ -117,6 +117,61 @@ class SliceView:
         self._window.Finalize()
 
 
+class ThreeDView:
+    """One 3D view of a view node. Stands in for qMRMLThreeDWidget and its qMRMLThreeDView too."""
+
+    _managers_known = False
+
+    def __init__(self, node, size: Tuple[int, int]):
+        self.node = node
+        self._window = vtk.vtkRenderWindow()
+        self._window.SetOffScreenRendering(True)
+        self._window.SetMultiSamples(0)
+        self._window.SetSize(*size)
+        self._renderer = vtk.vtkRenderer()
+        self._window.AddRenderer(self._renderer)
+        self._interactor = vtk.vtkRenderWindowInteractor()
+        self._interactor.SetRenderWindow(self._window)
+        factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
+        if not ThreeDView._managers_known:
+            # Slicer's modules Models (which draws slices too) and VolumeRendering add their own at start-up.
+            for name in ("vtkMRMLModelDisplayableManager", "vtkMRMLVolumeRenderingDisplayableManager"):
+                factory.RegisterDisplayableManager(name)
+            ThreeDView._managers_known = True
+        self._managers = factory.InstantiateDisplayableManagers(self._renderer)
+        self._managers.SetMRMLDisplayableNode(node)
+
+    def threeDView(self):
+        return self
+
+    def mrmlViewNode(self):
+        return self.node
+
+    def renderWindow(self):
+        return self._window
+
+    def scheduleRender(self):
+        """Do nothing: a view is drawn when its picture is asked for."""
+
+    def resetFocalPoint(self) -> None:
+        """Look at all that is shown."""
+        self._renderer.ResetCamera()
+
+    def picture(self) -> vtk.vtkImageData:
+        """Draw the view and return its RGB pixels."""
+        self._window.Render()
+        grab = vtk.vtkWindowToImageFilter()
+        grab.SetInput(self._window)
+        grab.ReadFrontBufferOff()
+        grab.Update()
+        return grab.GetOutput()
+
+    def close(self) -> None:
+        """Free the view's window."""
+        self._managers.SetMRMLDisplayableNode(None)
+        self._window.Finalize()
+
+
 def save_slices(
     nodes: Sequence,
     path: Union[str, Path],

@@ -1,9 +1,11 @@
-"""The word SYNTHETIC in a corner of every slice view that shows a synthetic volume, so that a screenshot says it too.
+"""The word SYNTHETIC in a corner of every view that shows a synthetic volume, so that a screenshot says it too.
+
+Slice views show volumes in their layers, 3D views by volume rendering and in the slices that they show.
 
 Independent of the module's panel and of Slicer's own corner annotations, which the user may switch off.
 """
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import slicer
 import vtk
@@ -32,6 +34,28 @@ def shown_volumes(composite: Any) -> list:
 def shows_synthetic(composite: Any) -> bool:
     """Return whether a slice composite node shows a synthetic volume."""
     return any(is_synthetic(node) for node in shown_volumes(composite))
+
+
+def shown_in_space(view: Any) -> List[Any]:
+    """Return the volume nodes that a 3D view (its view node) shows: rendered, or in slices."""
+    rendered = [
+        display.GetVolumeNode()
+        for display in slicer.util.getNodesByClass("vtkMRMLVolumeRenderingDisplayNode")
+        if display.GetVisibility() and display.IsDisplayableInView(view.GetID())
+    ]
+    slices = {
+        node.GetLayoutName()
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")
+        if node.GetSliceVisible() and node.IsDisplayableInThreeDView(view.GetID())
+    }
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode") if slices else []
+    in_slices = [node for each in composites if each.GetLayoutName() in slices for node in shown_volumes(each)]
+    return [node for node in [*rendered, *in_slices] if node is not None]
+
+
+def shows_synthetic_in_space(view: Any) -> bool:
+    """Return whether a 3D view (its view node) shows a synthetic volume."""
+    return any(is_synthetic(node) for node in shown_in_space(view))
 
 
 def install() -> Optional["SyntheticMarks"]:
@@ -64,10 +88,10 @@ def refresh() -> None:
 class _Mark:
     """The word in one view."""
 
-    def __init__(self, widget: Any):
-        self._view = widget.sliceView()
+    def __init__(self, view: Any):
+        self._view = view
         self._actor = _text_actor()
-        self._renderer = self._view.renderWindow().GetRenderers().GetFirstRenderer()
+        self._renderer = renderer_of(view)
         self._renderer.AddViewProp(self._actor)
 
     def show(self, shown: bool) -> None:
@@ -78,6 +102,30 @@ class _Mark:
     def remove(self) -> None:
         self._renderer.RemoveViewProp(self._actor)
         self._view.scheduleRender()
+
+
+class _MarkInSpace(_Mark):
+    """The word in one 3D view. Whether it is due is looked at whenever the view is drawn: much can change it."""
+
+    def __init__(self, view: Any):
+        super().__init__(view)
+        self._tag = self._renderer.AddObserver("StartEvent", self._on_render)
+
+    def is_in(self, view: Any) -> bool:
+        return renderer_of(view) is self._renderer
+
+    def remove(self) -> None:
+        self._renderer.RemoveObserver(self._tag)
+        super().remove()
+
+    def _on_render(self, *_args) -> None:
+        # Nothing but the actor may be touched here: the view is being drawn already.
+        self._actor.SetVisibility(shows_synthetic_in_space(self._view.mrmlViewNode()))
+
+
+def renderer_of(view: Any) -> Any:
+    """Return the renderer of a slice view or 3D view that draws its content."""
+    return view.renderWindow().GetRenderers().GetFirstRenderer()
 
 
 def _text_actor() -> Any:
@@ -98,7 +146,7 @@ def _text_actor() -> Any:
 
 
 class SyntheticMarks:
-    """Keeps the marks of all slice views in step with what the views show, until :meth:`close`.
+    """Keeps the marks of all views in step with what the views show, until :meth:`close`.
 
     :param manager: The layout manager.
     """
@@ -106,6 +154,7 @@ class SyntheticMarks:
     def __init__(self, manager: Any):
         self._manager = manager
         self._marks: Dict[str, _Mark] = {}
+        self._marks_in_space: Dict[str, _MarkInSpace] = {}
         self._observed: list = []
         self._composites: Dict[str, Any] = {}
         scene = slicer.mrmlScene
@@ -121,21 +170,33 @@ class SyntheticMarks:
             if widget is None:
                 continue
             if name not in self._marks:
-                self._marks[name] = _Mark(widget)
+                self._marks[name] = _Mark(widget.sliceView())
             composite = widget.sliceLogic().GetSliceCompositeNode()
             if composite is not None and self._composites.get(name) is not composite:
                 self._composites[name] = composite
                 self._observed.append((composite, composite.AddObserver("ModifiedEvent", self._on_composite)))
             self._marks[name].show(composite is not None and shows_synthetic(composite))
+        self._refresh_in_space()
+
+    def _refresh_in_space(self) -> None:
+        for index in range(self._manager.threeDViewCount):
+            view = self._manager.threeDWidget(index).threeDView()
+            node = view.mrmlViewNode()
+            if node is None:
+                continue
+            name = node.GetLayoutName()
+            if name not in self._marks_in_space or not self._marks_in_space[name].is_in(view):
+                self._marks_in_space[name] = _MarkInSpace(view)
+            view.scheduleRender()
 
     def close(self) -> None:
         """Take all marks away."""
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._manager.disconnect("layoutChanged(int)", self.refresh)
-        for mark in self._marks.values():
+        for mark in [*self._marks.values(), *self._marks_in_space.values()]:
             mark.remove()
-        self._observed, self._marks, self._composites = [], {}, {}
+        self._observed, self._marks, self._marks_in_space, self._composites = [], {}, {}, {}
 
     def _on_composite(self, composite, _event) -> None:
         for name, each in self._composites.items():
