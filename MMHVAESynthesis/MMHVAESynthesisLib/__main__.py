@@ -66,7 +66,8 @@ def _print_json(line: Dict[str, Any]) -> None:
 
 def _print_progress_json(report: Progress) -> None:
     left = None if report.seconds_left is None else round(report.seconds_left, 1)
-    _print_json({"stage": report.stage, "done": report.done, "total": report.total, "seconds_left": left})
+    line = {"stage": report.stage, "done": report.done, "total": report.total, "seconds_left": left}
+    _print_json({**line, "warnings": list(report.warnings)} if report.warnings else line)
 
 
 class _Bar:

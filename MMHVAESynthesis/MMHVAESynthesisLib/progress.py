@@ -2,19 +2,23 @@
 
 import time
 from dataclasses import dataclass
-from typing import Callable, Optional, Protocol
+from typing import Callable, Optional, Protocol, Sequence, Tuple
 
 from .errors import Cancelled
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One report: ``done`` of ``total`` steps of ``stage``; ``seconds_left`` is None while it is unknown."""
+    """One report: ``done`` of ``total`` steps of ``stage``; ``seconds_left`` is None while it is unknown.
+
+    ``warnings`` are sentences for the user that came up with this step: early enough to stop.
+    """
 
     stage: str
     done: int
     total: int
     seconds_left: Optional[float] = None
+    warnings: Tuple[str, ...] = ()
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -46,12 +50,12 @@ class Reporter:
         if self._cancel is not None and self._cancel.is_set():
             raise Cancelled("Cancelled. Nothing was changed.")
 
-    def step(self, count: int = 1) -> None:
+    def step(self, count: int = 1, warnings: Sequence[str] = ()) -> None:
         """Count ``count`` steps as done and report; raise :class:`Cancelled` if the user asked to stop."""
         self.check()
         self.done += count
         if self._callback is not None:
-            self._callback(Progress(self.stage, self.done, self.total, self._seconds_left()))
+            self._callback(Progress(self.stage, self.done, self.total, self._seconds_left(), tuple(warnings)))
 
     def _seconds_left(self) -> Optional[float]:
         if self.done == 0:

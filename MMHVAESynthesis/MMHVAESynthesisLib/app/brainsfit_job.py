@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 import qt
 import slicer
@@ -11,6 +11,7 @@ import slicer
 from ..errors import Cancelled, MMHVAEError
 from ..progress import Progress
 from ..request import RegistrationRequest
+from .i18n import _
 from .jobs import CANCELLED, DONE, FAILED, RUNNING, SILENCE_SECONDS, JobError
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class BrainsfitJob:
         self.state = RUNNING
         self.progress: Optional[Progress] = None
         self.error: Optional[MMHVAEError] = None
+        self.warnings: Sequence[str] = ()
         self.made: Optional[Any] = None
         self._request: Optional[RegistrationRequest] = request
         self._runner, self._cancel = runner, threading.Event()
@@ -82,8 +84,8 @@ class BrainsfitJob:
             self._end(FAILED, error)
         except Exception:
             log.exception("The registration failed")
-            words = "The registration failed by a fault of this software: Slicer's log says more. Nothing was changed."
-            self._end(FAILED, JobError(words))
+            words = _("The registration failed by a fault of this software: Slicer's log says more.")
+            self._end(FAILED, JobError(f"{words} {_('Nothing was changed.')}"))
         else:
             self._end(DONE)
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from ..errors import MMHVAEError
 from ..volumes import files
+from .i18n import _
 from .jobs import DONE, FAILED, RUNNING, Job, JobError
 from .process import Start
 
@@ -27,6 +28,7 @@ class FileJob(Job):
         self.made: Optional[Any] = None
         """What :meth:`read` returned, once the job is done."""
         self._names: Dict[str, str] = {}
+        """What the user calls the files."""
         self._folder = Path(tempfile.mkdtemp(prefix="mmhvae-"))
         try:
             super().__init__(self.arguments_in(self._folder), start)
@@ -80,6 +82,5 @@ class FileJob(Job):
 
 
 def _unreadable(error: Exception) -> MMHVAEError:
-    return JobError(
-        f"The computation ended, but its results cannot be read back ({error}). Is the disk full? Nothing was changed."
-    )
+    words = _("The computation ended, but its results cannot be read back ({error}). Is the disk full?")
+    return JobError(f"{words.format(error=error)} {_('Nothing was changed.')}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, List, Sequence, Tuple
 
 from ..modalities import MODALITIES, label, recognise
+from .i18n import _
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Guess:
     def sentence(self) -> str:
         """Say what was left to the user; empty where nothing was."""
         return " ".join(
-            f"Several volumes look like {label(modality)} ({', '.join(names)}): choose one yourself."
+            _("Several volumes look like {modality} ({names}): choose one yourself.").format(
+                modality=label(modality), names=", ".join(names)
+            )
             for modality, names in self.unclear.items()
         )
 

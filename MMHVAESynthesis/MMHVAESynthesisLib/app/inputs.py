@@ -33,7 +33,7 @@ class Inputs:
         self._parameters = parameters
         if parameters is not None:
             self._known = self._ids()
-            self._ui.guessState.setText("")
+            self._say("")
             if not self.nodes():
                 self.guess(quietly=True)
 
@@ -80,7 +80,7 @@ class Inputs:
         self._known = self._ids()
         nothing = _("No loaded volume's name or DICOM tags speak clearly for an empty selector.")
         said = found.sentence() or ("" if quietly or found.chosen or not wanted else nothing)
-        self._ui.guessState.setText(said)
+        self._say(said)
         self.update()
 
     def update(self) -> None:
@@ -96,6 +96,8 @@ class Inputs:
             self._parameters.guessed = ",".join(guessed)
         for modality, node in ((m, getattr(self._parameters, f"{m}Volume")) for m in MODALITIES):
             self._show(modality, node, modality in guessed)
+        # CTK shows everything anew when a section is unfolded.
+        self._ui.guessState.setVisible(bool(self._ui.guessState.text))
 
     def problem(self) -> str:
         """Return why the inputs cannot be used, in a sentence; empty where they can."""
@@ -113,6 +115,10 @@ class Inputs:
                     name=node.GetName(), modalities=labels(same)
                 )
         return ""
+
+    def _say(self, text: str) -> None:
+        self._ui.guessState.setText(text)
+        self._ui.guessState.setVisible(bool(text))
 
     def _ids(self) -> Dict[str, Optional[str]]:
         nodes = {modality: getattr(self._parameters, f"{modality}Volume") for modality in MODALITIES}

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from .. import errors
 from ..progress import Progress
+from .i18n import _
 from .process import Process, Start
 
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
@@ -43,6 +44,8 @@ class Job:
         self.progress: Optional[Progress] = None
         self.result: Optional[Dict[str, Any]] = None
         self.error: Optional[errors.MMHVAEError] = None
+        self.warnings: List[str] = []
+        """What the child warned of so far, while it still works."""
         self._said: Optional[Dict[str, Any]] = None
         self._garbage: List[str] = []
         self._heard = time.monotonic()
@@ -51,7 +54,8 @@ class Job:
         try:
             self._process: Process = start(self.arguments)
         except OSError as error:
-            raise JobError(f"The computation could not be started: {error.strerror or error}.") from error
+            words = _("The computation could not be started: {error}.").format(error=error.strerror or error)
+            raise JobError(words) from error
 
     def poll(self) -> str:
         """Take in what the child said and return the state."""
@@ -98,6 +102,10 @@ class Job:
         """Return what the child wrote on standard error, and lines of its standard output that were no JSON."""
         return "\n".join(filter(None, [self._process.log(), *self._garbage]))
 
+    def in_words(self, text: str) -> str:
+        """Return a message of the child as it is meant for the user."""
+        return text
+
     def _take(self, line: str) -> None:
         self._heard = time.monotonic()
         try:
@@ -106,6 +114,7 @@ class Job:
                 self.progress = Progress(
                     str(said["stage"]), int(said["done"]), int(said["total"]), _seconds(said["seconds_left"])
                 )
+                self.warnings += [self.in_words(str(warning)) for warning in said.get("warnings", ())]
             elif isinstance(said.get("result"), dict) or isinstance(said.get("error"), str):
                 self._said = said
             else:
@@ -134,18 +143,24 @@ class Job:
             return _errors_by_name().get(said.get("kind"), JobError)(said["error"])
         if code in _KILLED_FOR_MEMORY:
             return JobError(
-                "The system ended the computation, most likely because memory ran out. Close other programs, choose "
-                "fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
+                _(
+                    "The system ended the computation, most likely because memory ran out. Close other programs, "
+                    "choose fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
+                )
             )
         if self._garbage and code == 0:
             return JobError(
-                "The computation ended with an answer that cannot be understood. The log shows it; please report it. "
-                "Nothing was changed."
+                _(
+                    "The computation ended with an answer that cannot be understood. The log shows it; please report "
+                    "it. Nothing was changed."
+                )
             )
-        how = f"was ended by signal {-code}" if code < 0 else f"ended without a result (exit code {code})"
+        how = _("was ended by signal {number}") if code < 0 else _("ended without a result (exit code {number})")
         return JobError(
-            f"The computation {how}. That is a fault of this software or of its installation: the log says more; "
-            "please report it. Nothing was changed."
+            _(
+                "The computation {how}. That is a fault of this software or of its installation: the log says more; "
+                "please report it. Nothing was changed."
+            ).format(how=how.format(number=abs(code)))
         )
 
 

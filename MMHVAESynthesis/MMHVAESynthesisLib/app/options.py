@@ -9,7 +9,6 @@ from slicer.i18n import tr as _
 from . import models, settings, texts
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
-_DEVICE_TITLES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA)", "mps": "MPS (Apple)"}
 
 
 class Options:
@@ -53,6 +52,12 @@ class Options:
         else:
             return False
         return True
+
+    def choose_same_model(self, name: str, digest: str) -> bool:
+        """Choose the model that a run notes, the present choice first; return whether the panel has it."""
+        every = [self.model(), *(choice.key or None for choice in self._choices if choice.key != models.FROM_FILE)]
+        found = [model for model in every if models.is_same(model, name, digest)]
+        return bool(found) and self.choose_model(found[0])
 
     def model_to_download(self) -> str:
         """Return the name of the chosen model, which can be downloaded; empty where it cannot or need not."""
@@ -141,8 +146,9 @@ class Options:
         selector = self._ui.deviceSelector
         was_blocked = selector.blockSignals(True)
         selector.clear()
+        titles = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("CUDA (NVIDIA)"), "mps": _("MPS (Apple)")}
         for name in self._devices:
-            title = _(_DEVICE_TITLES.get(name, name))
+            title = titles.get(name, name)
             selector.addItem(f"{title}: {described[name]}" if name in described else title)
         selector.currentIndex = self._devices.index(chosen)
         selector.blockSignals(was_blocked)

@@ -139,14 +139,19 @@ class Panel:
         """Set the panel to a run's inputs and settings and start it again, into new volumes."""
         inputs = run.inputs()
         gone = [name for modality, name in run.input_names().items() if modality not in inputs]
-        model = self._models.get(run.id, run.noted.get("model"))
         if gone:
             self.work.say(_("{names} left the scene: this run cannot be repeated.").format(names=", ".join(gone)))
-        elif not self.options.choose_model(model):
-            self.work.say(_("Choose the model '{name}' first: this run was made with it.").format(name=model))
+        elif not self._choose_model_of(run):
+            name = run.noted.get("model", "")
+            self.work.say(_("Choose the model '{name}' first: this run was made with it.").format(name=name))
         elif not self.work.is_running:
             self._parameters_from(run, inputs)
             self._synthesize(preview=False)
+
+    def _choose_model_of(self, run: Any) -> bool:
+        if run.id in self._models:
+            return self.options.choose_model(self._models[run.id])
+        return self.options.choose_same_model(run.noted.get("model", ""), run.noted.get("modelDigest", ""))
 
     def _parameters_from(self, run: Any, inputs: Mapping[str, Any]) -> None:
         parameters = self._parameters

@@ -11,7 +11,8 @@ from ..modalities import labels
 from ..scene import layouts, overlay
 from ..scene.runs import Run, runs
 
-_COLUMNS = ("When", "From", "To", "Model", "Temperature", "Samples", "Seed")
+_MODEL_COLUMN, _WIDEST_MODEL = 3, 90
+"""Pixels: a long name would push the settings out of sight; the tooltip has it whole."""
 
 
 class Results:
@@ -31,10 +32,13 @@ class Results:
         ui.overlayCheckBox.connect("toggled(bool)", self.on_overlay)
         ui.overlaySlider.connect("valueChanged(double)", self.on_overlay)
         table = ui.runsTable
-        table.setColumnCount(len(_COLUMNS))
-        table.setHorizontalHeaderLabels([_(title) for title in _COLUMNS])
+        titles = [_("When"), _("From"), _("To"), _("Model"), _("T"), _("N"), _("Seed")]
+        table.setColumnCount(len(titles))
+        table.setHorizontalHeaderLabels(titles)
+        table.horizontalHeader().setToolTip(_("T: temperature. N: number of samples."))
         table.verticalHeader().setVisible(False)
         table.connect("itemSelectionChanged()", self._on_selection)
+        table.connect("cellClicked(int,int)", lambda *_args: self._on_selection())
         # The table's menu holds on to the actions; PythonQt would free them without these references.
         self._actions = [
             self._action(_("Compare side by side"), self.on_compare),
@@ -63,6 +67,7 @@ class Results:
                 item.setToolTip(_tip(run))
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
+        table.setColumnWidth(_MODEL_COLUMN, min(table.columnWidth(_MODEL_COLUMN), _WIDEST_MODEL))
         self._filling = False
         self._update_buttons()
 
@@ -148,6 +153,5 @@ def _local_time(created: str) -> str:
 
 def _tip(run: Run) -> str:
     names = "; ".join(f"{labels([modality])}: {name}" for modality, name in run.input_names().items())
-    return _("From {names}, on {device}. A click shows it; the right button repeats or deletes it.").format(
-        names=names, device=run.noted.get("device", "?")
-    )
+    text = _("From {names}, with {model} on {device}. A click shows it; the right button repeats or deletes it.")
+    return text.format(names=names, model=run.noted.get("model", "?"), device=run.noted.get("device", "?"))

@@ -9,9 +9,6 @@ from slicer.i18n import tr as _
 from .. import __version__
 from ..progress import Progress
 
-_UNITS = {"synthesis": "slices"}
-"""What the steps of a stage are; other stages say it themselves in brackets, or not at all."""
-
 
 def duration(seconds: float) -> str:
     """Return a time for people, no more exact than it can be known.
@@ -38,6 +35,7 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
         )
     if progress is None:
         return _("Starting ...")
+    # Stages whose steps are not just steps say in brackets what they are; slices are the rule here.
     stage, _bracket, unit = progress.stage.partition(" (")
     if progress.total <= 1:
         return f"{stage.capitalize()} ..."
@@ -45,7 +43,7 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
         stage=stage.capitalize(),
         done=progress.done,
         total=progress.total,
-        unit=unit.rstrip(")") or _(_UNITS.get(stage, "steps")),
+        unit=unit.rstrip(")") or (_("slices") if stage == "synthesis" else _("steps")),
     )
     if progress.seconds_left:
         text += _(", about {time} left").format(time=duration(progress.seconds_left))

@@ -126,6 +126,7 @@ class Work:
         if not running:
             ui.statusLabel.setText("\n".join(filter(None, [self._outcome, missing])))
             ui.statusLabel.setStyleSheet(_WRONG if self._failed else "")
+        ui.statusLabel.setVisible(bool(ui.statusLabel.text))
 
     @property
     def seconds(self) -> float:
@@ -148,6 +149,8 @@ class Work:
         if progress is not None and progress.total > 1:
             ui.progressBar.setMaximum(progress.total)
             ui.progressBar.setValue(progress.done)
+        if job.warnings:
+            self.warn(job.warnings)
         self.show("")
         self._show_log()
 

@@ -41,7 +41,7 @@ def synthesize(
     with one_thread_each():
         plan = make_plan(request, keep_model)
     release_memory(plan.resources.device)
-    reporter.step()
+    reporter.step(warnings=plan.warnings)
     images, uncertainty = run(plan, progress, cancel)
     provenance = _provenance(plan, time.monotonic() - start)
     return SynthesisResult(images, uncertainty, plan.case.reference, provenance, list(plan.warnings))
