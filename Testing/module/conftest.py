@@ -1,5 +1,7 @@
+import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,52 @@ def module(slicer):  # noqa: F811
     return loaded
 
 
+FETCHABLE = {
+    "name": "mmhvae-fold0",
+    "title": "MMHVAE as published",
+    "file": "CP_main_1000.pth",
+    "url": "https://example.org/CP_main_1000.pth",
+    "licence": "MIT",
+    "permissive": True,
+}
+BUNDLED = {"name": "little", "title": "A little model", "file": "little.pth", "bundled": True, "card": "little.md"}
+
+
 @pytest.fixture
-def panel(scene, module, monkeypatch):  # noqa: F811
-    """The module's panel, open over an empty scene; whether PyTorch is installed here makes no difference to it."""
+def offer(scene, monkeypatch, tmp_path):  # noqa: F811
+    """Sets which models there are, whatever this version ships: ``offer(models, default)``."""
+    from MMHVAESynthesisLib.models import catalogue
+
+    folder = tmp_path / "offered"
+    folder.mkdir()
+    real = {name: getattr(catalogue, name) for name in ("default_name", "list_models", "find")}
+
+    def change(models, default=None):
+        content = {"version": 1, "default": default, "models": models}
+        (folder / "catalogue.json").write_text(json.dumps(content), encoding="utf-8")
+        (folder / "little.md").write_text("# A little model\n\nFor tests.", encoding="utf-8")
+        _pass_for_a_model(folder / "little.pth")
+
+    monkeypatch.setenv("MMHVAE_MODELS_DIR", str(tmp_path / "own"))
+    monkeypatch.setattr(catalogue, "default_name", lambda *_: real["default_name"](folder))
+    monkeypatch.setattr(catalogue, "list_models", lambda *_: real["list_models"](folder))
+    monkeypatch.setattr(catalogue, "find", lambda model, *_: real["find"](model, folder))
+    change([FETCHABLE])
+    return change
+
+
+def _pass_for_a_model(path):
+    """Write a file that passes for a model as far as its beginning shows."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"x")
+
+
+@pytest.fixture
+def panel(scene, module, monkeypatch, offer):  # noqa: F811
+    """The module's panel, open over an empty scene.
+
+    Whether PyTorch is installed here makes no difference to it, nor which models this version ships.
+    """
     reason = missing("PySide6")
     if reason:
         pytest.skip(reason)
@@ -53,11 +98,8 @@ def child(panel):
 @pytest.fixture
 def model_path(tmp_path):
     """A file that passes for a model as far as its beginning shows."""
-    import zipfile
-
     path = tmp_path / "m.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", b"x")
+    _pass_for_a_model(path)
     return str(path)
 
 

@@ -63,6 +63,41 @@ print(time.process_time() - begin)
     assert float(output.split()[-1]) < 0.5
 
 
+def test_no_torch_is_imported_before_apply_nor_by_it():
+    output = run(
+        """
+import os, tempfile, zipfile
+import numpy as np
+panel = open_panel(load_module(FILE))
+from MMHVAESynthesisLib.app import pytorch
+pytorch.problem = lambda: ""
+from app.fakes import FakeStart
+panel.panel._start = FakeStart()
+node = slicer.util.addVolumeFromArray(np.ones((4, 40, 48)), np.eye(4), "iUS")
+panel.ui.guessButton.click()
+assert panel.ui.usSelector.currentNode() is node
+path = os.path.join(tempfile.mkdtemp(), "m.pth")
+with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("archive/data.pkl", b"x")
+panel.ui.modelSelector.currentIndex = panel.ui.modelSelector.count - 1
+panel.ui.modelPath.currentPath = path
+panel.ui.cardButton.checked = True
+for name in ("inputs", "outputs", "settings", "advanced", "results", "registration"):
+    for collapsed in (True, False):
+        getattr(panel.ui, name + "Button").setCollapsed(collapsed)
+panel.ui.engineSelector.currentIndex = 1
+panel.exit(); panel.enter()
+assert panel.ui.applyButton.enabled, panel.ui.statusLabel.text
+print("before", "torch" in sys.modules)
+panel.ui.applyButton.click()
+print("after", "torch" in sys.modules, len(panel.panel._start.calls))
+panel.cleanup()
+""",
+        "PySide6",
+    )
+    assert "before False" in output and "after False 2" in output
+
+
 def test_reload_runs_a_changed_library():
     run("""
 load_module(FILE)

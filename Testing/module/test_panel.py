@@ -2,7 +2,12 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from .driving import choose_file
+import pytest
+
+from app.test_guess import LISTINGS
+
+from .conftest import BUNDLED, FETCHABLE
+from .driving import apply, choose_file
 
 UI = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "UI" / "MMHVAESynthesis.ui"
 SELECTORS = ["usSelector", "t2Selector", "cet1Selector", "flairSelector"]
@@ -164,6 +169,25 @@ def test_every_mrml_widget_of_the_ui_gets_the_scene(panel):
     assert served == mrml - {root.find("widget").get("name")} == set(SELECTORS + OUTPUTS + REGISTRATION)
 
 
+def test_no_connection_is_listed_twice():
+    root = ElementTree.parse(UI).getroot()
+    every = [tuple(each.find(part).text for part in ("sender", "signal", "receiver", "slot"))
+             for each in root.iter("connection")]  # fmt: skip
+    assert len(every) == len(set(every))
+
+
+def test_everything_that_can_be_worked_says_what_it_does(panel):
+    root = ElementTree.parse(UI).getroot()
+    told_by_code = {"applyButton"}
+    shown_only = {"QLabel", "QWidget", "qMRMLWidget", "ctkCollapsibleButton", "QProgressBar", "QPlainTextEdit"}
+    silent = {
+        each.get("name")
+        for each in root.iter("widget")
+        if each.get("class") not in {*shown_only, "QTextBrowser"} and each.find("property[@name='toolTip']") is None
+    }
+    assert silent == told_by_code and panel.ui.applyButton.toolTip
+
+
 def test_every_bound_widget_names_a_parameter(module):
     root = ElementTree.parse(UI).getroot()
     bound = [each.find("string").text for each in root.iter("property") if each.get("name") == "SlicerParameterName"]
@@ -193,3 +217,39 @@ def test_the_code_uses_widgets_that_exist_and_no_widget_is_idle():
         if each.get("class") not in ("QLabel", "QWidget", "qMRMLWidget", "ctkCollapsibleButton")
     }
     assert active - used - bound - computed == set()
+
+
+@pytest.mark.parametrize(("listing", "chosen", "unclear"), LISTINGS, ids=[str(i) for i in range(len(LISTINGS))])
+def test_the_selectors_fill_themselves_from_what_is_loaded(slicer, panel, scenes, listing, chosen, unclear):
+    panel.exit()
+    for index, each in enumerate(listing):
+        name, tags = each if isinstance(each, tuple) else (each, {})
+        node = scenes.volume(name, seed=index)
+        for keyword, value in tags.items():
+            node.SetAttribute(f"DICOM.{keyword}", value)
+    panel.enter()
+    for modality in ("us", "t2", "cet1", "flair"):
+        node = getattr(panel.ui, f"{modality}Selector").currentNode()
+        assert (None if node is None else node.GetName()) == chosen.get(modality)
+        state = getattr(panel.ui, f"{modality}State")
+        assert state.text.startswith("Guessed, please check") if modality in chosen else state.isHidden()
+    assert ("Several volumes look like" in panel.ui.guessState.text) is bool(unclear)
+
+
+def test_with_a_bundled_model_an_input_is_all_that_apply_needs(panel, offer, module, scenes, child):
+    from app.fakes import FakeStart
+    from slicer_headless.modules import open_panel
+
+    offer([BUNDLED, FETCHABLE], default="little")
+    panel.cleanup()
+    again = open_panel(module)
+    again.panel._start = FakeStart()
+    again.ui.usSelector.setCurrentNode(scenes.volume("US"))
+    titles = [again.ui.modelSelector.itemText(index) for index in range(again.ui.modelSelector.count)]
+    assert titles == ["Default: little", "little", "mmhvae-fold0 (not on this machine yet)", "From a file ..."]
+    assert again.ui.applyButton.enabled is True and again.ui.downloadButton.isHidden()
+    again.ui.cardButton.checked = True
+    assert "A little model" in again.ui.cardText.plainText
+    apply(again)
+    assert not any(argument.startswith("--model") for argument in again.panel._start.calls[0])
+    again.cleanup()

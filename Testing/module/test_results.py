@@ -150,8 +150,22 @@ def test_the_table_lists_the_runs_and_a_click_shows_one(slicer, layout, ready, c
     cells = [[table.item(row, column).text() for column in range(1, 7)] for row in range(2)]
     assert cells == [["iUS", "FLAIR", "0815", "0.7", "2", "2"], ["iUS", "T2", "m", "0.7", "1", "1"]]
     table.selectRow(1)
-    names = {slicer.mrmlScene.GetNodeByID(c.GetBackgroundVolumeID()).GetName() for c in composites(layout).values()}
-    assert names == {"Doe-US synthetic T2 (MMHVAE)"}
+
+    def shown():
+        every = composites(layout).values()
+        return {slicer.mrmlScene.GetNodeByID(each.GetBackgroundVolumeID()).GetName() for each in every}
+
+    assert shown() == {"Doe-US synthetic T2 (MMHVAE)"}
+    slicer.util.setSliceViewerLayers(background=node(slicer, "Doe-US"))
+    table.cellClicked.emit(1, 0)
+    assert shown() == {"Doe-US synthetic T2 (MMHVAE)"}, "a click on what is chosen already shows it again"
+
+
+def test_a_long_name_of_a_model_does_not_push_the_settings_out_of_sight(slicer, layout, ready, child):
+    name = "a model whose name is much longer than its column " * 3
+    run(ready, child, model=name)
+    table = ready.ui.runsTable
+    assert sum(table.columnWidth(column) for column in range(7)) < 450 and name in table.item(0, 3).toolTip()
 
 
 def test_a_run_is_deleted_with_maps_and_folder(slicer, layout, ready, scenes, child, monkeypatch):
@@ -185,14 +199,46 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
     assert (args.targets, args.temperature, args.seed, args.noise) == ("t2,flair", 0.2, 5, "shared")
     assert args.model == model_path and ready.ui.usSelector.currentNode().GetName() == "Doe-US"
     ready.panel.work.stop()
-    ready.panel._models.clear()
-    ready.ui.modelSelector.currentIndex = 0
-    ready.panel.update()
+    forget_the_session(ready)
     ready.panel.repeat(ready.panel.results.chosen())
     assert "Choose the model 'm' first" in ready.ui.statusLabel.text
     slicer.mrmlScene.RemoveNode(node(slicer, "Doe-US"))
     ready.panel.repeat(ready.panel.results.chosen())
     assert "Doe-US left the scene" in ready.ui.statusLabel.text
+
+
+def forget_the_session(panel):
+    """As after Slicer was started anew: which model made a run is known from the scene alone."""
+    panel.panel._models.clear()
+    panel.ui.modelSelector.currentIndex = 0
+    panel.panel.update()
+
+
+def test_a_run_of_an_earlier_session_is_repeated_with_the_model_that_its_volumes_note(ready, child, layout, model_path):
+    from .driving import choose_file
+
+    run(ready, child, model="m.pth")
+    forget_the_session(ready)
+    choose_file(ready, model_path)
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert f"--model={model_path}" in child.calls[-1]
+    ready.panel.work.stop()
+
+
+def test_a_model_is_known_again_by_its_digest_whatever_it_is_called(slicer, ready, child, layout, tmp_path, module):
+    pytest.importorskip("torch", reason="not installed: torch")
+    from MMHVAESynthesisLib.models.header import read_header
+
+    own = tmp_path / "own"
+    own.mkdir()
+    path = module.MMHVAESynthesisTest().makeModel(str(own / "renamed.safetensors"))
+    digest = read_header(own / "renamed.safetensors")[0].digest
+    run(ready, child, model="as it was called then", model_digest=digest)
+    forget_the_session(ready)
+    ready.panel.options.reload_models()
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert "--model=renamed.safetensors" in child.calls[-1], path
+    ready.panel.work.stop()
 
 
 def test_the_uncertainty_is_laid_over_and_taken_away(slicer, layout, ready, child):

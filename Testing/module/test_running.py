@@ -125,12 +125,18 @@ def test_a_double_click_on_apply_does_not_cancel(ready, child):
     ready.panel.work.stop()
 
 
+GARBAGE = object()
+"""Stands for bytes that are no JSON."""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
         ({"error": "The volume is empty.", "kind": "InputError", "exit_code": 3}, 3, "The volume is empty."),
         (None, -9, "memory ran out"),
         (None, 1, "exit code 1"),
+        (None, -11, "signal 11"),
+        (GARBAGE, 0, "cannot be understood"),
         ({"result": {"outputs": {"t2": "nowhere.nrrd"}}}, 0, "cannot be read back"),
     ],
 )
@@ -138,16 +144,64 @@ def test_a_failure_is_told_and_apply_works_again(slicer, ready, scenes, child, w
     before = scenes.picture()
     apply(ready)
     child.process.errors.append("Traceback of the child")
-    if words:
+    if words is GARBAGE:
+        child.process.waiting.append("\x7fELF\x02\x00")
+    elif words:
         child.process.say(**words)
     child.process.code = code
     poll(ready)
     assert sentence in ready.ui.statusLabel.text and scenes.picture() == before
     ready.ui.logButton.checked = True
-    assert ready.ui.logText.plainText == "Traceback of the child"
+    assert ready.ui.logText.plainText.startswith("Traceback of the child")
+    assert ("ELF" in ready.ui.logText.plainText) is (words is GARBAGE)
     apply(ready)
     finish(ready, child)
     assert slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)") is not None
+
+
+def test_a_child_that_hangs_is_told_and_can_be_cancelled(ready, child):
+    apply(ready)
+    child.process.report(3)
+    poll(ready)
+    ready.panel.work._runner.job._heard -= 120
+    poll(ready)
+    assert "Nothing was heard from the computation for 2 min 0 s" in ready.ui.statusLabel.text
+    cancel(ready)
+    ready.panel.work._runner.job._asked_to_stop -= 60
+    poll(ready)
+    poll(ready)
+    assert child.process.deeds == ["close_input", "terminate", "kill"]
+    child.process.code = -9
+    poll(ready)
+    assert ready.ui.statusLabel.text == "Cancelled. Nothing was changed." and ready.ui.applyButton.enabled
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [(MemoryError(), "Memory ran out"), (OSError(28, "No space left on device"), "could not be started")],
+)
+def test_what_cannot_even_start_is_told(ready, scenes, child, monkeypatch, fault, sentence):
+    before = scenes.picture()
+
+    def prepare(*_, **__):
+        raise fault
+
+    monkeypatch.setattr("MMHVAESynthesisLib.scene.work.prepare", prepare)
+    apply(ready)
+    assert sentence in ready.ui.statusLabel.text and scenes.picture() == before
+    assert ready.ui.applyButton.text == "Apply" and ready.ui.applyButton.enabled and child.calls == []
+
+
+def test_warnings_come_while_there_is_still_time_to_cancel(ready, child):
+    apply(ready)
+    path = child.option("--us")
+    child.process.say(stage="preparing", done=1, total=1, seconds_left=None, warnings=[f"{path} is dark.", "Odd."])
+    poll(ready)
+    assert "Doe-US is dark." in ready.ui.warningsLabel.text and "Odd." in ready.ui.warningsLabel.text
+    child.process.report(1)
+    poll(ready)
+    assert ready.ui.warningsLabel.text.count("Odd.") == 1 and not ready.ui.warningsLabel.isHidden()
+    ready.panel.work.stop()
 
 
 def test_a_result_for_a_scene_that_was_closed_is_dropped(slicer, ready, scenes, child):

@@ -137,6 +137,19 @@ def test_the_child_reports_in_json_and_ends_with_its_result(tmp_path, us, model)
     assert sorted(lines[-1]["result"]["outputs"]) == ["cet1", "flair", "t2", "us"]
 
 
+def test_the_child_warns_before_it_begins_with_the_slices(tmp_path, model):
+    coarse = write(fan(6), tmp_path / "coarse.nrrd")
+    image = read(coarse)
+    image.SetSpacing([9.0, 9.0, 9.0])
+    process = child(write(image, tmp_path / "coarse.nrrd"), model, tmp_path / "out")
+    lines = [json.loads(line) for line in process.stdout.read().splitlines()]
+    process.stdin.close()
+    assert process.wait() == 0, process.stderr.read()
+    first = next(index for index, line in enumerate(lines) if line.get("warnings"))
+    slices = next(index for index, line in enumerate(lines) if line.get("stage") == "synthesis")
+    assert first < slices and "pixels of 9 mm" in lines[first]["warnings"][0]
+
+
 @pytest.fixture
 def long_us(tmp_path):
     return write(fan(600), tmp_path / "long.nrrd")
