@@ -161,6 +161,19 @@ def test_the_table_lists_the_runs_and_a_click_shows_one(slicer, layout, ready, c
     assert shown() == {"Doe-US synthetic T2 (MMHVAE)"}, "a click on what is chosen already shows it again"
 
 
+def test_the_time_of_a_run_is_short_and_whole_in_the_tooltip(slicer, layout, ready, child):
+    import re
+
+    run(ready, child, targets=("t2",))
+    made = node(slicer, "Doe-US synthetic T2 (MMHVAE)")
+    table = ready.ui.runsTable
+    assert re.fullmatch(r"\d\d:\d\d", table.item(0, 0).text())
+    assert made.GetAttribute("MMHVAE.created") in table.item(0, 0).toolTip()
+    made.SetAttribute("MMHVAE.created", "2024-03-05T12:00:00+00:00")
+    ready.panel.results.update()
+    assert table.item(0, 0).text() == "05 Mar"
+
+
 def test_a_long_name_of_a_model_does_not_push_the_settings_out_of_sight(slicer, layout, ready, child):
     name = "a model whose name is much longer than its column " * 3
     run(ready, child, model=name)

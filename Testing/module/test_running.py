@@ -299,7 +299,29 @@ def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scene
     assert "about 6 min 40 s" in text, "300 s of work, and the 100 s that it took to start, load and prepare"
     pixmap = ready.ui.previewPicture.pixmap
     assert not ready.ui.previewPicture.isHidden() and pixmap.width() > pixmap.height() > 1
+    assert yellow(pixmap) > 30, "the picture itself says SYNTHETIC"
     assert "Odd." in ready.ui.warningsLabel.text and scenes.picture() == before
+
+
+def yellow(pixmap):
+    image = pixmap.toImage()
+    pixels = (image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height()))
+    return sum(1 for pixel in pixels if pixel.red() > 150 and pixel.green() > 120 and pixel.blue() < 120)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (120, 120)), (3, (300, 100)), (4, (240, 240))])
+def test_a_preview_fits_into_the_panel(panel, count, size):
+    import SimpleITK as sitk  # noqa: N813
+
+    from MMHVAESynthesisLib.app.preview import picture
+
+    images = {modality: sitk.GetImageFromArray(np.full((1, 60, 60), 9.0)) for modality in MODALITIES[:count]}
+    pixmap = picture(images, 300)
+    assert (pixmap.width(), pixmap.height()) == size
+    tall = {"t2": sitk.GetImageFromArray(np.full((1, 90, 30), 9.0))}
+    tall["t2"].SetSpacing([1.0, 0.5, 1.0])
+    pixmap = picture(tall, 1000)
+    assert pixmap.height() / pixmap.width() == pytest.approx(1.5, abs=0.02), "pixels are shown square in mm"
 
 
 def answer(panel, child, **words):

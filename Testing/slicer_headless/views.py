@@ -89,7 +89,8 @@ class SliceView:
         actor.SetPosition(6, 5)
         actor.GetTextProperty().SetFontSize(min(13, int(1.8 * self._window.GetSize()[0] / max(1, len(text)))))
         actor.GetTextProperty().SetColor(1, 0.85, 0.3)
-        actor.GetTextProperty().SetShadow(True)
+        actor.GetTextProperty().SetBackgroundColor(0, 0, 0)
+        actor.GetTextProperty().SetBackgroundOpacity(0.6)
         self._renderer.AddViewProp(actor)
 
     def picture(self) -> vtk.vtkImageData:

@@ -82,9 +82,9 @@ class Panel:
 
     def missing(self) -> str:
         """Return what Apply still waits for, as a sentence for the user; empty when it can start."""
-        return (
-            self._torch or self.inputs.problem() or self.outputs.problem(self.inputs.nodes()) or self.options.problem()
-        )
+        if self._torch:
+            return f"{self._torch} {_('The button Install PyTorch does it for you, after asking.')}"
+        return self.inputs.problem() or self.outputs.problem(self.inputs.nodes()) or self.options.problem()
 
     def on_apply(self, *_args) -> None:
         """Start, or stop what is running."""

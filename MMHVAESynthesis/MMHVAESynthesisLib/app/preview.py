@@ -15,17 +15,28 @@ from ..scene.display import common_window
 from . import texts
 
 _HEIGHT = 150
+"""Pixels of a row of slices, where the panel is wide enough for it."""
+
+_WIDEST_ROW = 3
+"""Slices beside one another; four of them make two rows."""
+
+_LEAST_WIDTH = 200
 _YELLOW = (255, 217, 77)
 
 
-def picture(images: Mapping[str, sitk.Image]) -> Any:
-    """Return a pixmap of the planes side by side, in one window, with square pixels, marked as synthetic."""
+def picture(images: Mapping[str, sitk.Image], widest: int) -> Any:
+    """Return a pixmap of the planes in rows, in one window, with square pixels, marked as synthetic.
+
+    :param widest: Pixels that there are across.
+    """
     low, high = common_window(images.values())
     tiles = []
     for image in images.values():
         plane = sitk.GetArrayViewFromImage(image)[0]
         tiles.append(np.clip((plane - low) / (high - low) * 255, 0, 255).astype(np.uint8))
-    whole = sitk.GetImageFromArray(np.hstack(tiles))
+    columns = len(tiles) if len(tiles) <= _WIDEST_ROW else 2
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    whole = sitk.GetImageFromArray(np.vstack(rows))
     handle, path = tempfile.mkstemp(suffix=".png")
     os.close(handle)
     try:
@@ -34,9 +45,9 @@ def picture(images: Mapping[str, sitk.Image]) -> Any:
     finally:
         os.remove(path)
     across, down = next(iter(images.values())).GetSpacing()[:2]
-    rows = tiles[0].shape[0]
-    height = min(_HEIGHT, max(rows, 1) * 2)
-    width = round(height * whole.GetWidth() * across / (rows * down))
+    shape = whole.GetWidth() * across / (whole.GetHeight() * down)
+    height = min(_HEIGHT * len(rows), whole.GetHeight() * 2, round(widest / shape))
+    width = round(height * shape)
     return _marked(pixmap.scaled(width, height, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation))
 
 
@@ -54,9 +65,9 @@ def show(label: Any, shown: Any, seconds: float) -> str:
 
     :param seconds: What the preview took. Starting, loading the model and preparing take as long for all slices.
     """
-    label.setPixmap(picture(shown.images))
+    label.setPixmap(picture(shown.images, max(_LEAST_WIDTH, label.parentWidget().width)))
     label.setVisible(True)
-    sentence = _("SYNTHETIC preview of slice {plane}, left to right: {modalities}. All slices would take about {time}.")
+    sentence = _("SYNTHETIC preview of slice {plane}: {modalities}. All slices would take about {time}.")
     return sentence.format(
         plane=shown.plane, modalities=labels(shown.images), time=texts.duration(shown.seconds + seconds)
     )

@@ -145,7 +145,9 @@ class Registration:
             transform = registration.add(job.made, planned[0])
             self._ui.beforeCheckBox.checked = False
             self.look()
-            return _("Registered: '{name}'. {figures}").format(name=transform.GetName(), figures=self._figures())
+            confidence = f"{job.made.confidence:.1f}"
+            said = _("Registered: '{name}'; repeats lie {confidence} mm apart. The section Registration says more.")
+            return said.format(name=transform.GetName(), confidence=confidence)
 
         self._work.begin(make, done)
 
@@ -240,7 +242,7 @@ class Registration:
         return made[-1] if made else None
 
     def _figures(self) -> str:
-        """Say how good the last registration is: the lines of its table."""
+        """Say how good the last registration is: the lines of its table, one below the other."""
         from ..scene.registration import TABLE
 
         last = self._last()
@@ -252,7 +254,7 @@ class Registration:
             what, before, after, unit = (table.GetCellText(row, column) for column in range(4))
             change = f"{before} → {after}" if before else after
             lines.append(f"{what}: {change} {unit}".strip())
-        return "; ".join(lines)
+        return "\n".join(lines)
 
 
 def _brainsfit() -> Any:

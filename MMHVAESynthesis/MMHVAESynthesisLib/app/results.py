@@ -145,13 +145,19 @@ def _cells(run: Run) -> List[str]:
 
 
 def _local_time(created: str) -> str:
+    """Return the time of today, or the day; the tooltip has both."""
     try:
-        return datetime.fromisoformat(created).astimezone().strftime("%d %b %H:%M")
+        when = datetime.fromisoformat(created).astimezone()
     except ValueError:
         return created
+    return when.strftime("%H:%M" if when.date() == datetime.now().date() else "%d %b")
 
 
 def _tip(run: Run) -> str:
     names = "; ".join(f"{labels([modality])}: {name}" for modality, name in run.input_names().items())
-    text = _("From {names}, with {model} on {device}. A click shows it; the right button repeats or deletes it.")
-    return text.format(names=names, model=run.noted.get("model", "?"), device=run.noted.get("device", "?"))
+    text = _(
+        "{created}: from {names}, with {model} on {device}. A click shows it; the right button repeats or deletes it."
+    )
+    return text.format(
+        created=run.created, names=names, model=run.noted.get("model", "?"), device=run.noted.get("device", "?")
+    )
