@@ -110,24 +110,30 @@ def write_caption(model):
     README.write_text("".join([head, *(CAPTION + caption + place.partition("\n")[2] for place in places)]), "utf-8")
 
 
-def load_patient(slicer):
+def load_samples(slicer):
+    """Load the example case of the module Sample Data, as a user would; return whether there is one."""
+    names = {file.stem.rpartition("-")[2]: file for file in sorted((ROOT / "Resources" / "SampleData").glob("*.nrrd"))}
+    for name, file in names.items():
+        slicer.util.loadVolume(str(file), {"name": "Phantom iUS" if name == "iUS" else f"Phantom preop {name}"})
+    return bool(names)
+
+
+def load_phantom(slicer):
     """Load the phantom's ultrasound and its MR, which lies where a navigation that is wrong would put it."""
     import vtk
 
     import demo
 
     us, mr = demo.example()
-    volume_node(slicer, us, "iUS before resection")
+    volume_node(slicer, us, "Phantom iUS")
     placement = vtk.vtkTransform()
     placement.Translate(*DISPLACEMENT[1])
     placement.RotateWXYZ(DISPLACEMENT[0], 1, 2, -1)
     navigation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Navigation")
     navigation.SetMatrixTransformToParent(placement.GetMatrix())
     for modality, image in mr.items():
-        volume_node(slicer, image, f"preop {modality}").SetAndObserveTransformNodeID(navigation.GetID())
-    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "Tractography")
-    model.SetAndObserveTransformNodeID(navigation.GetID())
-    return list(mr)
+        node = volume_node(slicer, image, f"Phantom preop {modality}")
+        node.SetAndObserveTransformNodeID(navigation.GetID())
 
 
 def main():
@@ -171,10 +177,10 @@ def without_torch(panel, camera):
 
 def run(slicer, layout, panel, camera, model):
     """From what is loaded to results and their comparison."""
-    contrasts = load_patient(slicer)
+    if not load_samples(slicer):
+        load_phantom(slicer)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "Tractography")
     panel.panel.inputs.guess()
-    for modality in contrasts:
-        getattr(panel.ui, f"{modality}Selector").setCurrentNode(None)
     assert panel.panel.options.choose_model(model), f"no model {model}"
     panel.ui.uncertaintyCheckBox.checked = True
     panel.ui.samplesSpinBox.value = 2

@@ -47,7 +47,7 @@ def torch_problem() -> str:
         return ""
     if spec is None:
         return _MISSING
-    torch, numpy = _installed("torch"), _installed("numpy")
+    torch, numpy = installed("torch"), installed("numpy")
     # What is left of a package that was removed or not fully copied: a folder without code, or without its record.
     if spec.origin is None or not torch:
         return _IN_PART
@@ -60,7 +60,7 @@ def torch_problem() -> str:
     return "" if is_pair else _impossible_pair(torch, numpy)
 
 
-def _installed(name: str) -> str:
+def installed(name: str) -> str:
     """Return the version that an installed package states; empty where it states none."""
     try:
         return importlib.metadata.version(name) or ""

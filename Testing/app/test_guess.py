@@ -38,6 +38,9 @@ LISTINGS = [
     (["", "unnamed", "Volume 12", "image"], {}, []),
     (["T1", "T1 pre contrast", "MPRAGE", "Status post OP"], {}, []),
     (["tumor mask", "brain mask", "US roi"], {}, []),
+    (["iUS predura", "preop_T2w", "Pre-op FLAIR", "t1ce pre operative"], {"us": "iUS predura"}, []),
+    (["preop_T2w", "Pre-op FLAIR"], {"t2": "preop_T2w", "flair": "Pre-op FLAIR"}, []),
+    (["iUS", "T2 intraop", "FLAIR preoptimised"], {"us": "iUS", "t2": "T2 intraop", "flair": "FLAIR preoptimised"}, []),
 ]  # fmt: skip
 
 
@@ -63,3 +66,11 @@ def test_what_is_taken_stays_out_of_it():
     assert guess(listing, taken=[listing[0].node]).chosen["us"].name == "US 2"
     assert guess(listing, wanted=["t2"]).unclear == {}
     assert "US 1, US 2" in guess(listing).sentence() and guess(listing, wanted=["t2"]).sentence() == ""
+
+
+def test_mr_from_before_the_operation_is_left_out_beside_ultrasound_and_named():
+    listing = volumes(["preop T2", "FLAIR"])
+    found = guess(listing, wanted=["t2", "flair"], beside_ultrasound=True)
+    assert list(found.chosen) == ["flair"]
+    assert "lie on one another: preop T2." in found.sentence()
+    assert list(guess(listing, wanted=["t2", "flair"]).chosen) == ["t2", "flair"]

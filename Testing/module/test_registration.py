@@ -110,13 +110,14 @@ def test_a_registration_moves_the_mr_and_what_was_checked_and_is_taken_back(slic
     before = scenes.picture()
     paired.ui.affineCheckBox.checked = True
     paired.ui.engineSelector.currentIndex = 2
+    paired.ui.deviceSelector.currentIndex = 1
     paired.ui.registerButton.click()
     assert "Proposed" not in paired.ui.registrationState.text
     from MMHVAESynthesisLib.__main__ import parser
 
     args = parser().parse_args(child.calls[-1])
     assert args.command == "register" and args.synthetic_t2 and args.t2 and args.us and args.cet1
-    assert (args.kind, args.engine, args.flair) == ("affine", "mattes", None)
+    assert (args.kind, args.engine, args.device, args.flair) == ("affine", "mattes", "cpu", None)
     assert paired.ui.registerButton.enabled is False and paired.ui.applyButton.text == "Cancel"
     end(paired, child, moved)
     mr, transform = paired.ui.t2Preop.currentNode(), paired.panel.registration._last()
@@ -216,6 +217,15 @@ def test_a_look_that_is_not_possible_any_more_is_told(slicer, paired, child, mov
     paired.ui.t2Preop.currentNode().SetAndObserveTransformNodeID(None)
     paired.ui.beforeCheckBox.checked = True
     assert "lies no longer under" in paired.ui.statusLabel.text
+
+
+def test_the_engine_that_needs_pytorch_says_so_where_there_is_none(paired):
+    paired.panel._torch = "PyTorch is not installed."
+    paired.panel.update()
+    assert paired.ui.registerButton.enabled is True, "there are other engines"
+    paired.ui.engineSelector.currentIndex = 1
+    assert paired.ui.registerButton.enabled is False
+    assert "PyTorch is not installed. Or choose another engine." in paired.ui.registrationState.text
 
 
 BRAINSFIT = 3

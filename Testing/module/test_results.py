@@ -220,6 +220,25 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
     assert "Doe-US left the scene" in ready.ui.statusLabel.text
 
 
+def test_the_right_button_offers_to_compare_to_repeat_and_to_delete(ready, layout, child, monkeypatch, slicer):
+    import qt
+
+    table = ready.ui.runsTable
+    assert table.contextMenuPolicy == qt.Qt.ActionsContextMenu
+    assert [action.enabled for action in table.actions()] == [False] * 3
+    run(ready, child, targets=("t2",))
+    compare, repeat, delete = table.actions()
+    assert "Compare" in compare.text and "Repeat" in repeat.text and "Delete" in delete.text
+    compare.trigger()
+    assert len(composites(layout)) == 2
+    repeat.trigger()
+    assert len(child.calls) == 2
+    ready.panel.work.stop()
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: True)
+    delete.trigger()
+    assert table.rowCount == 0
+
+
 def forget_the_session(panel):
     """As after Slicer was started anew: which model made a run is known from the scene alone."""
     panel.panel._models.clear()

@@ -389,6 +389,7 @@ def test_diagnostics_say_what_happened_and_not_who_the_patient_is(ready, child, 
     ready.ui.copyButton.click()
     text = qt.QApplication.clipboard().text()
     assert "a line of the log" in text and "exit code 1" in text and "Python" in text and "Model: m.pth" in text
+    assert "PyTorch: " in text and "numpy: " in text
     assert "Doe" not in text and model_path not in text
 
 

@@ -1,10 +1,13 @@
 """Which of the loaded volumes is which modality: a guess, and no guess where it is not clear."""
 
+import re
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from ..modalities import MODALITIES, label, recognise
+from ..modalities import MODALITIES, US, label, recognise
 from .i18n import _
+
+_PREOPERATIVE = re.compile(r"(?<![a-z])pr(?:e|ae|ä)[ _.-]?op(erative|erativ)?(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -13,32 +16,47 @@ class Guess:
 
     :param chosen: ``{modality: volume}`` where exactly one volume speaks for a modality.
     :param unclear: ``{modality: names}`` where several do.
+    :param preoperative: Names of MR that are left out, since they come from before the operation.
     """
 
     chosen: Dict[str, object]
     unclear: Dict[str, Tuple[str, ...]]
+    preoperative: Tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """Say what was left to the user; empty where nothing was."""
-        return " ".join(
+        sentences = [
             _("Several volumes look like {modality} ({names}): choose one yourself.").format(
                 modality=label(modality), names=", ".join(names)
             )
             for modality, names in self.unclear.items()
-        )
+        ]
+        if self.preoperative:
+            left_out = _("Left out, since inputs have to lie on one another: {names}. Choose them if they do.")
+            sentences.append(left_out.format(names=", ".join(self.preoperative)))
+        return " ".join(sentences)
 
 
-def guess(volumes: Sequence, wanted: Iterable[str] = MODALITIES, taken: Sequence = ()) -> Guess:
+def guess(
+    volumes: Sequence, wanted: Iterable[str] = MODALITIES, taken: Sequence = (), beside_ultrasound: bool = False
+) -> Guess:
     """Guess the modalities of volumes from their names and DICOM tags.
 
     :param volumes: Have ``node``, ``name`` and ``dicom``, as :class:`scene.loaded.Loaded`.
     :param wanted: The modalities to look for.
     :param taken: Nodes that are chosen already and stay out of it.
+    :param beside_ultrasound: Ultrasound is chosen already. Beside ultrasound an MR whose name says that it is from
+        before the operation is no guess: the brain has moved since, and so may the patient have.
     """
     found: Dict[str, List] = {}
     for volume in volumes:
         if not any(volume.node is node for node in taken):
             found.setdefault(recognise(volume.name, volume.dicom), []).append(volume)
+    wanted = list(wanted)
+    former: List = []
+    if beside_ultrasound or (US in wanted and US in found):
+        former = [v for m in wanted if m != US for v in found.get(m, ()) if _PREOPERATIVE.search(v.name)]
+        found = {m: [v for v in each if not any(v is out for out in former)] for m, each in found.items()}
     chosen = {m: found[m][0] for m in wanted if len(found.get(m, ())) == 1}
     unclear = {m: tuple(each.name for each in found[m]) for m in wanted if len(found.get(m, ())) > 1}
-    return Guess(chosen, unclear)
+    return Guess(chosen, unclear, tuple(volume.name for volume in former))

@@ -7,7 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..modalities import MODALITIES, label, labels
+from ..modalities import MODALITIES, US, label, labels
 from . import texts
 from .guess import guess
 
@@ -68,7 +68,7 @@ class Inputs:
             return
         chosen = self.nodes()
         wanted = [modality for modality in MODALITIES if modality not in chosen]
-        found = guess(loaded_volumes(), wanted, list(chosen.values()))
+        found = guess(loaded_volumes(), wanted, list(chosen.values()), beside_ultrasound=US in chosen)
         self._guessing = True
         try:
             with slicer.util.NodeModify(self._parameters.parameterNode):

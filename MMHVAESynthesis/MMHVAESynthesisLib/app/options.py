@@ -6,6 +6,7 @@ from typing import Any, Callable, List, Optional
 import slicer
 from slicer.i18n import tr as _
 
+from ..dependencies import installed
 from . import models, settings, texts
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -178,6 +179,8 @@ def facts(options: Options) -> dict:
     """Return the settings for a report."""
     return {
         "Slicer": f"{slicer.app.majorVersion}.{slicer.app.minorVersion}",
+        "PyTorch": installed("torch") or "not installed",
+        "numpy": installed("numpy"),
         "Model": os.path.basename(options.model() or "default"),
         "Device": options.device(),
         "Threads": options.workers() or "one for each core",

@@ -30,14 +30,16 @@ class Panel:
     def __init__(self, ui: Any, start: Start):
         self.ui, self._start = ui, start
         self._parameters: Optional[Any] = None
+        self._torch = ""
         self.inputs, self.outputs = Inputs(ui), Outputs(ui)
         self.options = Options(ui, self.update)
         self.work = Work(ui, self.update)
         self.results = Results(ui, self.repeat)
-        self.registration = Registration(ui, self.work, lambda arguments: self._start(arguments))
+        self.registration = Registration(
+            ui, self.work, lambda arguments: self._start(arguments), self.options.device, lambda: self._torch
+        )
         self.machine = Machine(ui, self.options, lambda arguments: self._start(arguments), self._on_torch)
         self._models: Dict[str, Optional[str]] = {}
-        self._torch = ""
         # CTK may show what was hidden while a section was folded: on unfolding everything is shown as it should be.
         for section in (ui.inputsButton, ui.outputsButton, ui.settingsButton, ui.advancedButton, ui.registrationButton):
             section.connect("contentsCollapsed(bool)", self.update)

@@ -1,6 +1,6 @@
 """The panel's section Registration: pre-operative MR to the ultrasound, through the synthetic MR."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import qt
 import slicer
@@ -17,7 +17,7 @@ from .work import Work
 
 MR = ("t2", "cet1", "flair")
 _ENGINES = ("auto", "lncc", "mattes", "brainsfit")
-_BRAINSFIT = "brainsfit"
+_LNCC, _BRAINSFIT = "lncc", "brainsfit"
 _REGISTRATION = PREFIX + "registration"
 """The attribute of scene/registration.py, which is not imported before it is needed: it brings SimpleITK with it."""
 
@@ -30,10 +30,13 @@ class Registration:
     :param ui: The widgets.
     :param work: Runs the job.
     :param start: Starts the command line in a child.
+    :param device: Returns where to compute.
+    :param torch_problem: Returns what is wrong with PyTorch, in a sentence; empty where nothing is known to be.
     """
 
-    def __init__(self, ui: Any, work: Work, start: Start):
+    def __init__(self, ui: Any, work: Work, start: Start, device: Callable[[], str], torch_problem: Callable[[], str]):
         self._ui, self._work, self._start = ui, work, start
+        self._device, self._torch_problem = device, torch_problem
         self._parameters: Optional[Any] = None
         self._listed: List[Any] = []
         self._note = ""
@@ -121,6 +124,8 @@ class Registration:
                 _brainsfit()
         except MMHVAEError as error:
             return str(error)
+        if self._engine() == _LNCC and self._torch_problem():
+            return _("{problem} Or choose another engine.").format(problem=self._torch_problem())
         return ""
 
     def on_register(self, *_args) -> None:
@@ -135,7 +140,7 @@ class Registration:
         def make():
             planned.append(self._plan())
             kind = AFFINE if self._parameters.affine else RIGID
-            request = planned[0].request(kind=kind, engine=self._engine())
+            request = planned[0].request(kind=kind, engine=self._engine(), device=self._device())
             if request.engine == _BRAINSFIT:
                 return BrainsfitJob(request, _brainsfit())
             return RegistrationJob(request, self._start)

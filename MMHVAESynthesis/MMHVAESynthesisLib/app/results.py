@@ -35,7 +35,7 @@ class Results:
         titles = [_("When"), _("From"), _("To"), _("Model"), _("T"), _("N"), _("Seed")]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
-        table.horizontalHeader().setToolTip(_("T: temperature. N: number of samples."))
+        table.horizontalHeader().toolTip = _("T: temperature. N: number of samples.")
         table.verticalHeader().setVisible(False)
         table.connect("itemSelectionChanged()", self._on_selection)
         table.connect("cellClicked(int,int)", lambda *_args: self._on_selection())

@@ -120,7 +120,8 @@ class _MarkInSpace(_Mark):
 
     def _on_render(self, *_args) -> None:
         # Nothing but the actor may be touched here: the view is being drawn already.
-        self._actor.SetVisibility(shows_synthetic_in_space(self._view.mrmlViewNode()))
+        node = self._view.mrmlViewNode()
+        self._actor.SetVisibility(node is not None and shows_synthetic_in_space(node))
 
 
 def renderer_of(view: Any) -> Any:
