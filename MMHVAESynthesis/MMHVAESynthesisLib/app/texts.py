@@ -37,10 +37,17 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
         return _("Starting ...")
     # Stages whose steps are not just steps say in brackets what they are; slices are the rule here.
     stage, _bracket, unit = progress.stage.partition(" (")
+    known = {
+        "preparing": _("Preparing"),
+        "synthesis": _("Synthesis"),
+        "registration": _("Registration"),
+        "download": _("Download"),
+    }
+    title = known.get(stage, stage.capitalize())
     if progress.total <= 1:
-        return f"{stage.capitalize()} ..."
+        return f"{title} ..."
     text = _("{stage}: {done} of {total} {unit}").format(
-        stage=stage.capitalize(),
+        stage=title,
         done=progress.done,
         total=progress.total,
         unit=unit.rstrip(")") or (_("slices") if stage == "synthesis" else _("steps")),
