@@ -280,7 +280,7 @@ def test_warnings_of_the_run_are_shown_until_the_next(ready, child):
     ready.panel.work.stop()
 
 
-def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scenes, child):
+def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scenes, child, monkeypatch):
     before = scenes.picture()
     ready.ui.previewButton.click()
     assert "--preview" in child.calls[0]
@@ -292,7 +292,7 @@ def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scene
 
     said = json.loads(last)["result"]
     child.process.say(result={"outputs": said["outputs"], "plane": 2, "seconds": 300.0, "warnings": ["Odd."]})
-    ready.panel.work._since -= 100
+    monkeypatch.setattr(type(ready.panel.work), "seconds", 100.0)
     poll(ready)
     text = ready.ui.statusLabel.text
     assert "SYNTHETIC preview of slice 2" in text and "T2, FLAIR" in text
