@@ -50,7 +50,7 @@ def test_a_changed_copy_of_a_published_model_is_not_taken_for_it(folder, tiny, r
 def test_a_published_model_carries_the_catalogues_licence(folder, tiny, released_state, monkeypatch):
     path = folder / "CP_main_1000.pth"
     torch.save(released_state(tiny), path)
-    (entry,) = catalogue.list_models()
+    entry = next(model for model in catalogue.list_models() if model.name == "mmhvae-fold0")
     matching = dataclasses.replace(entry, git_blob_id=catalogue.git_blob_id(path))
     monkeypatch.setattr(catalogue, "find", lambda model: matching)
     header = loading.load("mmhvae-fold0").header

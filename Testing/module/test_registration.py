@@ -301,7 +301,7 @@ def test_brainsfit_registers_in_slicer_which_goes_on_meanwhile(slicer, heads, br
     assert heads.ui.applyButton.text == "Cancel" and heads.ui.registerButton.enabled is False and child.calls == []
     work_on(heads, lambda: not heads.panel.work.is_running)
     transform = heads.panel.registration._last()
-    assert transform.GetAttribute("MMHVAE.engine") == "brainsfit" and len(brainsfit.runs) == 6
+    assert transform.GetAttribute("MMHVAE.engine") == "brainsfit" and len(brainsfit.runs) == 7
     found = slicer.util.arrayFromTransformMatrix(transform)
     np.testing.assert_allclose(found[:3, 3], (-1.5, 2.0, -1.0), atol=0.5)
     assert set(seen) == {"Cancel"} and "Registered" in heads.ui.statusLabel.text

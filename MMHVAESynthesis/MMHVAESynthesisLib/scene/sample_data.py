@@ -43,7 +43,7 @@ SAMPLES = (
             SampleFile(
                 "us",
                 "MMHVAE-phantom-1-iUS.nrrd",
-                "dd45789801a4ced9e4b6a044f699acad29654d8baa1646d52398ac8a0e64931c",
+                "5ff73938327a4574f6ed485aa45f3f0babd54be1dd9d2b6eeb37d0e186f4f8e0",
                 "Phantom iUS",
             ),
         ),
