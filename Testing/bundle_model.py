@@ -29,7 +29,7 @@ def entry(path, header):
     sizes = header.sizes
     return {
         "name": NAME,
-        "title": f"Demonstrator: small, trained on public data ({sizes.size} x {sizes.size} at {header.spacing:g} mm)",
+        "title": f"Demonstrator, early stage: small, trained on public data ({sizes.size} x {sizes.size} at {header.spacing:g} mm)",
         "file": f"{NAME}.safetensors",
         "bundled": True,
         "sha256": sha256(path),
