@@ -64,7 +64,7 @@ def installed(name: str) -> str:
     """Return the version that an installed package states; empty where it states none."""
     try:
         return importlib.metadata.version(name) or ""
-    except (importlib.metadata.PackageNotFoundError, KeyError, TypeError):  # as a damaged record has it
+    except (ImportError, OSError, KeyError, TypeError):  # no record, or as a damaged one has it
         return ""
 
 

@@ -46,7 +46,9 @@ def test_each_state_of_torch_has_its_sentence(monkeypatch, torch, message):
 def packages(tmp_path, monkeypatch):
     """A folder of installed packages that hides the real ones from a look that loads nothing."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    # Python's own library stays: some of it is loaded late.
+    own = [entry for entry in sys.path if entry and "site-packages" not in entry and "dist-packages" not in entry]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *own])
     return tmp_path
 
 

@@ -5,6 +5,7 @@ gradient differs from process to process. The mean of the gradients is taken her
 """
 
 import os
+import sys
 from typing import Any, Iterable, List
 
 import torch
@@ -23,8 +24,13 @@ def start(device: torch.device) -> None:
 
 
 def stop() -> None:
-    """Leave the other processes."""
+    """Leave the other processes; unless an error is on its way, together.
+
+    One that goes while another still speaks to it can end with an abort; after an error the others may never come.
+    """
     if dist.is_initialized():
+        if sys.exc_info()[0] is None:
+            dist.barrier()
         dist.destroy_process_group()
 
 
