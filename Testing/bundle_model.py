@@ -26,10 +26,10 @@ LARGEST = 8_000_000
 
 def entry(path, header):
     """Return the catalogue's entry for a model file."""
-    sizes = header.sizes
+    about = f"{header.sizes.size} x {header.sizes.size} at {header.spacing:g} mm"
     return {
         "name": NAME,
-        "title": f"Demonstrator, early stage: small, trained on public data ({sizes.size} x {sizes.size} at {header.spacing:g} mm)",
+        "title": f"Demonstrator, early stage: small, trained on public data ({about})",
         "file": f"{NAME}.safetensors",
         "bundled": True,
         "sha256": sha256(path),
