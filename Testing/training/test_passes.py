@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from MMHVAESynthesisLib.training.passes import mr_subsets, plan
+from MMHVAESynthesisLib.training.passes import ALL_SEEN, MIXED_SEEN, MR_SEEN, US_SEEN, mr_subsets, plan
 
 ALL = ("us", "t2", "cet1", "flair")
 
@@ -37,3 +37,24 @@ def test_incomplete_cases_make_the_passes_that_they_can(observed, passes):
 def test_a_case_without_ultrasound_makes_the_first_and_third_pass():
     (step,) = plan(("t2", "flair"), "uniform", np.random.default_rng(0))
     assert [name for name, _ in step] == ["observed", "mr"]
+
+
+def test_one_makes_one_pass_and_draws_every_subset_small_ones_more_often():
+    rng = np.random.default_rng(0)
+    steps = [plan(ALL, "one", rng) for _ in range(6000)]
+    assert all(len(passes) == 1 and len(passes[0]) == 1 for passes in steps)
+    seen = Counter(passes[0][0][1] for passes in steps)
+    assert len(seen) == 15
+    # iUS alone: a quarter, and a quarter of the single sets of the other draws, whose sizes come as 1 : 1/2 : 1/3 : 1/4.
+    share = 0.75 * 12 / 25
+    assert seen["us",] / 6000 == pytest.approx(0.25 + share / 4, abs=0.03)
+    assert seen["t2",] / 6000 == pytest.approx(share / 4, abs=0.02)
+    assert seen[ALL] / 6000 == pytest.approx(share / 4, abs=0.02)
+    names = {inputs: name for passes in steps for name, inputs in passes[0]}
+    assert (names[ALL], names["us",]) == (ALL_SEEN, US_SEEN)
+    assert (names["us", "t2"], names["t2", "flair"]) == (MIXED_SEEN, MR_SEEN)
+
+
+def test_one_sees_all_that_a_case_with_one_modality_has():
+    rng = np.random.default_rng(0)
+    assert all(plan((only,), "one", rng) == [[(ALL_SEEN, (only,))]] for only in ("us", "flair") for _ in range(20))

@@ -14,7 +14,7 @@ from ..network.sizes import NetworkSizes
 HELD_OUT: Tuple[str, ...] = ("BraTS2021_01484", "BraTS2021_01485", "TCGA-DU-7294", "Case18", "Case27")
 """Cases that are for evaluation only, unless a configuration names others."""
 
-SUBSETS = ("uniform", "all")
+SUBSETS = ("uniform", "all", "one")
 KINDS = ("sweep", "mr", "us")
 
 
@@ -69,6 +69,7 @@ class TrainingConfig:
     :param epoch_batches: Batches an epoch; 0 means every case once.
     :param subsets: How the third pass's inputs R are chosen among the MR of a case: ``uniform``, one subset drawn for
         each batch (the paper), or ``all``, every subset in turn, one optimiser step each (the published code).
+        ``one``: a step makes one pass only, its inputs drawn from all subsets of O (:func:`.passes.one_subset`).
     :param learning_rate: Of Adamax at the start, ``final_learning_rate`` at the end of the cosine.
     :param restart_epoch: Adamax's state is made anew at its start; 0 means never.
     :param l1_weight: Of the L1 term; 1 as published (the forerunner's 100).

@@ -18,7 +18,7 @@ _LEAST_FILLED = 0.08
 _ATTEMPTS = 8
 _THROUGH = (0.5, 0.25, 0.25)
 """How often slices lie across each stored axis (k, j, i): much MR was scanned in thick slices across the first."""
-_SHELF = 8
+_SHELF = 24
 """Sweeps that a batch chooses from."""
 _SAME_KIND = 2
 """Batches in a row that are of one kind: processes side by side then have as much to do as one another."""
