@@ -176,6 +176,17 @@ def test_changed_bytes_are_noticed(saved):
         read_state_dict(path)
 
 
+def test_a_name_that_is_no_text_is_damage(saved):
+    path = saved({"a": torch.ones(1)})
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")
+    content[entry + 8 : entry + 10] = (1 << 11).to_bytes(2, "little")  # names are UTF-8
+    content[entry + 46] = 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="cut off or damaged"):
+        read_state_dict(path)
+
+
 def test_big_endian_is_refused(archive, tmp_path):
     data = _pickle_of_one_tensor(tmp_path)
     for order, good in ((b"little", True), (b"big", False)):

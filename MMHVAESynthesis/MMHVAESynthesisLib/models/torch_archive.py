@@ -5,6 +5,7 @@ compressed (torch/serialization.py). Members are checked for their stated size b
 """
 
 import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,18 @@ from .pickle_reader import PickleReader, Storage, TensorRecord
 
 _MAX_PICKLE = 4 << 20
 """Bytes of ``data.pkl``; that of the released checkpoint has 0.1 MB."""
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What ``zipfile`` raises on damaged archives; names that are no text and impossible places are ``ValueError``."""
 
 _NESTED = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the weights beside an optimiser's state."""
@@ -35,7 +48,7 @@ def read_state_dict(path: Path) -> Dict[str, Tensor]:
             members = _Members(archive, path)
             records = _state_dict(PickleReader(members.pickle(), str(path)).read(), path)
             return _tensors(records, members)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ModelError(
             f"'{path}' is cut off or damaged ({error}): the download or the copy was not complete, get the file again."
         ) from error
