@@ -21,6 +21,8 @@ def bad(value):
     [
         (bad(np.nan), "not numbers"),
         (bad(np.inf), "not numbers"),
+        (bad(np.finfo(np.float32).min), r"voxels of -3\.4.*e\+38, which is no intensity"),
+        (volume(1e300 * ball().astype(np.float64)), r"e\+302, which is no intensity"),
         (volume(np.zeros((4, 8, 8), np.uint8)), "is empty"),
         (volume(np.full((4, 8, 8), 3, np.int16)), "is empty"),
         (sitk.Image([8, 8, 4], sitk.sitkVectorUInt8, 3), "3 values a voxel"),

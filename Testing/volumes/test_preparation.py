@@ -147,6 +147,19 @@ def test_volumes_apart_are_an_error():
         PreparedCase({"us": us, "t2": t2}, ORDER, 0.5, 32)
 
 
+def test_a_spacing_in_micrometres_is_an_error_and_takes_no_memory():
+    us = volume(ball(), spacing=(500, 500, 500))
+    with pytest.raises(InputError, match="iUS is 12000 mm wide, at 500 mm a pixel"):
+        PreparedCase({"us": us}, ORDER, 0.5, 32)
+
+
+def test_a_lone_voxel_between_a_coarse_models_pixels_is_an_error():
+    array = np.zeros((3, 40, 40), np.uint8)
+    array[1, 20, 20] = 9
+    with pytest.raises(InputError, match="iUS holds less than a pixel"):
+        PreparedCase({"us": volume(array, spacing=(0.05, 0.05, 0.05))}, ORDER, 0.5, 32)
+
+
 @pytest.mark.parametrize("voxels", [1, 2, 3, 1999, 2001, 60_000])
 def test_range_found_in_parts_is_numpys_percentile(voxels):
     values = np.random.default_rng(voxels).gamma(2, 50, voxels).astype(np.float32)

@@ -7,6 +7,9 @@ from ..errors import InputError
 
 _SLAB = 32
 
+_LARGEST = 1e30
+"""Beyond any intensity; differences of larger numbers may not fit single precision, in which slices are computed."""
+
 
 def array_view(image: sitk.Image) -> np.ndarray:
     """Return the voxels as a read-only array [k, j, i], without a copy. The image must outlive it."""
@@ -35,7 +38,7 @@ def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Imag
 
     :param what: How the user knows the volume; stands in the message.
     :param ultrasound: An ultrasound is empty without a voxel above 0, an MR (whose minimum is taken off) when constant.
-    :raises InputError: when it is no grey 3D volume, has voxels that are no numbers, or is empty.
+    :raises InputError: when it is no grey 3D volume, has voxels that are no numbers or no intensities, or is empty.
     """
     check_layout(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), what)
     if "complex" in image.GetPixelIDTypeAsString():
@@ -49,6 +52,12 @@ def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Imag
             "for example by setting them to 0."
         )
     low, high = array.min(), array.max()
+    largest = max(float(low), float(high), key=abs)
+    if abs(largest) > _LARGEST:
+        raise InputError(
+            f"{what} contains voxels of {largest:g}, which is no intensity: repair the volume first, for example by "
+            "setting them to 0."
+        )
     if high <= 0 if ultrasound else low == high:
         raise InputError(f"{what} is empty: all its voxels are {high:g}. Choose another volume.")
     return image

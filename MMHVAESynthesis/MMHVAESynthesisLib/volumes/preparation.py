@@ -16,6 +16,9 @@ from .intensity import BACKGROUND, IntensityRange, RangeFinder
 _ZERO_FILLED = 0.1
 """From this part of exact zeros on, those of a volume with negative values are taken for filled-in background."""
 
+_WIDEST = 2000.0
+"""Millimetres in-plane; wider than what any scanner sees."""
+
 
 class _Source:
     """One input volume: its planes on the reference's grid, as intensities above 0 with 0 for background."""
@@ -129,7 +132,8 @@ class PreparedCase:
     :param order: The model's modalities; the first that is given is the reference.
     :param spacing: The model's, in mm.
     :param size: The model's rows and columns.
-    :raises InputError: when an input has no overlap with the reference.
+    :raises InputError: when an input has no overlap with the reference, or that is impossibly wide or holds next to
+        nothing.
     """
 
     def __init__(self, images: Mapping[str, sitk.Image], order: Sequence[str], spacing: float, size: int):
@@ -138,9 +142,20 @@ class PreparedCase:
         self.reference = US if US in self.modalities else self.modalities[0]
         self.image = images[self.reference]
         box = _Source(self.image, self.reference).box()
+        self._check_width(box)
         self.grid = SliceGrid.covering(self.image, box, spacing, size)
         self._sources = {modality: self._source(images[modality], modality) for modality in self.modalities}
         self.ranges, self.coverage, self.planes = self._look()
+
+    def _check_width(self, box: Sequence[Tuple[int, int]]) -> None:
+        """Refuse a spacing in other units, such as micrometres: slices would have millions of the model's pixels."""
+        for (low, high), mm in zip(box[:2], self.image.GetSpacing()):
+            width = (high - low + 1) * mm
+            if width > _WIDEST:
+                raise InputError(
+                    f"{label(self.reference)} is {width:.0f} mm wide, at {mm:g} mm a pixel: that cannot be right. "
+                    "Correct the volume's spacing, which is in millimetres."
+                )
 
     def _source(self, image: sitk.Image, modality: str):
         kind = _LatticeSource if same_geometry(self.image, image) else _ResampledSource
@@ -160,6 +175,10 @@ class PreparedCase:
             for modality, values in intensities.items():
                 finders[modality].add(values)
                 fullest[modality] = max(fullest[modality], np.count_nonzero(values > 0) / self.grid.size**2)
+        if not not_empty:
+            raise InputError(
+                f"{label(self.reference)} holds less than a pixel of the model's slices: is it the right volume?"
+            )
         total = finders[self.reference].count
         for modality, finder in finders.items():
             if not finder.count:
