@@ -183,6 +183,14 @@ def test_preview_is_that_slice_of_the_whole_and_estimates_it(model):
         preview(request, 0)
 
 
+@pytest.mark.parametrize("beside", [-1, 18])
+def test_a_preview_beside_the_volume_is_an_error_though_the_models_planes_are_thicker(model, beside):
+    us = fan(20, spacing=(0.5, 0.5, 0.2))[:, :, 1:-1]
+    assert us.GetSize()[2] == 18
+    with pytest.raises(InputError, match=f"Slice {beside} of iUS is empty or outside the volume"):
+        preview(SynthesisRequest({"us": us}, model=model, device="cpu", workers=1), beside)
+
+
 @pytest.mark.parametrize(
     ("inputs", "settings", "error", "message"),
     [

@@ -115,7 +115,7 @@ def _nearest_plane(plan: Plan, native: Optional[int]) -> int:
     if native is None:
         return case.planes[len(case.planes) // 2]
     plane = case.grid.model_index(native)
-    if plane not in case.planes:
+    if not 0 <= native < case.grid.planes.length or plane not in case.planes:
         raise InputError(
             f"Slice {native} of {label(case.reference)} is empty or outside the volume: choose another slice."
         )
