@@ -234,7 +234,10 @@ def test_out_of_memory_takes_smaller_batches_with_the_same_result(model, monkeyp
     assert sizes[0] == 8 and set(sizes[-2:]) <= {1, 2}
 
 
-@pytest.mark.parametrize("error", [RuntimeError("MPS backend out of memory"), MemoryError()])
+_WINDOWS = RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried to allocate")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("MPS backend out of memory"), _WINDOWS, MemoryError()])
 def test_no_memory_for_a_single_slice_says_so(model, monkeypatch, error):
     def nothing_left(self, batch):
         raise error

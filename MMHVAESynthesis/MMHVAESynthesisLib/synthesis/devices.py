@@ -20,6 +20,9 @@ _BYTES_A_PIXEL_AND_FEATURE = 120
 
 _LARGEST_BATCH = 32
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What PyTorch says: of GPUs; of a CPU; of a CPU under Windows."""
+
 _M_ARENA_MAX = -8
 """The number of glibc's option (malloc.h)."""
 
@@ -108,7 +111,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that the device's memory ran out."""
     text = str(error).lower()
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+        isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
     )
 
 
