@@ -5,6 +5,7 @@ import socket
 import socketserver
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -103,6 +104,15 @@ def stall(connection, first):
     connection.server.released.wait(30)
 
 
+def slowly(connection, first):
+    start = first or 0
+    head(connection, "206 Partial" if start else "200 OK", Content_Length=len(CONTENT) - start,
+         Content_Range=f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")  # fmt: skip
+    for place in range(start, len(CONTENT), 50000):
+        connection.wfile.write(CONTENT[place : place + 50000])
+        time.sleep(0.06)
+
+
 def silent(connection, first):
     connection.server.released.wait(30)
 
@@ -170,6 +180,17 @@ def test_a_model_arrives_whole_with_progress(server, folder):
     assert path == folder / FILE and path.read_bytes() == CONTENT and names(folder) == [FILE]
     assert reports[0].done == 0 and reports[-1].done == reports[-1].total == 513 and reports[-1].seconds_left == 0
     assert {report.stage for report in reports} == {"download (kB)"} and len(reports) > 5
+
+
+@pytest.mark.parametrize("later", [0.1, 0.3])
+def test_two_that_fetch_the_same_at_once_both_have_it(server, folder, later):
+    server.then(slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, server, 5, size=len(CONTENT))
+        time.sleep(later)
+        second = pool.submit(fetch, server, 5, size=len(CONTENT))
+        assert first.result().read_bytes() == second.result().read_bytes() == CONTENT
+    assert names(folder) == [FILE]
 
 
 def test_a_model_that_is_there_is_not_fetched_again(server, folder):

@@ -39,21 +39,33 @@ def download(
         return entry.path
     _check(entry, accept_licence)
     folder = _folder(entry)
-    part = folder / f".{entry.file}.part"
-    transfer = Transfer(entry, part, timeout, progress, cancel)
+    part, target = folder / f".{entry.file}.part", folder / entry.file
+    try:
+        _bring(entry, part, Transfer(entry, part, timeout, progress, cancel))
+        _put_in_place(part, target)
+    except (ModelError, OutputError):
+        # Another window or program may have fetched it meanwhile; the part is gone then.
+        if not is_right(entry, target):
+            raise
+    return target
+
+
+def _bring(entry: ModelEntry, part: Path, transfer: Transfer) -> None:
+    """Bring all bytes into the part file, and make sure that they are the right ones."""
     resumed = part.exists()
     transfer.run()
     if resumed and not is_right(entry, part):
         # The server's file may have changed between the two halves: once more, from the start.
-        part.unlink()
+        part.unlink(missing_ok=True)
         transfer.run()
     _refuse_wrong(entry, part)
-    target = folder / entry.file
+
+
+def _put_in_place(part: Path, target: Path) -> None:
     try:
         os.replace(part, target)
     except OSError as error:
         raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
-    return target
 
 
 def delete(entry: ModelEntry) -> Path:
@@ -122,7 +134,7 @@ def _refuse_wrong(entry: ModelEntry, part: Path) -> None:
         what = "is not the file that the catalogue describes: it was changed on its way, or on the server"
     except ModelError as error:
         what = f"is no model ({error})"
-    part.unlink()
+    part.unlink(missing_ok=True)
     raise ModelError(
         f"What {entry.url} gave {what}. It was deleted. Behind a proxy, log in there first. {by_hand(entry)}"
     )

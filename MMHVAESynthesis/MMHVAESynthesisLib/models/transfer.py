@@ -38,11 +38,11 @@ def scheme_of(url: str) -> str:
 
 
 def is_right(entry: ModelEntry, path: Path) -> bool:
-    """Return whether a file is the one that the catalogue describes."""
+    """Return whether a file is there, and the one that the catalogue describes."""
     try:
         catalogue.verify(entry, path)
         return True
-    except ModelError:
+    except (ModelError, FileNotFoundError):
         return False
 
 
@@ -157,7 +157,7 @@ class Transfer:
         self._check_cancel()
         have = self._size()
         if self._entry.size is not None and have > self._entry.size:
-            self._part.unlink()
+            self._part.unlink(missing_ok=True)
             have = 0
         headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
         request = urllib.request.Request(self._entry.url, headers=headers)
@@ -175,7 +175,7 @@ class Transfer:
         if self._restarted or is_right(self._entry, self._part):
             return True
         self._restarted = True
-        self._part.unlink()
+        self._part.unlink(missing_ok=True)
         return False
 
     def _copy(self, answer: _Answer) -> bool:
@@ -205,7 +205,10 @@ class Transfer:
 
     def _open(self, start: int) -> BinaryIO:
         try:
-            return open(self._part, "ab" if start else "wb")
+            # Not to append: another window or program that fetches the same puts the same bytes into the same places.
+            file = open(self._part, "r+b" if start else "wb")
+            file.seek(start)
+            return file
         except OSError as error:
             raise OutputError(f"Cannot write {self._part}: {error.strerror or error}.") from error
 
