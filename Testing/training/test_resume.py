@@ -8,6 +8,7 @@ import torch
 
 from MMHVAESynthesisLib.errors import InputError, OutputError
 from MMHVAESynthesisLib.training import loop, state
+from MMHVAESynthesisLib.training.curves import Curves
 from MMHVAESynthesisLib.training.stop import StopRequest
 
 
@@ -47,6 +48,14 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(data, config, tmp_p
     assert ours.keys() == theirs.keys() and len(ours) > 100
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert any("pools" in name for name in ours) and any("adam/" in name for name in ours)
+
+
+def test_a_state_with_the_curves_of_a_very_long_run_is_kept(tmp_path):
+    rows = [{"step": 20 * row, "seconds": 0.123456789 * row, "loss": 1 / (row + 1)} for row in range(40000)]
+    text = Curves(rows).to_text()
+    assert len(text) > 2 << 20
+    state.save(tmp_path, {"losses": text, "weights": torch.ones(3)})
+    assert state.load(tmp_path)[0]["losses"] == text
 
 
 def test_the_folder_holds_configuration_curves_and_two_generations(data, config, tmp_path):
