@@ -18,6 +18,9 @@ except DependencyError as error:
     assert "PyTorch is not installed" in str(error), error
 else:
     raise SystemExit("no error")
+for words in (["train", "--state", "absent"], ["evaluate", "--output-dir", "absent"]):
+    code = MMHVAESynthesisLib.__main__.main([*words, "--data", {root!r}])
+    assert code == DependencyError.exit_code, (words, code)
 """
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from ..dependencies import require_torch
 from ..progress import CancelFlag, ProgressCallback
 from ..training.cases import data_folder
 
@@ -27,6 +28,7 @@ def run(
 
     :raises MMHVAEError: when something cannot be used.
     """
+    require_torch()
     from ..models.loading import load
     from .evaluate import evaluate
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from ..dependencies import require_torch
 from ..errors import ModelError
 from ..progress import CancelFlag, ProgressCallback
 from . import presets
@@ -44,6 +45,7 @@ def run(
 
     :raises MMHVAEError: when something cannot be used; before any work starts.
     """
+    require_torch()
     import torch
 
     from ..models.loading import load as load_model
