@@ -27,7 +27,10 @@ def test_a_sweep_of_files(tmp_path, capsys):
     assert main(arguments) == 6 and main([*arguments, "--overwrite"]) == 0
 
 
-@pytest.mark.parametrize("more", [[], ["--phantom", "--t2", "t2.nii.gz"], ["--t2", "absent.nii.gz"]])
+@pytest.mark.parametrize(
+    "more",
+    [[], ["--phantom", "--t2", "t2.nii.gz"], ["--t2", "absent.nii.gz"], ["--phantom", "--seed", "-1"]],
+)
 def test_nothing_or_too_much_to_simulate_from(tmp_path, more, capsys):
     assert main(["simulate", "--output-dir", str(tmp_path / "out"), *more]) == 3
     assert not os.path.exists(tmp_path / "out")

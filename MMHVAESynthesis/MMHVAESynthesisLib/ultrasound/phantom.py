@@ -32,12 +32,14 @@ def phantom(seed: int = 0, spacing: float = 1.0) -> Dict[str, sitk.Image]:
 
     :param seed: 0 or more; the folds, the ventricles and the tumour's place depend on it.
     :param spacing: Of the isotropic voxels, 0.5 to 4 mm.
-    :raises InputError: when the spacing is out of range.
+    :raises InputError: when the seed or the spacing is out of range.
 
     Axes are those of the LPS world (i to the left, j to the back, k up); the origin puts the head's middle at 0.
     """
     if not 0.5 <= spacing <= 4:
         raise InputError(f"The spacing of the phantom must lie between 0.5 and 4 mm, not {spacing!r}.")
+    if int(seed) != seed or seed < 0:
+        raise InputError(f"The seed must be a whole number of 0 or more, not {seed!r}.")
     rng = np.random.default_rng(seed)
     shape = tuple(int(round(size / spacing)) for size in SIZE_MM[::-1])
     k, j, i = (np.arange(n, dtype=np.float32) * spacing - (n - 1) * spacing / 2 for n in shape)
