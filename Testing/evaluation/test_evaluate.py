@@ -1,4 +1,5 @@
 import argparse
+import dataclasses
 import json
 
 import numpy as np
@@ -45,15 +46,19 @@ def data(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def made(folder, sizes):
     torch.manual_seed(0)
     settings = DataConfig(("mri", "ius"), held_out=("kept", "real"), sampling="crops", spacing=1.0)
-    config = TrainingConfig(sizes=SIZES, data=settings)
-    header = ModelHeader("tiny", SIZES, spacing=1.0, training={"config": config.as_dict()})
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    checkpoint.save(path, header, MMHVAE(SIZES))
+    config = TrainingConfig(sizes=sizes, data=settings)
+    header = ModelHeader("tiny", sizes, spacing=1.0, training={"config": config.as_dict()})
+    path = folder / "tiny.safetensors"
+    checkpoint.save(path, header, MMHVAE(sizes))
     return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("model"), SIZES)
 
 
 def run(*words):
@@ -78,6 +83,12 @@ def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
     assert len((tmp_path / "table-heads.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7 * 3
     assert "LPIPS" in (tmp_path / "table-sweeps.md").read_text(encoding="utf-8") or figures["lpips"] == "computed"
     assert not list(tmp_path.glob("*part*"))
+
+
+def test_a_model_of_mr_alone_is_evaluated_though_some_cases_are_ultrasound_alone(data, tmp_path):
+    model = made(tmp_path, dataclasses.replace(SIZES, modalities=("t2", "flair")))
+    figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 1)
+    assert figures["cases"] == {"sweeps": [], "heads": ["kept"], "real iUS": []}
 
 
 def test_without_held_out_cases_there_is_nothing_to_evaluate(tmp_path, model):

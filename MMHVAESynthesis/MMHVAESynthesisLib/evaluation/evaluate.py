@@ -64,7 +64,8 @@ class Evaluation:
         self.perceptual = Perceptual()
         self.sweeps = _present([sweep for case in held_out for sweep in self._sweeps(case, planes)])
         self.heads = _present([mr_only(case, config, planes) for case in held_out])
-        self.real = _present([plain(case, config, planes) for case in held_out if case.modalities == (US,)])
+        real = [case for case in held_out if case.modalities == (US,) and US in config.sizes.modalities]
+        self.real = _present([plain(case, config, planes) for case in real])
         self.fitting = [sample.batch for sample in _present([mr_only(case, config, planes) for case in to_train])]
 
     def _sweeps(self, case: Case, planes: int) -> List[Optional[Sample]]:
