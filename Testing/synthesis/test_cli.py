@@ -38,7 +38,7 @@ def arguments(us, model, output, *more):
 
 def test_files_are_the_librarys_voxels_on_the_inputs_grid(tmp_path, us, model, capsys):
     output = tmp_path / "new" / "out"
-    code = main(arguments(us, model, output, "--targets", "t2,flair", "--samples", "2", "--seed", "3", "--json"))
+    code = main(arguments(us, model, output, "--targets", "t2, flair", "--samples", "2", "--seed", "3", "--json"))
     assert code == 0
     result = json.loads(capsys.readouterr().out)["result"]
     expected = synthesize(SynthesisRequest({"us": read(us)}, model=model, samples=2, seed=3, device="cpu"))

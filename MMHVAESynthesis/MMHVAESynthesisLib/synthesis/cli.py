@@ -68,7 +68,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def targets_of(args: argparse.Namespace) -> Optional[List[str]]:
     """Return the modalities that ``--targets`` names; None for all."""
-    return None if args.targets is None else [target for target in args.targets.split(",") if target]
+    return None if args.targets is None else [target.strip() for target in args.targets.split(",") if target.strip()]
 
 
 def run(
