@@ -10,12 +10,13 @@ from MMHVAESynthesisLib.training.config import DataConfig
 CROPS = DataConfig(("mri", "mri_incomplete", "ius"), sampling="crops", spacing=1.0)
 
 
-def write(folder, name, array, spacing=1.0):
+def write(folder, name, array, spacing=1.0, origin=0.0):
     import SimpleITK as sitk
 
     folder.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([spacing] * 3)
+    image.SetOrigin([origin] * 3)
     sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
 
 
@@ -45,10 +46,41 @@ def test_no_data_folder_names_both_ways_to_give_one(monkeypatch):
 
 
 def test_volumes_on_two_grids_are_refused(tmp_path):
-    write(tmp_path / "mri" / "x", "t2", np.ones((4, 5, 6), np.int16))
-    write(tmp_path / "mri" / "x", "flair", np.ones((4, 5, 7), np.int16))
+    write(tmp_path / "mri" / "x", "t2", np.arange(120, dtype=np.int16).reshape(4, 5, 6))
+    write(tmp_path / "mri" / "x", "flair", np.arange(140, dtype=np.int16).reshape(4, 5, 7))
     with pytest.raises(InputError, match="one grid"):
         cases.load(tmp_path / "mri" / "x", CROPS)
+
+
+def test_volumes_of_one_size_that_lie_apart_are_refused(tmp_path):
+    block = np.arange(1, 121, dtype=np.int16).reshape(4, 5, 6)
+    write(tmp_path / "mri" / "x", "t2", block)
+    write(tmp_path / "mri" / "x", "flair", block, origin=0.5)
+    with pytest.raises(InputError, match="one grid"):
+        cases.load(tmp_path / "mri" / "x", CROPS)
+    write(tmp_path / "mri" / "x", "flair", block, origin=0.01)
+    assert cases.load(tmp_path / "mri" / "x", CROPS).modalities == ("t2", "flair")
+
+
+def test_voxels_that_are_not_numbers_are_refused(tmp_path):
+    import SimpleITK as sitk
+
+    block = np.arange(1, 121, dtype=np.float32).reshape(4, 5, 6)
+    block[2, 2, 2] = np.nan
+    (tmp_path / "x").mkdir()
+    # ITK reads NaN of a NIfTI file as 0.
+    sitk.WriteImage(sitk.GetImageFromArray(block), str(tmp_path / "x" / "t2.nrrd"))
+    with pytest.raises(InputError, match="NaN"):
+        cases.load(tmp_path / "x", CROPS)
+
+
+def test_the_minimum_is_taken_off_mr_over_the_whole_range_of_its_type_and_never_off_ius(tmp_path):
+    block = np.linspace(-32000, 32000, 1728).reshape(12, 12, 12).astype(np.int16)
+    write(tmp_path / "mri" / "x", "t2", block)
+    write(tmp_path / "ius" / "y", "us", np.clip(block, -5, 255))
+    mr, us = (cases.load(tmp_path / part, CROPS).volumes for part in ("mri/x", "ius/y"))
+    assert (mr["t2"].min(), mr["t2"].max()) == (0, 64000)
+    assert us["us"].max() == 255
 
 
 def test_an_empty_volume_is_refused(tmp_path):

@@ -64,8 +64,12 @@ def test_a_file_of_own_values_keeps_the_published_rest(tmp_path):
     assert (config.epochs, config.sizes.halvings, config.learning_rate) == (7, 5, 2e-3)
 
 
+NO_GREY = {"data": {"white_matter": {"t2": 70.0}}}
+
+
 @pytest.mark.parametrize(
-    "values", [{"epoch": 3}, {"sizes": {"depth": 3}}, {"data": 3}, {"subsets": "some"}, {"epochs": "many"}, {"ema": 1}]
+    "values",
+    [{"epoch": 3}, {"sizes": {"depth": 3}}, {"data": 3}, {"subsets": "some"}, {"epochs": "many"}, {"ema": 1}, NO_GREY],
 )
 def test_wrong_configurations_are_refused_in_words(values):
     with pytest.raises(InputError):

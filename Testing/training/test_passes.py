@@ -45,7 +45,7 @@ def test_one_makes_one_pass_and_draws_every_subset_small_ones_more_often():
     assert all(len(passes) == 1 and len(passes[0]) == 1 for passes in steps)
     seen = Counter(passes[0][0][1] for passes in steps)
     assert len(seen) == 15
-    # iUS alone: a quarter, and a quarter of the single sets of the other draws, whose sizes come as 1 : 1/2 : 1/3 : 1/4.
+    # iUS alone: a quarter, and a quarter of the single sets of the other draws (sizes come as 1 : 1/2 : 1/3 : 1/4).
     share = 0.75 * 12 / 25
     assert seen["us",] / 6000 == pytest.approx(0.25 + share / 4, abs=0.03)
     assert seen["t2",] / 6000 == pytest.approx(share / 4, abs=0.02)
@@ -57,4 +57,5 @@ def test_one_makes_one_pass_and_draws_every_subset_small_ones_more_often():
 
 def test_one_sees_all_that_a_case_with_one_modality_has():
     rng = np.random.default_rng(0)
-    assert all(plan((only,), "one", rng) == [[(ALL_SEEN, (only,))]] for only in ("us", "flair") for _ in range(20))
+    for only in ("us", "flair"):
+        assert all(plan((only,), "one", rng) == [[(ALL_SEEN, (only,))]] for _ in range(20))

@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US
-from ..volumes.files import read, stem, suffix
+from ..volumes.checks import checked
+from ..volumes.files import read, same_geometry, stem, suffix
 from ..volumes.intensity import IntensityRange
 from .config import DataConfig
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 LABEL = "seg"
 _SPACING_TOLERANCE = 1e-3
+_GRID_TOLERANCE = 0.1
+"""Voxels."""
 _PERCENTILE = 99.95
 
 
@@ -158,26 +161,35 @@ def _box(volumes: Sequence[np.ndarray]) -> tuple:
     return ndimage.find_objects(union.astype(np.uint8))[0]
 
 
+def _read(path: Path, config: DataConfig, name: str) -> sitk.Image:
+    image = read(path)
+    if name != LABEL:
+        checked(image, str(path), ultrasound=name == US)
+    return _resampled(image, config.spacing, name == LABEL)
+
+
+def _from_zero(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an MR that has values below 0 with its minimum taken off, everything else as it is."""
+    low = array.min()
+    return array if name in (US, LABEL) or low >= 0 else array.astype(np.float32) - np.float32(low)
+
+
 def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIES) -> Optional[Case]:
     """Read a case: resampled, its minimum subtracted where negative, and (for crops) cropped to what is not empty.
 
     :return: None when it has none of ``modalities``.
-    :raises InputError: when its volumes do not lie on one grid, or one is empty.
+    :raises InputError: when its volumes do not lie on one grid, or one is empty or not numbers throughout.
     """
     files = case_files(folder)
-    volumes = {}
-    for name, path in files.items():
-        if name in modalities or name == LABEL:
-            image = _resampled(read(path), config.spacing, name == LABEL)
-            array, direction = sitk.GetArrayFromImage(image), image.GetDirection()
-            volumes[name] = array if name == LABEL or array.min() >= 0 else array - array.min()
-    if not set(volumes) & set(modalities):
+    wanted = [name for name in files if name in modalities or name == LABEL]
+    if not set(wanted) & set(modalities):
         return None
-    if len({volume.shape for volume in volumes.values()}) > 1:
+    images = {name: _read(files[name], config, name) for name in wanted}
+    first = next(iter(images.values()))
+    if not all(same_geometry(first, image, _GRID_TOLERANCE) for image in images.values()):
         raise InputError(f"The volumes of {folder} do not lie on one grid: resample them onto one.")
-    for name, volume in volumes.items():
-        if name != LABEL and not volume.any():
-            raise InputError(f"{files[name]} is empty.")
+    direction = first.GetDirection()
+    volumes = {name: _from_zero(sitk.GetArrayFromImage(image), name) for name, image in images.items()}
     if config.sampling == "crops":
         box = _box([volume for name, volume in volumes.items() if name != LABEL])
         volumes = {name: np.ascontiguousarray(volume[box]) for name, volume in volumes.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from ..errors import InputError
+from ..modalities import US
 from ..network.sizes import NetworkSizes
 
 HELD_OUT: Tuple[str, ...] = ("BraTS2021_01484", "BraTS2021_01485", "TCGA-DU-7294", "Case18", "Case27")
@@ -127,6 +128,9 @@ class TrainingConfig:
             or min(self.learning_rate, self.expert_gain) <= 0
         ):
             raise InputError("epochs, kl_epochs, pool_size, learning_rate and expert_gain must be positive.")
+        without = set(self.sizes.modalities) - {US} - set(self.data.white_matter)
+        if without:
+            raise InputError(f"data.white_matter gives no grey value for {', '.join(sorted(without))}.")
         if not 0 <= self.ema < 1 or min(self.epoch_batches, self.kl_weight, self.gan_weight, self.validate_every) < 0:
             raise InputError("ema must lie in [0, 1); weights, epoch_batches and validate_every must not be negative.")
 

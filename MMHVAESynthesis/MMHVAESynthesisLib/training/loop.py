@@ -146,10 +146,6 @@ class Run:
             self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
 
 
-def _text(row: Dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.6g}" for name, value in row.items())
-
-
 def train(
     data: Path,
     folder: Path,

@@ -64,7 +64,7 @@ def _ablation(name: str, **changes) -> Callable[[], TrainingConfig]:
             name=name,
             sizes=dataclasses.replace(base.sizes, **{**small, **changes}),
             data=dataclasses.replace(base.data, slices=4, kinds={"sweep": 0.6, "mr": 0.4, "us": 0.0}),
-            epochs=10,
+            epochs=20,
             kl_epochs=1,
             ema=0.99,
             validate_every=0,
