@@ -45,9 +45,16 @@ def test_mirroring_is_not_rigid():
     assert not transforms.is_rigid(np.diag([1.0, 1, -1, 1]))
 
 
+@pytest.mark.parametrize("digits", range(3, 16))
+def test_a_rotation_given_with_few_digits_is_kept_as_it_is(digits):
+    matrix = np.round(MATRIX, digits)
+    assert np.allclose(transforms.matrix_of(transforms.transform_of(matrix, phantom.CENTRE)), matrix, atol=1e-12)
+
+
 def test_transform_that_cannot_be_written_leaves_nothing(tmp_path):
-    with pytest.raises(OutputError, match="must end with"):
-        transforms.write(sitk.Euler3DTransform(), tmp_path / "T.nrrd")
+    for name in ("T.nrrd", "T.H5", "T.TFM"):
+        with pytest.raises(OutputError, match="must end with"):
+            transforms.write(sitk.Euler3DTransform(), tmp_path / name)
     with pytest.raises(OutputError, match="could not be written"):
         transforms.write(sitk.Euler3DTransform(), tmp_path / "absent" / "T.h5")
     assert not list(tmp_path.iterdir())
