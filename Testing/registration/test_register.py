@@ -240,10 +240,46 @@ def test_without_torch_mattes_is_chosen_and_lncc_says_what_to_do(monkeypatch):
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
     assert engine.choose_engine(request("auto")).name == "mattes"
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc_engine", raising=False)
-    monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc", raising=False)
-    with pytest.raises(DependencyError, match="PyTorch"):
+    with pytest.raises(DependencyError, match="PyTorch.*'mattes'"):
         engine.choose_engine(request("lncc"))
+
+
+class NoNumpy:
+    """A PyTorch that was built for another numpy."""
+
+    __version__ = "2.2.2"
+    __spec__ = importlib.util.find_spec("json")
+
+    @staticmethod
+    def from_numpy(array):
+        raise RuntimeError("Numpy is not available")
+
+
+def test_a_torch_that_does_not_go_with_numpy_is_told_before_any_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", NoNumpy)
+    with pytest.raises(DependencyError, match="(?s)numpy.*'mattes'"):
+        engine.choose_engine(request("lncc"))
+
+
+@needs_torch
+def test_a_device_without_memory_is_told(head, field, monkeypatch):
+    import torch
+
+    from MMHVAESynthesisLib.errors import DeviceError
+    from MMHVAESynthesisLib.registration import lncc_engine
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(lncc_engine, "descend", full)
+    with pytest.raises(DeviceError, match="memory of cpu ran out.*choose the device"):
+        registered(field, phantom.carried(head, NEAR), starts=1, device="cpu")
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_any_seed(head, field, name):
+    result = registered(field, phantom.carried(head, NEAR), engine=name, starts=1, seed=2**32)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
 
 
 def test_unknown_engine():
