@@ -119,6 +119,7 @@ def test_markups_json(tmp_path, system, sign):
         ("F.mrk.json", "[]"),
         ("F.mrk.json", markups([], times=2)),
         ("F.mrk.json", markups([{"position": [1, 2]}])),
+        ("F.mrk.json", markups([{"position": [1, 2]}] * 3)),
         ("F.mrk.json", markups([{"position": [1, 2, 3]}], "IJK")),
         ("F.txt", "1 2 3"),
     ],
@@ -146,8 +147,12 @@ def test_tag(tmp_path):
     assert np.array_equal(second, [[4, -5.5, 6], [-10, -11, 12]])
 
 
+HALF = TAG.replace("-4 5.5 6", "").replace("10 11 12 1 2 3", "")
+"""With three numbers in each of two lines: as many as one pair of points has."""
+
+
 @pytest.mark.parametrize(
-    "text", ["", TAG[:90], TAG.replace("2;", "1;", 1), TAG.replace("5.5", "five"), TAG.replace("-4 5.5 6", "")]
+    "text", ["", TAG[:90], TAG.replace("2;", "1;", 1), TAG.replace("5.5", "five"), TAG.replace("-4 5.5 6", ""), HALF]
 )
 def test_damaged_tag(tmp_path, text):
     (tmp_path / "F.tag").write_text(text, encoding="utf-8")
