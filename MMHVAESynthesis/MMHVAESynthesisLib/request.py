@@ -137,7 +137,8 @@ class RegistrationRequest:
     :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None
         means the images' own placement.
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
-    :param engine: ``auto``, ``lncc`` (needs PyTorch) or ``mattes``; ``auto`` takes ``lncc`` where PyTorch is installed.
+    :param engine: ``auto``, ``lncc`` (needs PyTorch), ``mattes`` or ``brainsfit`` (Slicer's); ``auto`` takes ``lncc``
+        where PyTorch is installed, else ``mattes``.
     :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -187,13 +188,19 @@ class RegistrationRequest:
                 f"The synthetic MR ({labels(self.fixed)}) and the pre-operative MR ({labels(self.moving)}) share no "
                 f"contrast: synthesise {labels(self.moving)}, or choose a pre-operative {labels(self.fixed)}."
             )
-        sources = {self._identity(image): modality for modality, image in self.fixed.items()}
-        for modality, image in self.moving.items():
-            if self._identity(image) in sources:
-                raise InputError(
-                    f"The same volume is given as synthetic {labels([sources[self._identity(image)]])} and as "
-                    f"pre-operative {labels([modality])}: choose the MR that was acquired before the operation."
-                )
+        self._check_differ()
+
+    def _check_differ(self) -> None:
+        uses: Dict[Any, str] = {}
+        for kind, images in (("synthetic", self.fixed), ("pre-operative", self.moving)):
+            for modality, image in images.items():
+                use = f"{kind} {labels([modality])}"
+                former = uses.setdefault(self._identity(image), use)
+                if former != use:
+                    what = "a different volume for one of them, or none"
+                    if not former.startswith(kind):
+                        what = "the MR that was acquired before the operation"
+                    raise InputError(f"The same volume is given as {former} and as {use}: choose {what}.")
 
     @staticmethod
     def _identity(image: ImageSource):

@@ -208,6 +208,7 @@ def test_the_last_registration_is_looked_at_before_and_after(slicer, paired, chi
     ui.undoButton.click()
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
     assert not any("before the registration" in name or " and " in name for name in names)
+    assert shown("Background") is ui.t2Synthetic.currentNode(), "the views do not go blank"
     assert ui.lookSelector.enabled is False
 
 

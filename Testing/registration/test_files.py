@@ -45,9 +45,16 @@ def test_mirroring_is_not_rigid():
     assert not transforms.is_rigid(np.diag([1.0, 1, -1, 1]))
 
 
+@pytest.mark.parametrize("digits", range(3, 16))
+def test_a_rotation_given_with_few_digits_is_kept_as_it_is(digits):
+    matrix = np.round(MATRIX, digits)
+    assert np.allclose(transforms.matrix_of(transforms.transform_of(matrix, phantom.CENTRE)), matrix, atol=1e-12)
+
+
 def test_transform_that_cannot_be_written_leaves_nothing(tmp_path):
-    with pytest.raises(OutputError, match="must end with"):
-        transforms.write(sitk.Euler3DTransform(), tmp_path / "T.nrrd")
+    for name in ("T.nrrd", "T.H5", "T.TFM"):
+        with pytest.raises(OutputError, match="must end with"):
+            transforms.write(sitk.Euler3DTransform(), tmp_path / name)
     with pytest.raises(OutputError, match="could not be written"):
         transforms.write(sitk.Euler3DTransform(), tmp_path / "absent" / "T.h5")
     assert not list(tmp_path.iterdir())
@@ -112,6 +119,7 @@ def test_markups_json(tmp_path, system, sign):
         ("F.mrk.json", "[]"),
         ("F.mrk.json", markups([], times=2)),
         ("F.mrk.json", markups([{"position": [1, 2]}])),
+        ("F.mrk.json", markups([{"position": [1, 2]}] * 3)),
         ("F.mrk.json", markups([{"position": [1, 2, 3]}], "IJK")),
         ("F.txt", "1 2 3"),
     ],
@@ -139,8 +147,12 @@ def test_tag(tmp_path):
     assert np.array_equal(second, [[4, -5.5, 6], [-10, -11, 12]])
 
 
+HALF = TAG.replace("-4 5.5 6", "").replace("10 11 12 1 2 3", "")
+"""With three numbers in each of two lines: as many as one pair of points has."""
+
+
 @pytest.mark.parametrize(
-    "text", ["", TAG[:90], TAG.replace("2;", "1;", 1), TAG.replace("5.5", "five"), TAG.replace("-4 5.5 6", "")]
+    "text", ["", TAG[:90], TAG.replace("2;", "1;", 1), TAG.replace("5.5", "five"), TAG.replace("-4 5.5 6", ""), HALF]
 )
 def test_damaged_tag(tmp_path, text):
     (tmp_path / "F.tag").write_text(text, encoding="utf-8")

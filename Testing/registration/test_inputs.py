@@ -89,6 +89,15 @@ def test_same_file_twice():
     refused("same volume", "volume.nrrd", "./volume.nrrd")
 
 
+def test_one_volume_for_two_contrasts():
+    with pytest.raises(InputError, match="as pre-operative T2 and as pre-operative FLAIR: choose a different volume"):
+        RegistrationRequest({"t2": "a.nrrd"}, {"t2": "b.nrrd", "flair": "./b.nrrd"})
+    with pytest.raises(InputError, match="as synthetic T2 and as synthetic FLAIR: choose a different volume"):
+        RegistrationRequest({"t2": "a.nrrd", "flair": "a.nrrd"}, {"t2": "b.nrrd"})
+    with pytest.raises(InputError, match="as synthetic T2 and as pre-operative FLAIR: choose the MR"):
+        RegistrationRequest({"t2": "a.nrrd"}, {"t2": "b.nrrd", "flair": "a.nrrd"})
+
+
 def test_one_voxel_thick(head, field):
     refused("synthetic T2 is only 1 voxel thick", field[:, :, 5:6], head)
     refused("pre-operative T2 is only 1 voxel thick", field, head[:, 5:6, :])

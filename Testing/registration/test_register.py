@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError
 from MMHVAESynthesisLib.registration import engine, together, transforms
 from MMHVAESynthesisLib.registration.frame import pose_of
-from MMHVAESynthesisLib.registration.solution import Solution
+from MMHVAESynthesisLib.registration.solution import MOST_STRETCH, Solution
 from MMHVAESynthesisLib.request import RegistrationRequest
 
 from . import phantom
@@ -128,14 +128,15 @@ def test_affine_recovers_a_scale_within_its_bounds(head, field, name):
     assert phantom.error(affine.fixed_to_moving, scaled) < 0.5 < phantom.error(rigid.fixed_to_moving, scaled)
 
 
-@needs_torch
-def test_affine_never_stretches_beyond_its_bounds(head, field):
+@pytest.mark.parametrize("name", BOTH)
+def test_affine_never_stretches_beyond_its_bounds(head, field, name):
     moving = sitk.Image(head)
     moving.SetSpacing([1.15] * 3)
     moving.SetOrigin((phantom.CENTRE - 1.15 * 55.5).tolist())
-    result = registered(field, moving, starts=1, kind="affine")
-    scales = np.linalg.svd(transforms.matrix_of(result.fixed_to_moving)[:3, :3], compute_uv=False)
-    assert 1.02 < scales.max() <= 1.15 and result.metric_after > result.metric_before
+    result = registered(field, moving, engine=name, starts=1, kind="affine")
+    _, scales, axes = np.linalg.svd(transforms.matrix_of(result.fixed_to_moving)[:3, :3])
+    stretch = axes.T @ np.diag(scales) @ axes - np.eye(3)
+    assert 0.02 < np.abs(stretch).max() <= MOST_STRETCH + 1e-9 and result.metric_after > result.metric_before
 
 
 class WorseEngine:
@@ -240,10 +241,46 @@ def test_without_torch_mattes_is_chosen_and_lncc_says_what_to_do(monkeypatch):
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
     assert engine.choose_engine(request("auto")).name == "mattes"
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc_engine", raising=False)
-    monkeypatch.delitem(sys.modules, "MMHVAESynthesisLib.registration.lncc", raising=False)
-    with pytest.raises(DependencyError, match="PyTorch"):
+    with pytest.raises(DependencyError, match="PyTorch.*'mattes'"):
         engine.choose_engine(request("lncc"))
+
+
+class NoNumpy:
+    """A PyTorch that was built for another numpy."""
+
+    __version__ = "2.2.2"
+    __spec__ = importlib.util.find_spec("json")
+
+    @staticmethod
+    def from_numpy(array):
+        raise RuntimeError("Numpy is not available")
+
+
+def test_a_torch_that_does_not_go_with_numpy_is_told_before_any_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", NoNumpy)
+    with pytest.raises(DependencyError, match="(?s)numpy.*'mattes'"):
+        engine.choose_engine(request("lncc"))
+
+
+@needs_torch
+def test_a_device_without_memory_is_told(head, field, monkeypatch):
+    import torch
+
+    from MMHVAESynthesisLib.errors import DeviceError
+    from MMHVAESynthesisLib.registration import lncc_engine
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(lncc_engine, "descend", full)
+    with pytest.raises(DeviceError, match="memory of cpu ran out.*choose the device"):
+        registered(field, phantom.carried(head, NEAR), starts=1, device="cpu")
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_any_seed(head, field, name):
+    result = registered(field, phantom.carried(head, NEAR), engine=name, starts=1, seed=2**32)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
 
 
 def test_unknown_engine():

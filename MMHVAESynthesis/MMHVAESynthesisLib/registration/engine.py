@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from .. import __version__
+from ..dependencies import require_torch
 from ..errors import DependencyError, InputError, TorchError
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
@@ -58,12 +59,11 @@ def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRun
     if request.engine == "mattes" or (request.engine == "auto" and not has_torch):
         return StepwiseEngine(MattesDescent(request.seed))
     try:
-        from .lncc_engine import LnccEngine
-    except ImportError as error:
-        raise TorchError(
-            "The engine 'lncc' needs PyTorch, which is missing or does not load: install it, or choose the engine "
-            "'mattes'."
-        ) from error
+        require_torch()
+    except TorchError as error:
+        raise TorchError(f"{error} Or choose the engine 'mattes'.") from error
+    from .lncc_engine import LnccEngine
+
     return LnccEngine()
 
 

@@ -72,7 +72,7 @@ def read_points(source: Union[str, Path]) -> np.ndarray:
             points, system = _markups(text)
         else:
             raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
-        array = np.array(points, dtype=float).reshape(-1, 3)
+        array = _rows(points, 3)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -98,11 +98,18 @@ def read_tag(source: Union[str, Path]) -> Tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} holds points of {volumes.group(1)} volume: give a .tag file of two volumes.")
     rows = [re.sub(r'"[^"]*"', "", line).split() for line in points.group(1).strip().splitlines() if line.strip()]
     try:
-        array = np.array([[float(number) for number in row[:6]] for row in rows]).reshape(-1, 6)
+        array = _rows([[float(number) for number in row[:6]] for row in rows], 6)
     except ValueError as error:
         raise InputError(f"{path} is damaged: a line of points does not hold six numbers.") from error
     _finite(path, array)
     return array[:, :3] * _RAS_TO_LPS, array[:, 3:] * _RAS_TO_LPS
+
+
+def _rows(points: List[List[float]], width: int) -> np.ndarray:
+    """Return (N, ``width``) of as many rows; ValueError where one of them is not that long."""
+    if any(len(point) != width for point in points):
+        raise ValueError(f"not {width} numbers a row")
+    return np.array(points, dtype=float).reshape(-1, width)
 
 
 def _text(source: Union[str, Path]) -> Tuple[Path, str]:

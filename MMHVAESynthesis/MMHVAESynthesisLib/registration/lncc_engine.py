@@ -69,10 +69,18 @@ class LnccEngine:
     def solve(
         self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
     ) -> Solution:
-        """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
+        """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``.
+
+        :raises DeviceError: when the device is absent, or its memory runs out.
+        """
         device = torch_device(request.device)
-        with _one_thread():
-            return self._solve(problem, request, starts, report, device)
+        try:
+            with _one_thread():
+                return self._solve(problem, request, starts, report, device)
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceError(
+                f"The memory of {device} ran out: close what else uses it, or choose the device 'cpu'."
+            ) from error
 
     def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter, device) -> Solution:
         pyramid, points = problem.pyramid, problem.points

@@ -63,8 +63,8 @@ class MattesDescent:
         if not level.valid[pair].all():
             method.SetMetricMovingMask(local_image(level.valid[pair], level.moving_origin, level.spacing))
         method.SetMetricSamplingStrategy(method.RANDOM)
-        # SimpleITK takes seed 0 to mean the clock.
-        method.SetMetricSamplingPercentage(sampled_part(SAMPLED, mask), self.seed + 1)
+        # SimpleITK takes seed 0 to mean the clock, and none of more than 32 bits.
+        method.SetMetricSamplingPercentage(sampled_part(SAMPLED, mask), self.seed % (2**32 - 1) + 1)
         method.SetInterpolator(sitk.sitkLinear)
         method.SetOptimizerAsRegularStepGradientDescent(step, step / 50, ITERATIONS, relaxationFactor=0.6)
         method.SetOptimizerScalesFromPhysicalShift()

@@ -18,7 +18,8 @@ WRITABLE = (".h5", ".tfm", ".txt")
 _STEP = 100.0
 """Millimetres between the points by which a transform is probed."""
 
-_RIGID_TOLERANCE = 1e-6
+_RIGID_TOLERANCE = 1e-10
+"""How far from orthonormal a rotation may be: ITK's rigid transforms take no other. Rounding alone is far below."""
 
 
 def matrix_of(transform: sitk.Transform) -> np.ndarray:
@@ -46,7 +47,7 @@ def matrix_of(transform: sitk.Transform) -> np.ndarray:
 def is_rigid(matrix: np.ndarray) -> bool:
     """Return whether a (4, 4) matrix is a rotation and a translation, without mirroring."""
     linear = matrix[:3, :3]
-    return np.allclose(linear @ linear.T, np.eye(3), atol=_RIGID_TOLERANCE) and np.linalg.det(linear) > 0
+    return bool(np.abs(linear @ linear.T - np.eye(3)).max() < _RIGID_TOLERANCE and np.linalg.det(linear) > 0)
 
 
 def affine_of(matrix: np.ndarray) -> sitk.AffineTransform:
@@ -86,8 +87,10 @@ def read(source: Union[str, Path]) -> sitk.Transform:
 def check_writable_name(target: Union[str, Path]) -> Path:
     """Return ``target`` as a path if a transform can be written under that name, else raise :class:`OutputError`."""
     path = Path(target).expanduser()
-    if path.suffix.lower() not in WRITABLE:
-        raise OutputError(f"Cannot write {path}: a transform's name must end with one of {', '.join(WRITABLE)}.")
+    # ITK, and so Slicer, neither writes nor reads a transform whose ending is in upper case.
+    if path.suffix not in WRITABLE:
+        endings = ", ".join(WRITABLE)
+        raise OutputError(f"Cannot write {path}: a transform's name must end with one of {endings}, in lower case.")
     return path
 
 

@@ -20,6 +20,8 @@ from .removal import remove
 FADE, CHECKERBOARD = "fade", "checkerboard"
 _FORMER = "former place"
 _ROLE = provenance.PREFIX + "role"
+_SHOWS = provenance.PREFIX + "shows"
+"""Role of the reference from a node that only serves to look to the volume that it is shown in place of."""
 
 
 def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, Any]:
@@ -53,10 +55,20 @@ def pair(transform: Any) -> Tuple[Any, Any]:
 
 
 def clear(role: Optional[str] = None) -> None:
-    """Take the nodes away that only serve to look: those of one role, or all."""
+    """Take the nodes away that only serve to look: those of one role, or all. Views show the volumes themselves."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetAttribute(_ROLE) in ((_FORMER, CHECKERBOARD) if role is None else (role,)):
+            _give_way(node)
             remove(node)
+
+
+def _give_way(node: Any) -> None:
+    """Let slice views show the volume that a node is shown in place of: they would be empty without it."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        if composite.GetBackgroundVolumeID() == node.GetID():
+            composite.SetBackgroundVolumeID(node.GetNodeReferenceID(_SHOWS))
+        if composite.GetForegroundVolumeID() == node.GetID():
+            composite.SetForegroundVolumeID(node.GetNodeReferenceID(_SHOWS))
 
 
 def _former_place(transform: Any, moving: Any) -> np.ndarray:
@@ -74,6 +86,7 @@ def _at_former_place(moving: Any, matrix: np.ndarray) -> Any:
     node = _node(_FORMER, f"{moving.GetName()} before the registration", moving)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
     node.SetAndObserveImageData(moving.GetImageData())
+    node.SetNodeReferenceID(_SHOWS, moving.GetID())
     return node
 
 
@@ -86,6 +99,7 @@ def _checkerboard(synthetic: Any, moving: Any, matrix: np.ndarray) -> Any:
     display.show(node.GetDisplayNode(), (0.0, 255.0), display.GREY)
     # Half of what it shows is synthetic: its views have to say so.
     node.SetAttribute(provenance.PREFIX + "synthetic", "1")
+    node.SetNodeReferenceID(_SHOWS, synthetic.GetID())
     return node
 
 
