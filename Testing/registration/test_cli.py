@@ -100,3 +100,11 @@ def test_importing_the_room_does_not_import_torch():
     )
     library = str(Path(cli.__file__).resolve().parents[2])
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": library}).returncode == 0
+
+
+def test_landmarks_given_twice_and_a_wrong_name_to_resample_are_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work began"))
+    with pytest.raises(InputError, match="twice"):
+        run(folder, "--landmarks", folder / "L.tag", "--fixed-landmarks", "F.fcsv", "--moving-landmarks", "M.fcsv")
+    with pytest.raises(InputError, match="absent"):
+        run(folder, "--flair", tmp_path / "absent.nrrd", "--resampled-dir", tmp_path)

@@ -105,7 +105,8 @@ def test_markups_json(tmp_path, system, sign):
         {"position": [4, 5, 6]},
     ]
     path.write_text(markups(points, system), encoding="utf-8")
-    assert np.array_equal(landmarks.read_points(path), np.array([[1, 2, 3], [4, 5, 6]]) * [sign, sign, 1])
+    expected = np.array([[1, 2, 3], [np.nan] * 3, [4, 5, 6]]) * [sign, sign, 1]
+    assert np.array_equal(landmarks.read_points(path), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,19 @@ def test_landmarks_of_different_length():
         landmarks.target_registration_error(sitk.Transform(), np.zeros((3, 3)), np.zeros((2, 3)))
     with pytest.raises(InputError, match="no landmarks"):
         landmarks.target_registration_error(sitk.Transform(), np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+def test_a_landmark_that_was_not_placed_takes_its_pair_along_and_shifts_no_other():
+    points = np.arange(12.0).reshape(4, 3)
+    fixed, moving = points.copy(), points + [3, 4, 0]
+    fixed[1], moving[2] = np.nan, np.nan
+    error = landmarks.target_registration_error(sitk.Transform(3, sitk.sitkIdentity), fixed, moving)
+    assert error.distances.tolist() == [5, 5]
+    # The point under the cursor of a list that is being placed.
+    waiting = np.vstack([points, [np.nan] * 3])
+    assert landmarks.target_registration_error(sitk.Transform(3, sitk.sitkIdentity), waiting, points).largest == 0
+    with pytest.raises(InputError, match="at least one"):
+        landmarks.target_registration_error(sitk.Transform(), fixed[1:2], fixed[1:2])
 
 
 def test_displacement_of_each_voxel():

@@ -66,6 +66,7 @@ def run(
     request = _request(args)
     _check_outputs(args, request)
     points = _landmarks(args)
+    _check_unpaired(args, request)
     result = register(request, progress, cancel)
     report = _figures(result)
     if points is not None:
@@ -115,6 +116,13 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
             raise OutputError(f"{target} is one of the inputs: choose another name for the output.")
 
 
+def _check_unpaired(args: argparse.Namespace, request: RegistrationRequest) -> None:
+    """Read the MR that is only resampled: a wrong name would otherwise show after the registration."""
+    if args.resampled_dir:
+        for modality in set(request.moving) - set(request.pairs):
+            files.read(request.moving[modality])
+
+
 def _inputs(args: argparse.Namespace, request: RegistrationRequest) -> List[str]:
     more = (args.us, args.initial, args.landmarks, args.fixed_landmarks, args.moving_landmarks)
     return [source for source in (*request.fixed.values(), *request.moving.values(), *more) if source]
@@ -126,6 +134,8 @@ def _resolved(name: str) -> Path:
 
 def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """Return fixed and moving landmarks, checked before any work."""
+    if args.landmarks and (args.fixed_landmarks or args.moving_landmarks):
+        raise InputError("Landmarks are given twice: give --landmarks, or --fixed-landmarks and --moving-landmarks.")
     if args.landmarks:
         moving, fixed = landmarks.read_tag(args.landmarks)
     elif args.fixed_landmarks and args.moving_landmarks:

@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -45,21 +45,30 @@ def target_registration_error(
     """Return how far a transform leaves each fixed landmark from its moving one, measured where the moving one lies.
 
     :param fixed: (N, 3) LPS mm, landmarks in the fixed volume (the ultrasound); ``moving`` likewise, in the same order.
-    :raises InputError: when the lists differ in length or are empty.
+        A row of NaN is a landmark that was not placed: its pair does not count.
+    :raises InputError: when the lists differ in length or no pair is placed.
     """
+    fixed, moving = (_without_last_unplaced(np.asarray(points, dtype=float)) for points in (fixed, moving))
     if len(fixed) != len(moving):
         raise InputError(
             f"There are {len(fixed)} landmarks in the ultrasound and {len(moving)} in the MR: they must be the same "
             "ones, in the same order."
         )
-    if len(fixed) == 0:
+    placed = ~np.isnan(fixed).any(axis=1) & ~np.isnan(moving).any(axis=1)
+    if not placed.any():
         raise InputError("There are no landmarks: place at least one pair.")
-    mapped = np.array([fixed_to_moving.TransformPoint(point) for point in np.asarray(fixed, dtype=float).tolist()])
-    return TargetRegistrationError(np.linalg.norm(mapped - moving, axis=1))
+    mapped = np.array([fixed_to_moving.TransformPoint(point) for point in fixed[placed].tolist()])
+    return TargetRegistrationError(np.linalg.norm(mapped - moving[placed], axis=1))
+
+
+def _without_last_unplaced(points: np.ndarray) -> np.ndarray:
+    """Return the points up to the last placed one: a list in placement ends with one that is not there yet."""
+    placed = np.flatnonzero(~np.isnan(points).any(axis=1))
+    return points[: placed[-1] + 1] if placed.size else points[:0]
 
 
 def read_points(source: Union[str, Path]) -> np.ndarray:
-    """Read one list of points from Slicer's .fcsv or .mrk.json, in their order: (N, 3) LPS mm.
+    """Read one list of points from Slicer's .fcsv or .mrk.json, in their order: (N, 3) LPS mm, NaN where not placed.
 
     :raises InputError: when the file is absent, damaged, or says nothing of its coordinates.
     """
@@ -68,18 +77,19 @@ def read_points(source: Union[str, Path]) -> np.ndarray:
     try:
         if name.endswith(".fcsv"):
             points, system = _fcsv(text)
+            array = _finite(path, _rows(points, 3))
         elif name.endswith(".json"):
             points, system = _markups(text)
+            array = _placed(path, points)
         else:
             raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
-        array = _rows(points, 3)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is damaged or no list of points: save it anew from Slicer.") from error
     if system not in ("RAS", "LPS"):
         raise InputError(f"{path} gives its points in {system} coordinates: save it in LPS or RAS.")
-    return _finite(path, array * _RAS_TO_LPS if system == "RAS" else array)
+    return array * _RAS_TO_LPS if system == "RAS" else array
 
 
 def read_tag(source: Union[str, Path]) -> Tuple[np.ndarray, np.ndarray]:
@@ -112,6 +122,14 @@ def _rows(points: List[List[float]], width: int) -> np.ndarray:
     return np.array(points, dtype=float).reshape(-1, width)
 
 
+def _placed(path: Path, points: List[Optional[List[float]]]) -> np.ndarray:
+    """Return (N, 3), NaN for None: a point of the list that was not placed."""
+    array = np.full((len(points), 3), np.nan)
+    chosen = [place for place, point in enumerate(points) if point is not None]
+    array[chosen] = _finite(path, _rows([points[place] for place in chosen], 3))
+    return array
+
+
 def _text(source: Union[str, Path]) -> Tuple[Path, str]:
     path = Path(source).expanduser()
     try:
@@ -134,10 +152,10 @@ def _fcsv(text: str) -> Tuple[List[List[float]], str]:
     return points, _FCSV_SYSTEMS.get(name, name)
 
 
-def _markups(text: str) -> Tuple[List[List[float]], str]:
+def _markups(text: str) -> Tuple[List[Optional[List[float]]], str]:
     markups = json.loads(text)["markups"]
     if len(markups) != 1:
         raise ValueError("not one list")
     points = markups[0]["controlPoints"]
-    placed = [point["position"] for point in points if point.get("positionStatus", "defined") == "defined"]
+    placed = [point["position"] if point.get("positionStatus", "defined") == "defined" else None for point in points]
     return placed, markups[0].get("coordinateSystem", "LPS").upper()

@@ -180,12 +180,13 @@ def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Optional[Landmark
 
 
 def _points(markups: Any) -> np.ndarray:
-    """Return the placed points of a markups node in the world, (N, 3) LPS mm."""
+    """Return the points of a markups node in the world, (N, 3) LPS mm; NaN where one was not placed."""
     if not markups.IsA("vtkMRMLMarkupsNode"):
         raise InputError(f"'{markups.GetName()}' is not a list of points: choose a markups node.")
-    placed = [
+    points = [
         markups.GetNthControlPointPositionWorld(index)
-        for index in range(markups.GetNumberOfControlPoints())
         if markups.GetNthControlPointPositionStatus(index) == markups.PositionDefined
+        else (np.nan,) * 3
+        for index in range(markups.GetNumberOfControlPoints())
     ]
-    return np.array(placed, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
+    return np.array(points, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
