@@ -226,6 +226,21 @@ def test_checkerboard_shows_both_volumes_by_turns(tmp_path):
         figures.checkerboard(fixed * 0, moving, sitk.Transform())
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "LPI", "RAI"])
+def test_checkerboard_pictures_have_the_head_or_the_face_up_whichever_way_the_axes_run(orientation):
+    superior, posterior, left = np.meshgrid(*[np.linspace(10, 110, n) for n in (40, 36, 32)], indexing="ij")
+
+    def picture(brighter):
+        image = sitk.DICOMOrient(sitk.GetImageFromArray(brighter.astype(np.float32)), orientation)
+        return sitk.GetArrayFromImage(figures.checkerboard(image, image, sitk.Transform())).astype(int)
+
+    # Axial from column 0, coronal from 67, sagittal from 134; half a millimetre a pixel.
+    up, back, side = picture(superior), picture(posterior), picture(left)
+    assert up[5, 90] > up[70, 90] and up[5, 160] > up[70, 160]
+    assert back[5, 20] < back[60, 20] and back[30, 140] < back[30, 190]
+    assert side[30, 4] < side[30, 55] and side[30, 75] < side[30, 120]
+
+
 def test_checkerboard_in_three_dimensions():
     left, right = (sitk.GetImageFromArray(np.arange(8 * 30 * 22, dtype=np.float32).reshape(8, 30, 22)) for _ in "12")
     right = 5000 - right

@@ -73,7 +73,7 @@ def checkerboard(fixed: sitk.Image, moving: sitk.Image, fixed_to_moving: sitk.Tr
 
 
 def _plane(fixed, moving, fixed_to_moving, centre, axes, half, normal: int) -> np.ndarray:
-    """Return one plane's tiles, (rows, columns) uint8."""
+    """Return one plane's tiles, (rows, columns) uint8: head or face up, the patient's left or back on the right."""
     across, down = (axis for axis in range(3) if axis != normal)
     size = [1, 1, 1]
     start = np.zeros(3)
@@ -88,7 +88,15 @@ def _plane(fixed, moving, fixed_to_moving, centre, axes, half, normal: int) -> n
     there = _grey(sitk.Resample(moving, grid, fixed_to_moving, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
     rows, columns = (np.arange(size[axis]) * PIXEL // TILE for axis in (down, across))
     odd = (rows[:, None] + columns[None]) % 2 == 1
-    return np.where(odd, there.reshape(odd.shape), here.reshape(odd.shape))
+    tiles = np.where(odd, there.reshape(odd.shape), here.reshape(odd.shape))
+    return tiles[:: _direction(axes[:, down], is_down=True), :: _direction(axes[:, across], is_down=False)]
+
+
+def _direction(axis: np.ndarray, is_down: bool) -> int:
+    """Return 1 where an axis (LPS) of a picture runs as is usual, -1 where it has to be turned round."""
+    main = int(np.abs(axis).argmax())
+    usual = -1 if main == 2 and is_down else 1
+    return usual if axis[main] > 0 else -usual
 
 
 def _grey(image: sitk.Image) -> np.ndarray:
