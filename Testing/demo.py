@@ -119,7 +119,9 @@ def picture(volumes, spacing, own_mr, trained):
         axis.axis("off")
 
     def draw(row, column, plane, volume, aspect, colours, title=""):
-        top = np.percentile(volume[volume > 0], 98)
+        # A flat volume is shown grey, not white.
+        middle, bright = np.percentile(volume[volume > 0], (50, 98))
+        top = max(bright, 1.6 * middle)
         axes[row, column].imshow(plane, cmap=colours, vmin=0, vmax=top, aspect=aspect)
         axes[row, column].set_title(title, color="white", fontsize=10)
 
