@@ -22,7 +22,6 @@ _DRAIN_SECONDS = 3.0
 """So long after the child's end its last words are waited for: the readers may not have had their turn yet."""
 
 
-
 class Process(Protocol):
     """A child as a job sees it. Nothing here blocks for longer than an instant."""
 
