@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Optional
@@ -33,6 +34,8 @@ COMMANDS = {
 """Each command's room. Its module ``cli`` has HELP, add_arguments(parser), run(args, progress, cancel) -> JSON-able
 result and, where the result is no list of files, describe(result) -> text. An ``exit_code`` in the result is the
 command's."""
+
+_WATCH_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -105,12 +108,35 @@ def _signals_cancel(cancel: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _wait_for_the_end(descriptor: int) -> None:
+    """Read a file or pipe until it ends.
+
+    On Windows a read that waits on a pipe holds up whatever else looks at standard input, as native libraries do while
+    they are loaded (numpy issue 24290, cpython issue 78961): there the pipe is looked at, and only read when it holds
+    something.
+    """
+    try:
+        import _winapi
+        import msvcrt
+
+        handle = msvcrt.get_osfhandle(descriptor)
+        while True:
+            held = _winapi.PeekNamedPipe(handle, 0)[0]
+            if held:
+                os.read(descriptor, held)
+            time.sleep(_WATCH_SECONDS)
+    except BrokenPipeError:
+        return
+    except (ImportError, OSError):  # not on Windows, or no pipe
+        while os.read(descriptor, 4096):
+            pass
+
+
 def _watch_standard_input(cancel: threading.Event) -> None:
     """Cancel once standard input closes: so a child ends when its parent does, however that ended."""
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
+        _wait_for_the_end(0)
         cancel.set()
 
     threading.Thread(target=watch, name="standard-input", daemon=True).start()

@@ -50,6 +50,32 @@ print(json.dumps({"result": {"name": "Größe"}}, ensure_ascii=True))
     assert job.progress.done == 2999 and job.log().endswith("log 2999")
 
 
+def test_the_last_words_of_a_child_are_waited_for(monkeypatch):
+    read = process._read
+
+    def late(stream, keep):
+        time.sleep(1)
+        read(stream, keep)
+
+    monkeypatch.setattr(process, "_read", late)
+    job = Job([], starting("print('{\"result\": {}}')"))
+    assert wait(job) == DONE, job.error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="looks at processes as POSIX does")
+def test_a_grandchild_that_holds_the_pipes_does_not_keep_a_job_from_ending(monkeypatch):
+    monkeypatch.setattr(process, "_DRAIN_SECONDS", 0.5)
+    script = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
+print('{"result": {}}')
+"""
+    begin = time.monotonic()
+    job = Job([], starting(script))
+    assert wait(job) == DONE and time.monotonic() - begin < 15
+    job._process.kill()
+
+
 def test_a_child_hears_that_its_input_closes():
     job = Job([], starting("import sys; sys.stdin.read(); sys.exit(8)"))
     assert job.poll() == RUNNING

@@ -127,6 +127,14 @@ def test_results_inside_the_folder_are_no_case(tree):
         find_cases(folder, results=folder)
 
 
+def test_nor_are_results_further_down_or_named_in_a_roundabout_way(tree):
+    folder = tree("1/us.nrrd", "out/run-1/1/1_registered-T2.nrrd", "1/out/1/1_registered-FLAIR.nrrd")
+    assert list(found(find_cases(folder, results=folder / "out" / "run-1"))) == ["1"]
+    assert list(found(find_cases(folder / "1" / "..", results=folder / "1" / ".." / "out"))) == ["1"]
+    inside = find_cases(folder, results=folder / "1" / "out")
+    assert found(inside)["1"] == {"us": "us.nrrd"}
+
+
 def test_no_folder_and_no_case_are_errors(tree, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         find_cases(tmp_path / "absent")

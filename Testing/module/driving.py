@@ -20,7 +20,7 @@ def apply(panel):
 
 def cancel(panel):
     """Press Cancel, later than a double click would."""
-    panel.panel.work._since -= 10
+    panel.panel.work._clickable -= 10
     assert panel.ui.applyButton.text == "Cancel"
     panel.ui.applyButton.click()
 

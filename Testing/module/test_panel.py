@@ -132,6 +132,27 @@ def test_a_closed_scene_empties_the_panel_and_a_new_one_fills_it(slicer, ready, 
     assert ready.ui.applyButton.enabled is True
 
 
+def test_what_can_move_along_is_of_this_scene_though_another_had_the_same_ids(slicer, panel, scenes):
+    slicer.mrmlScene.Clear(0)
+    panel.enter()
+    former = scenes.volume("Former")
+    panel.panel.update()
+    panel.exit()
+    panel.parent.isEntered = False
+    slicer.mrmlScene.Clear(0)
+    node = scenes.volume("Plan")
+    assert node.GetID() == former.GetID()
+    panel.enter()
+    import qt
+
+    items = panel.ui.alsoList
+    assert [items.item(row).text() for row in range(items.count)] == ["Plan"]
+    items.item(0).setCheckState(qt.Qt.Checked)
+    node.SetName("Tracts")
+    panel.panel.update()
+    assert items.item(0).text() == "Tracts" and panel.panel.registration._checked() == [node]
+
+
 def test_a_panel_that_was_left_does_not_follow_the_scene(panel, scenes):
     node = scenes.volume("US")
     panel.ui.usSelector.setCurrentNode(node)

@@ -1,6 +1,7 @@
 """Apply, progress, cancel, failure: with children that the test plays, in the real scene."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +123,19 @@ def test_a_double_click_on_apply_does_not_cancel(ready, child):
     apply(ready)
     ready.ui.applyButton.click()
     assert child.process.deeds == [] and len(child.calls) == 1
+    ready.panel.work.stop()
+
+
+def test_nor_does_one_whose_second_click_waited_until_large_volumes_were_written(ready, child, monkeypatch):
+    from MMHVAESynthesisLib.volumes import files
+
+    write = files.write
+    monkeypatch.setattr(files, "write", lambda *args, **settings: (time.sleep(0.7), write(*args, **settings))[1])
+    apply(ready)
+    ready.ui.applyButton.click()
+    assert child.process.deeds == []
+    cancel(ready)
+    assert child.process.deeds == ["close_input"]
     ready.panel.work.stop()
 
 
@@ -391,6 +405,21 @@ def test_diagnostics_say_what_happened_and_not_who_the_patient_is(ready, child, 
     assert "a line of the log" in text and "exit code 1" in text and "Python" in text and "Model: m.pth" in text
     assert "PyTorch: " in text and "numpy: " in text
     assert "Doe" not in text and model_path not in text
+
+
+def test_diagnostics_name_no_volume_however_a_run_ended(slicer, ready, child):
+    ready.ui.usSelector.currentNode().SetName("John Doe iUS")
+    apply(ready)
+    finish(ready, child, targets=("t2",))
+    assert "John Doe" in ready.ui.statusLabel.text
+    assert "Doe" not in ready.panel.report() and "Last outcome: done" in ready.panel.report()
+    apply(ready)
+    words = f"{child.option('--us')} cannot be read as a volume."
+    child.process.say(error=words, kind="InputError", exit_code=3)
+    child.process.code = 3
+    poll(ready)
+    assert ready.ui.statusLabel.text.startswith("John Doe iUS cannot be read")
+    assert "Doe" not in ready.panel.report() and "Last outcome: InputError" in ready.panel.report()
 
 
 def test_a_model_is_downloaded_by_a_click_after_agreeing_to_its_licence(panel, child, scenes, monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Sequence
@@ -17,6 +18,8 @@ LIBRARY = Path(__file__).resolve().parents[2]
 _LAUNCHER = "PythonSlicer"
 _LOG_LINES = 2000
 _YIELD_SECONDS = 0.01
+_DRAIN_SECONDS = 3.0
+"""So long after the child's end its last words are waited for: the readers may not have had their turn yet."""
 
 
 class Process(Protocol):
@@ -98,6 +101,7 @@ class Child:
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._ended: Optional[float] = None
         self._readers = [
             threading.Thread(target=_read, args=(self._process.stdout, self._lines.put), daemon=True),
             threading.Thread(target=_read, args=(self._process.stderr, self._log.append), daemon=True),
@@ -125,10 +129,13 @@ class Child:
         code = self._process.poll()
         if code is None or not self._lines.empty():
             return None
+        self._ended = self._ended or time.monotonic()
         for reader in self._readers:
-            # A grandchild that lives on may hold the pipes open for ever.
             reader.join(_YIELD_SECONDS)
-        return code if self._lines.empty() else None
+        # A grandchild that lives on may hold the pipes open for ever.
+        is_read = not any(reader.is_alive() for reader in self._readers)
+        is_due = is_read or time.monotonic() - self._ended > _DRAIN_SECONDS
+        return code if is_due and self._lines.empty() else None
 
     def close_input(self) -> None:
         """Close the child's standard input, which asks it to stop and clean up."""

@@ -212,11 +212,12 @@ class Registration:
 
     def _list_others(self) -> None:
         """List what else could move along, what the user checked still checked."""
-        nodes = self._others()
-        if [node.GetID() for node in nodes] == [node.GetID() for node in self._listed]:
+        nodes, items = self._others(), self._ui.alsoList
+        # Not by IDs: those of another scene's nodes are the same.
+        are_same = len(nodes) == len(self._listed) and all(new is old for new, old in zip(nodes, self._listed))
+        if are_same and [node.GetName() for node in nodes] == [items.item(row).text() for row in range(items.count)]:
             return
         checked = self._checked()
-        items = self._ui.alsoList
         items.clear()
         self._listed = nodes
         for node in nodes:

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from ..errors import MMHVAEError, TorchError
 from . import texts
-from .jobs import CANCELLED, DONE, Job
+from .jobs import CANCELLED, DONE, Job, JobError
 from .runner import Runner
 
 _WRONG = "color: #c0392b"
@@ -31,8 +31,9 @@ class Work:
         self._ui, self._on_state = ui, on_state
         self._runner = Runner(self._on_change)
         self._on_done: Callable[[Job], str] = lambda job: ""
-        self._since, self._log = 0.0, ""
+        self._since, self._clickable, self._log = 0.0, 0.0, ""
         self._outcome, self._failed, self._lacks_torch = "", False, False
+        self._noted = ""
         ui.logButton.connect("toggled(bool)", self._on_log_button)
         for widget in (ui.progressBar, ui.logText, ui.warningsLabel, ui.previewPicture, ui.installButton):
             widget.setVisible(False)
@@ -65,13 +66,15 @@ class Work:
             self.fail(RuntimeError(_("The computation could not be started: {error}.").format(error=error)))
             return
         self._runner.run(job, self._on_end)
+        # From here on, not from the click: a second one waited while large volumes were written.
+        self._clickable = time.monotonic() + _DOUBLE_CLICK_SECONDS
         self._ui.progressBar.setMaximum(0)
         self._on_state()
         self._on_change(job)
 
     def cancel(self) -> None:
         """Ask the job to stop."""
-        if time.monotonic() - self._since > _DOUBLE_CLICK_SECONDS and self._runner.job is not None:
+        if time.monotonic() > self._clickable and self._runner.job is not None:
             self._runner.cancel()
             self._on_change(self._runner.job)
 
@@ -96,6 +99,7 @@ class Work:
         """Show a failure; a missing PyTorch can be installed with a click."""
         self._lacks_torch = isinstance(error, TorchError)
         self._say(str(error), failed=True)
+        self._noted = _nameless(error)
         self._on_state()
 
     def say(self, text: str, torch_works: bool = False) -> None:
@@ -134,12 +138,13 @@ class Work:
         return time.monotonic() - self._since
 
     def diagnostics(self, facts: Mapping[str, Any]) -> str:
-        """Return a report of the last job."""
+        """Return a report of the last job, without the names of volumes: they may be those of patients."""
         job = self._runner.job
-        return texts.diagnostics({**facts, "Last outcome": self._outcome}, job.log() if job is not None else self._log)
+        return texts.diagnostics({**facts, "Last outcome": self._noted}, job.log() if job is not None else self._log)
 
     def _say(self, text: str, failed: bool = False) -> None:
         self._outcome, self._failed = text, failed
+        self._noted = ""
         self._show_log()
 
     def _on_change(self, job: Job) -> None:
@@ -158,6 +163,7 @@ class Work:
         self._log = job.log()
         if job.state == CANCELLED:
             self.say(_("Cancelled. Nothing was changed."))
+            self._noted = CANCELLED
         elif job.state != DONE:
             self.fail(job.error)
         else:
@@ -173,6 +179,7 @@ class Work:
             self.fail(RuntimeError(_("The result could not be added to the scene. Slicer's log says more.")))
         else:
             self.say(said)
+            self._noted = DONE
 
     def _on_log_button(self, shown) -> None:
         self._ui.logText.setVisible(bool(shown))
@@ -184,6 +191,12 @@ class Work:
             text = (job.log() if job is not None else self._log) or _("(nothing yet)")
             if text != self._ui.logText.plainText:
                 self._ui.logText.setPlainText(text)
+
+
+def _nameless(error: Exception) -> str:
+    """Say of a failure what no name of a volume can be in; what the child said of it, without names, is in its log."""
+    kind = type(error).__name__
+    return kind if isinstance(error, MMHVAEError) and not isinstance(error, JobError) else f"{kind}: {error}"
 
 
 def copy(text: str) -> None:

@@ -122,5 +122,7 @@ class CaseFolder:
                 os.replace(self.path, former)
             os.replace(self._part, self.path)
         except OSError as error:
+            if former.exists() and not self.path.exists():
+                os.replace(former, self.path)
             raise OutputError(f"Cannot put the results into {self.path}: {error.strerror or error}.") from error
         shutil.rmtree(former, ignore_errors=True)

@@ -10,6 +10,7 @@ that look like one modality, the one is taken whose name says that it was taken 
 ``preop``); where not exactly one does, the case is a problem and not a choice.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Dict, List, Optional, Set, Tuple, Union
@@ -33,16 +34,16 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
     :param results: Where results are written: no case, should it lie in the folder.
     :raises InputError: when there is no such folder, or no case in it.
     """
-    folder = Path(source).expanduser().absolute()
-    results = None if results is None else Path(results).expanduser().absolute()
+    folder = Path(os.path.abspath(Path(source).expanduser()))
+    results = None if results is None else Path(os.path.abspath(Path(results).expanduser()))
     if results == folder:
         raise InputError(f"The cases and the results cannot lie in one folder, {folder}: choose another for results.")
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
-    groups = {path.name: _volumes(path) for path in entries if path.is_dir() and _is_case(path) and path != results}
-    groups = {name: volumes for name, volumes in groups.items() if volumes} or _by_start(_volumes(folder, "*"))
+    groups = {path.name: _volumes(path, results) for path in entries if path.is_dir() and _is_case(path)}
+    groups = {name: volumes for name, volumes in groups.items() if volumes} or _by_start(_volumes(folder, None, "*"))
     return usable([_case(name, volumes, folder, register) for name, volumes in sorted(groups.items())])
 
 
@@ -50,11 +51,14 @@ def _is_case(path: Path) -> bool:
     return not path.name.startswith(".") and path.name not in _LEFT_OUT
 
 
-def _volumes(folder: Path, pattern: str = "**/*") -> List[Path]:
+def _volumes(folder: Path, results: Optional[Path], pattern: str = "**/*") -> List[Path]:
     return sorted(
         path
         for path in folder.glob(pattern)
-        if files.suffix(path) in _READABLE and path.is_file() and not path.name.startswith(".")
+        if files.suffix(path) in _READABLE
+        and path.is_file()
+        and not path.name.startswith(".")
+        and results not in path.parents
     )
 
 
