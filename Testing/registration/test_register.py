@@ -160,6 +160,29 @@ def test_never_returns_less_than_the_start(head, field, monkeypatch):
     assert any("9.0 mm apart" in warning for warning in result.warnings)
 
 
+class ScatteredEngine(WorseEngine):
+    """Finds the truth, but its repeats lie ``apart`` mm from it and on it."""
+
+    def __init__(self, apart):
+        self.apart = apart
+
+    def solve(self, problem, request, starts, report):
+        truth = pose_of(np.eye(3), np.array([5.0, 0, 0]))
+        return Solution(truth, [pose_of(np.eye(3), np.array([5.0, self.apart, 0])), truth])
+
+
+@pytest.mark.parametrize(("apart", "is_taken"), [(4.0, True), (30.0, False)])
+def test_a_result_that_its_repeats_do_not_find_again_is_not_taken(head, field, monkeypatch, apart, is_taken):
+    monkeypatch.setattr(engine, "choose_engine", lambda *_: ScatteredEngine(apart))
+    motion = np.eye(4)
+    motion[:3, 3] = (5, 0, 0)
+    result = registered(field, phantom.carried(head, motion), starts=1)
+    assert result.kept_start is not is_taken
+    assert any("no placement is to be relied on" in warning for warning in result.warnings) is not is_taken
+    if not is_taken:
+        assert result.moved == 0 and result.metric_after == result.metric_before and result.confidence > 15
+
+
 @needs_torch
 def test_volumes_that_do_not_belong_together_leave_the_start_as_it_is(field):
     other = phantom.carried(phantom.head(seed=17), NEAR)
