@@ -16,7 +16,7 @@ def moved():
     return matrix
 
 
-def end(panel, child, matrix, **more):
+def end(panel, child, matrix, kept_start=False, **more):
     """Let the child end with a transform."""
     child.process.say(
         result={
@@ -25,7 +25,7 @@ def end(panel, child, matrix, **more):
             "confidence_mm": 0.4,
             "moved_mm": 3.7,
             "overlap": 0.9,
-            "kept_start": False,
+            "kept_start": kept_start,
             "contrasts": [{"modality": "t2", "before": 0.25, "after": 0.75}],
             "fixed_to_moving": matrix.tolist(),
             "outputs": {},
@@ -94,6 +94,12 @@ def test_landmarks_are_kept_in_the_scene_and_the_engine_in_the_settings(slicer, 
     again = open_panel(module)
     assert again.ui.fixedLandmarks.currentNode() is points and again.panel.registration._engine() == "brainsfit"
     again.cleanup()
+
+
+def test_a_registration_that_keeps_the_start_does_not_say_registered(paired, child):
+    paired.ui.registerButton.click()
+    end(paired, child, np.eye(4), kept_start=True)
+    assert "Left where it was" in paired.ui.statusLabel.text and "Registered" not in paired.ui.statusLabel.text
 
 
 def test_a_registration_moves_the_mr_and_what_was_checked_and_is_taken_back(slicer, paired, scenes, child, moved):

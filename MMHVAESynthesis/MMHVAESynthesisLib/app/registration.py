@@ -152,6 +152,8 @@ class Registration:
             self.look()
             confidence = f"{job.made.confidence:.1f}"
             said = _("Registered: '{name}'; repeats lie {confidence} mm apart. The section Registration says more.")
+            if job.made.kept_start:
+                said = _("Left where it was: '{name}' moves nothing; no better placement was found that holds.")
             return said.format(name=transform.GetName(), confidence=confidence)
 
         self._work.begin(make, done)

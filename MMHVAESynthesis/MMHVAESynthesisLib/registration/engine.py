@@ -36,8 +36,8 @@ In the benchmark true placements had more than the first, false ones 1.1 or less
 """
 
 LOST = 8.0
-"""mm of confidence beyond which a result is not taken: in the benchmark with a model's own synthesis all 16 such were
-wrong, each further off than its start.
+"""mm of confidence beyond which a result is not taken: in the benchmark with simulated ultrasound, and what a model
+made of it, all 16 such were wrong, each further off than its start.
 """
 
 UNSURE = 2.5
