@@ -98,12 +98,7 @@ class SliceView:
         self._logic.UpdatePipeline()
         # The logic's output is another port once the view shows something.
         self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
-        self._window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self._window)
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        return grab.GetOutput()
+        return _drawn(self._window)
 
     def close(self) -> None:
         """Take the view's nodes out of the scene and free its window."""
@@ -116,6 +111,16 @@ class SliceView:
             if node is not None and node.GetScene() is not None:
                 slicer.mrmlScene.RemoveNode(node)
         self._window.Finalize()
+
+
+def _drawn(window: vtk.vtkRenderWindow) -> vtk.vtkImageData:
+    """Draw a window and return its RGB pixels."""
+    window.Render()
+    grab = vtk.vtkWindowToImageFilter()
+    grab.SetInput(window)
+    grab.ReadFrontBufferOff()
+    grab.Update()
+    return grab.GetOutput()
 
 
 class ThreeDView:
@@ -160,12 +165,7 @@ class ThreeDView:
 
     def picture(self) -> vtk.vtkImageData:
         """Draw the view and return its RGB pixels."""
-        self._window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self._window)
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        return grab.GetOutput()
+        return _drawn(self._window)
 
     def close(self) -> None:
         """Free the view's window."""

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -14,7 +15,7 @@ from .jobs import DONE, FAILED, RUNNING, Job, JobError
 from .process import Start
 
 
-class FileJob(Job):
+class FileJob(Job, ABC):
     """A run of the command line with volumes as files, uncompressed NRRD in world coordinates.
 
     A class of its own says what to run (:meth:`arguments_in`) and what comes of it (:meth:`read`). The folder is
@@ -36,13 +37,13 @@ class FileJob(Job):
             self.close()
             raise
 
+    @abstractmethod
     def arguments_in(self, folder: Path) -> List[str]:
         """Write the inputs into ``folder`` and return the command line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self) -> Any:
         """Return what the child's ``result`` and files say."""
-        raise NotImplementedError
 
     def poll(self) -> str:
         """Take in what the child said; once it is done, read its files."""
