@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from MMHVAESynthesisLib.training.losses import discriminator_term, fakes, generator_term, kl_term, l1_term
+from MMHVAESynthesisLib.training.losses import discriminator_term, fakes, generator_term, kl_term, l1_term, l2_term
 
 
 def image(*values):
@@ -13,6 +13,17 @@ def test_l1_is_half_the_difference_averaged_over_the_modalities_of_the_case():
     targets = {"us": image(-1, 1), "t2": image(0.5, 0.5)}
     # us: (2 + 0) / 2 / 2 = 0.5; t2: 0.5 / 2 = 0.25; flair was not seen in this case
     assert l1_term(outputs, targets) == pytest.approx(0.375)
+
+
+def test_l2_is_the_square_of_half_the_difference_and_asks_for_the_mean():
+    outputs, targets = {"us": image(1, 1), "t2": image(0, 0)}, {"us": image(-1, 1), "t2": image(0.5, 0.5)}
+    # us: (1 + 0) / 2 = 0.5; t2: 0.25^2 = 0.0625
+    assert l2_term(outputs, targets) == pytest.approx((0.5 + 0.0625) / 2)
+    # One pixel in four is bright: the square is least at the mean, L1 at the median.
+    truth = {"t2": image(1, 0, 0, 0)}
+    guesses = [{"t2": torch.full((1, 1, 1, 4), value)} for value in (0.0, 0.25)]
+    assert l2_term(guesses[1], truth) < l2_term(guesses[0], truth)
+    assert l1_term(guesses[1], truth) > l1_term(guesses[0], truth)
 
 
 def test_kl_is_summed_over_levels_and_divided_by_pixels_and_modalities():

@@ -10,6 +10,7 @@ from MMHVAESynthesisLib.ultrasound.appearance import draw_appearance
 from MMHVAESynthesisLib.ultrasound.probe import SweepSettings, draw_probe
 from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep
 from MMHVAESynthesisLib.ultrasound.sweep import index_to_world
+from MMHVAESynthesisLib.ultrasound.tissue import Levels, tissue_from_mr
 
 SETTINGS = SweepSettings(depth=(50, 55), length=(28, 32), jitter=(0.2, 0.4))
 TUMOUR_CENTRE = (38.0, 60.0, 66.0)
@@ -27,7 +28,7 @@ def head():
     brain = ((i - 50) / 46) ** 2 + ((j - 55) / 51) ** 2 + ((k - 42) / 40) ** 2 <= 1
     rng = np.random.default_rng(0)
     texture = rng.normal(0, 4, shape)
-    ventricle, tumour = ball(shape, (56, 55, 40), 9), ball(shape, TUMOUR_CENTRE, 9)
+    ventricle, tumour = ball(shape, (56, 55, 36), 12), ball(shape, TUMOUR_CENTRE, 11)
     t2 = np.where(ventricle, 900, np.where(tumour, 600, 300)) + texture
     flair = np.where(ventricle, 100, np.where(tumour, 700, 400)) + texture
     cet1 = np.where(ventricle, 120, np.where(tumour, 450, 400)) + texture
@@ -182,3 +183,14 @@ def test_drawn_appearances_are_sensible_and_vary():
         assert looks.attenuation_db[0] == 0 and looks.band_mm >= 0 and 0 <= looks.grain < 0.1
     assert np.std([looks.white_matter for looks in drawn]) > 3
     assert 0 < sum(looks.band_mm == 0 for looks in drawn) < 25
+
+
+def test_a_faint_sheet_is_a_sulcus_and_a_faint_ball_is_not():
+    shape = (40, 40, 40)
+    k, j, i = np.indices(shape)
+    sheet, dot = np.abs(i - 12) <= 0.5, ball(shape, (29, 20, 20), 2)
+    levels = {"t2": Levels(100.0, 300.0, 350.0, 900.0)}
+    tissue = tissue_from_mr({"t2": np.where(sheet | dot, 430.0, 300.0).astype(np.float32)}, None, 1.0, levels)
+    inner = (slice(10, 30),) * 2
+    assert tissue.sulcus[inner][..., 12].min() > 0.3
+    assert tissue.sulcus[20, 20, 29] < 0.5 * tissue.sulcus[20, 20, 12]

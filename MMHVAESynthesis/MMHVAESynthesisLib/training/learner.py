@@ -13,7 +13,7 @@ from . import distributed
 from .averaging import AveragedWeights
 from .batches import Batch
 from .config import TrainingConfig
-from .losses import discriminator_term, fakes, generator_term, kl_term, l1_term
+from .losses import discriminator_term, fakes, generator_term, kl_term, l1_term, l2_term
 from .passes import ALL_SEEN, Subset, plan
 from .pool import ImagePool
 
@@ -118,6 +118,10 @@ class Learner:
             l1 = l1_term(outputs, targets)
             divergence = kl_term(kl, batch * rows * columns, len(config.sizes.modalities))
             loss = config.l1_weight * l1 + config.kl_weight_at(epoch) * divergence
+            if config.l2_weight > 0:
+                squares = l2_term(outputs, targets)
+                loss = loss + config.l2_weight * squares
+                terms["l2"] = terms.get("l2", 0.0) + float(squares.detach())
             if gan_weight > 0 and name != ALL_SEEN:
                 adversarial = self._adversarial(outputs)
                 loss = loss + gan_weight * adversarial

@@ -50,12 +50,12 @@ def plan(observed: Sequence[str], subsets: str, rng: np.random.Generator) -> Lis
 def one_subset(observed: Sequence[str], rng: np.random.Generator) -> Subset:
     """Draw one non-empty subset of O, in its order: a third of the cost of three passes, so three times the steps.
 
-    A quarter of the draws is iUS alone where it is there; in the others, sets of k modalities come up as 1/k, all sets
-    of a size alike. Unlike the published mixture this one also holds iUS with some of the MR.
+    A quarter of the draws is iUS alone where it is there; in the others, k modalities come up as 1/sqrt(k), all sets of
+    a size alike. Unlike the published mixture this one also holds iUS with some of the MR.
     """
     if US in observed and rng.random() < _US_ALONE:
         return (US,)
-    chances = 1 / np.arange(1, len(observed) + 1)
+    chances = np.arange(1, len(observed) + 1) ** -0.5
     count = 1 + int(rng.choice(len(observed), p=chances / chances.sum()))
     chosen = set(rng.choice(len(observed), count, replace=False).tolist())
     return tuple(name for place, name in enumerate(observed) if place in chosen)

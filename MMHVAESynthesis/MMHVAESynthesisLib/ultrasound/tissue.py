@@ -89,14 +89,37 @@ def _csf(relative: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _sulci(relative: Mapping[str, np.ndarray], inside: np.ndarray, spacing: float) -> np.ndarray:
-    """Return the fraction of thin fluid: lines and sheets brighter in T2, darker in FLAIR and ceT1 than around them.
+    """Return the fraction of thin fluid: sheets brighter in T2, darker in FLAIR and ceT1 than around them.
 
-    By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid.
+    By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid; the
+    fainter it is, the more it must have the shape of a sheet.
     """
     weights = {m: w for m, w in ((T2, 0.6), (FLAIR, -0.4), (CET1, -0.25)) if m in relative}
-    mixed = sum(weight * relative[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
+    # Fluid is brighter than tissue in T2: how much darker than tissue something is says nothing of it.
+    signs = {m: np.maximum(relative[m], 0) if m == T2 else relative[m] for m in weights}
+    mixed = sum(weight * signs[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
     mixed = np.where(inside, mixed, 0.4).astype(np.float32)
-    return np.where(inside, np.clip((mixed - _blur(mixed, 1.6, spacing) - 0.045) / 0.13, 0, 1), 0)
+    contrast = np.where(inside, mixed - _blur(mixed, 1.6, spacing), 0)
+    clear = np.clip((contrast - 0.06) / 0.13, 0, 1)
+    return np.maximum(0.6 * clear, np.clip((contrast - 0.025) / 0.08, 0, 1) * _sheetness(mixed, contrast > 0.025, spacing))
+
+
+def _sheetness(image: np.ndarray, where: np.ndarray, spacing: float) -> np.ndarray:
+    """Return how much what is bright is a sheet, 0..1, at the voxels asked for: 1 curved along one axis only.
+
+    From the eigenvalues of the Hessian at a scale of 1 mm (after Sato et al. 1998): 1 - |second| / |first|, doubled.
+    """
+    smooth = _blur(image, 1.0, spacing)
+    first = np.gradient(smooth)
+    second = np.empty((int(where.sum()), 3, 3), np.float32)
+    for row in range(3):
+        for column, along in enumerate(np.gradient(first[row])):
+            second[:, row, column] = along[where]
+    values = np.linalg.eigvalsh(second)
+    across, along = -values[:, 0], np.abs(values[:, 1])
+    found = np.zeros(image.shape, np.float32)
+    found[where] = np.where(across > 1e-6, np.clip(2 * (1 - along / np.maximum(across, 1e-6)), 0, 1), 0)
+    return found
 
 
 def _dura(image: np.ndarray, levels: Levels, inside: np.ndarray, spacing: float) -> np.ndarray:
@@ -137,6 +160,8 @@ def tissue_from_mr(
     if label is not None and np.any(label):
         csf = csf * (label == 0)
         tumour, oedema, necrosis = _lesion_of_label(label, spacing)
+        if FLAIR in relative:
+            oedema = oedema * np.clip(0.3 + relative[FLAIR] / 0.6, 0.3, 1.3)
     else:
         bright = np.where(inside, _step(relative[FLAIR], 0.45, 0.10), 0) if FLAIR in relative else zero
         oedema = _blur((bright * (1 - csf)).astype(np.float32), 0.7, spacing)
