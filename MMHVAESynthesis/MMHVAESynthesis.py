@@ -107,6 +107,7 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
         self._parameterNode = None
         self._guiTag = None
 
@@ -125,11 +126,14 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
 
     def cleanup(self):
-        self.panel.close()
-        self.setParameterNode(None)
+        # A setup that failed leaves no panel behind, and Slicer's Reload calls this all the same.
+        if self.panel is not None:
+            self.panel.close()
+            self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self):
@@ -154,6 +158,11 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodeAdded(self, caller, event, node):
         if node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
             self.panel.inputs.guess_soon()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeRemoved(self, caller, event, node):
+        if node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
+            self.panel.on_removed(node)
 
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())

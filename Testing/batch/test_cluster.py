@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -95,6 +96,15 @@ def test_two_workers_one_killed_and_nothing_lost(tmp_path, processes, table, set
     finished = run_batch(read_table(table), settings, tmp_path / "cancelled", scheduler=address)
     assert len(finished.of_state("kept")) >= 1 and len(finished.of_state("done")) >= 1
     assert contents(tmp_path / "cancelled") == contents(undisturbed[1])
+
+
+def test_a_model_file_named_from_here_is_found_by_workers_elsewhere(tmp_path, processes, table, settings, monkeypatch):
+    model = Path(settings.model)
+    monkeypatch.chdir(model.parent)
+    near = dataclasses.replace(settings, model=model.name)
+    processes.worker()
+    result = run_batch(read_table(table), near, tmp_path / "out", scheduler=processes.wait_for(1))
+    assert sorted(result.summary()["done"]) == sorted(GOOD)
 
 
 def test_a_worker_without_this_library_is_said_to_lack_it(tmp_path, processes, table, settings):

@@ -171,6 +171,20 @@ def test_cleanup_leaves_no_observer(panel):
     assert panel.Observations == []
 
 
+def test_a_panel_whose_setup_failed_goes_away_without_another_error(module, monkeypatch):
+    from MMHVAESynthesisLib.app import panel as panels
+
+    def broken(*_args):
+        raise RuntimeError("half an install")
+
+    monkeypatch.setattr(panels, "Panel", broken)
+    widget = module.MMHVAESynthesisWidget()
+    with pytest.raises(RuntimeError, match="half an install"):
+        widget.setup()
+    widget.cleanup()
+    assert widget.Observations == []
+
+
 def test_a_removed_input_disables_apply(slicer, ready):
     assert ready.ui.applyButton.enabled is True
     slicer.mrmlScene.RemoveNode(ready.ui.usSelector.currentNode())

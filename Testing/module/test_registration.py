@@ -180,8 +180,15 @@ def test_the_fade_goes_from_the_synthetic_to_the_mr(slicer, paired, child, moved
         for each in (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
     ]
     assert [each.GetName() for each in shown] == ["Doe-US synthetic T2 (MMHVAE)", "preop_T2w"]
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    other.SetForegroundVolumeID(composite.GetForegroundVolumeID())
+    other.SetForegroundOpacity(0.3)
     paired.ui.fadeSlider.value = 0.8
     assert composite.GetForegroundOpacity() == pytest.approx(0.8)
+    assert other.GetForegroundOpacity() == pytest.approx(0.3), "a view that shows something else is the user's own"
+    paired.ui.beforeCheckBox.checked = True
+    paired.ui.fadeSlider.value = 0.6
+    assert composite.GetForegroundOpacity() == pytest.approx(0.6)
 
 
 def composite_of(slicer):

@@ -220,6 +220,14 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
     assert "Doe-US left the scene" in ready.ui.statusLabel.text
 
 
+def test_a_run_whose_volumes_are_removed_elsewhere_leaves_the_table(slicer, layout, ready, child):
+    run(ready, child)
+    assert ready.ui.runsTable.rowCount == 1
+    for volume in list(ready.panel.results.chosen().outputs.values()):
+        slicer.mrmlScene.RemoveNode(volume)
+    assert ready.ui.runsTable.rowCount == 0 and ready.ui.compareButton.enabled is False
+
+
 def test_the_right_button_offers_to_compare_to_repeat_and_to_delete(ready, layout, child, monkeypatch, slicer):
     import qt
 

@@ -12,6 +12,7 @@ from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError
 from MMHVAESynthesisLib.registration import engine, together, transforms
 from MMHVAESynthesisLib.registration.frame import pose_of
 from MMHVAESynthesisLib.registration.solution import MOST_STRETCH, Solution
+from MMHVAESynthesisLib.registration.stepwise import StepwiseEngine
 from MMHVAESynthesisLib.request import RegistrationRequest
 
 from . import phantom
@@ -158,6 +159,31 @@ def test_never_returns_less_than_the_start(head, field, monkeypatch):
     assert result.confidence == pytest.approx(9.0)
     assert any("start is returned" in warning for warning in result.warnings)
     assert any("9.0 mm apart" in warning for warning in result.warnings)
+
+
+class Descended:
+    """A descent that finds a rigid pose and, asked for an affine one, ends ``stretch`` times as large."""
+
+    name = "mattes"
+
+    def __init__(self, stretch):
+        self.stretch = stretch
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def run(self, level, pair, start, step, mask, affine, report):
+        return pose_of(np.eye(3) * (self.stretch if affine else 1.0), start[:3, 3])
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1.04])
+def test_a_stretch_that_makes_it_worse_is_not_taken(head, field, monkeypatch, stretch):
+    monkeypatch.setattr(engine, "choose_engine", lambda *_: StepwiseEngine(Descended(stretch)))
+    result = registered(field, phantom.carried(head, np.eye(4)), starts=1, kind="affine")
+    assert phantom.error(result.fixed_to_moving, np.eye(4)) < 1e-6
 
 
 class ScatteredEngine(WorseEngine):

@@ -6,6 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..modalities import MODALITIES
+from ..scene.provenance import is_synthetic
 from . import options as options_
 from . import pytorch
 from .inputs import Inputs
@@ -63,6 +64,11 @@ class Panel:
         """Stop what is running, whose result would find another scene, and forget what was chosen in this one."""
         self.work.abandon()
         self.inputs.forget()
+
+    def on_removed(self, node: Any) -> None:
+        """Take note that a volume left the scene, by whatever hand."""
+        if is_synthetic(node):
+            self.results.update()
 
     def close(self) -> None:
         """End what is running: the panel goes away."""

@@ -172,10 +172,12 @@ class Registration:
                 self._work.fail(error)
 
     def on_fade(self, value) -> None:
-        """Fade from the synthetic to the pre-operative MR in the views that show both."""
-        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-            if composite.GetForegroundVolumeID():
-                composite.SetForegroundOpacity(float(value))
+        """Fade from the synthetic to the pre-operative MR in the views that show both, and in no others."""
+        from ..scene import registration_view
+
+        last = self._last()
+        if last is not None:
+            registration_view.fade(last, float(value))
 
     def look(self, *_args) -> None:
         """Show the last registration in the slice views, as chosen: fade or checkerboard, before or after."""

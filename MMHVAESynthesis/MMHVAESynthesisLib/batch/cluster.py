@@ -21,6 +21,7 @@ A case whose worker died is given to another one, three times at most (Dask's ``
 cleared away.
 """
 
+import dataclasses
 import logging
 import pickle
 import queue
@@ -62,6 +63,9 @@ def run_on_cluster(
     :raises MMHVAEError: when the workers cannot use the model, or when asked to stop.
     """
     distributed = _distributed()
+    if settings.model and Path(settings.model).is_file():
+        # Workers have other working folders than this process.
+        settings = dataclasses.replace(settings, model=str(Path(settings.model).absolute()))
     try:
         _check_listens(address)
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)

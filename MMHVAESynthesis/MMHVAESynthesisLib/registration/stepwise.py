@@ -84,7 +84,9 @@ class StepwiseEngine:
             repeats = [run(middle, begin, 0.5, whole & part) for begin, part in zip(begins, parts)]
             pose = run(fine, best, 0.2, fine.mask[pair])
             if request.kind == AFFINE:
-                pose = bounded(run(fine, pose, 0.2, fine.mask[pair], affine=True))
+                stretched = bounded(run(fine, pose, 0.2, fine.mask[pair], affine=True))
+                # Another measure's optimum, or the bound, may be worse than no stretch at all.
+                pose = max(pose, stretched, key=lambda found: lncc(fine, found)[pair])
         return Solution(pose, repeats)
 
 

@@ -45,6 +45,18 @@ def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, 
     return synthetic, moving
 
 
+def fade(transform: Any, opacity: float) -> None:
+    """Set the MR's opacity in the slice views that show it, where it is or was, over the synthetic one."""
+    try:
+        synthetic, moving = pair(transform)
+    except InputError:
+        return
+    over = [node.GetID() for node in (moving, _found(_FORMER)) if node is not None]
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        if composite.GetBackgroundVolumeID() == synthetic.GetID() and composite.GetForegroundVolumeID() in over:
+            composite.SetForegroundOpacity(opacity)
+
+
 def pair(transform: Any) -> Tuple[Any, Any]:
     """Return the synthetic and the pre-operative MR of the first contrast that a registration is about."""
     for modality in MODALITIES:
@@ -103,11 +115,15 @@ def _checkerboard(synthetic: Any, moving: Any, matrix: np.ndarray) -> Any:
     return node
 
 
+def _found(role: str) -> Optional[Any]:
+    """Return the node of a role, None where there is none."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((node for node in volumes if node.GetAttribute(_ROLE) == role), None)
+
+
 def _node(role: str, name: str, like: Optional[Any] = None) -> Any:
     """Return the node of a role, made where there is none, displayed as ``like``."""
-    node = next(
-        (n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if n.GetAttribute(_ROLE) == role), None
-    )
+    node = _found(role)
     if node is None:
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetHideFromEditors(True)
