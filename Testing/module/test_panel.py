@@ -173,12 +173,13 @@ def test_cleanup_leaves_no_observer(panel):
 
 def test_a_panel_whose_setup_failed_goes_away_without_another_error(module, monkeypatch):
     from MMHVAESynthesisLib.app import panel as panels
+    from slicer_headless.modules import new_widget
 
     def broken(*_args):
         raise RuntimeError("half an install")
 
     monkeypatch.setattr(panels, "Panel", broken)
-    widget = module.MMHVAESynthesisWidget()
+    widget = new_widget(module)
     with pytest.raises(RuntimeError, match="half an install"):
         widget.setup()
     widget.cleanup()

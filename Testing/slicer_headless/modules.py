@@ -27,8 +27,8 @@ def load_module(path) -> ModuleType:
     return module
 
 
-def open_panel(module: ModuleType):
-    """Return a module's widget, set up and entered, in a parent of its own as Slicer gives it."""
+def new_widget(module: ModuleType):
+    """Return a module's widget, not yet set up, in a parent of its own as Slicer gives it."""
     import qt
 
     from .pythonqt import mrml_widgets
@@ -39,8 +39,13 @@ def open_panel(module: ModuleType):
     parent.setLayout(qt.QVBoxLayout())
     parent.setMRMLScene(slicer.mrmlScene)
     parent.isEntered = False
-    widget = getattr(module, module.__name__ + "Widget")(parent)
+    return getattr(module, module.__name__ + "Widget")(parent)
+
+
+def open_panel(module: ModuleType):
+    """Return a module's widget, set up and entered."""
+    widget = new_widget(module)
     widget.setup()
-    parent.isEntered = True
+    widget.parent.isEntered = True
     widget.enter()
     return widget
