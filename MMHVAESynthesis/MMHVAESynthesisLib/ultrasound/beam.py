@@ -91,7 +91,7 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
 
     Walls and the border shine by their change along the beam, less across it; sheets are broken into dashes.
     """
-    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.2) / 0.5, 0, 1) ** 1.2
+    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.3) / 0.7, 0, 1) ** 1.6
     dashes = np.exp(0.35 * smooth_noise(grid.shape, (1.0, 1.5, 1.5), rng))
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
