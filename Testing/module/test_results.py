@@ -228,6 +228,19 @@ def test_a_run_whose_volumes_are_removed_elsewhere_leaves_the_table(slicer, layo
     assert ready.ui.runsTable.rowCount == 0 and ready.ui.compareButton.enabled is False
 
 
+def test_a_clone_is_the_users_own(slicer, layout, ready, child, monkeypatch):
+    run(ready, child)
+    made = ready.panel.results.chosen().outputs["t2"]
+    clone = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "My copy")
+    clone.Copy(made)
+    clone.SetName("My copy")
+    ready.panel.results.update()
+    assert ready.panel.results.chosen().outputs["t2"] is made
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *args, **kwargs: True)
+    ready.panel.results.on_delete()
+    assert made.GetScene() is None and clone.GetScene() is not None
+
+
 def test_the_right_button_offers_to_compare_to_repeat_and_to_delete(ready, layout, child, monkeypatch, slicer):
     import qt
 

@@ -207,6 +207,9 @@ def test_displacement_of_each_voxel():
         expected = np.linalg.norm(np.array(transform.TransformPoint(point.tolist())) - point)
         assert result[index] == pytest.approx(expected, abs=1e-4)
     assert result[0, 0, 0] == 0 == field[0, 0, 0]
+    field[3, 4, 5] = 0
+    with_hole = figures.displacement(transform, field)
+    assert with_hole[3, 4, 5] == result[3, 4, 5] > 0 and with_hole[0, 0, 0] == 0
     assert "not how the brain shifted" in figures.LINEAR_ONLY
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -15,11 +16,17 @@ from .jobs import DONE, FAILED, RUNNING, Job, JobError
 from .process import Start
 
 
+_PREFIX = "mmhvae-job-"
+_LEFT_BEHIND = 7 * 24 * 3600.0
+"""Seconds after which a folder of this name belongs to no job that still runs."""
+
+
 class FileJob(Job, ABC):
     """A run of the command line with volumes as files, uncompressed NRRD in world coordinates.
 
     A class of its own says what to run (:meth:`arguments_in`) and what comes of it (:meth:`read`). The folder is
-    removed when the job ends, however it ends.
+    removed when the job ends, however it ends; those of a Slicer that was killed, with the patient's images in them, when
+    a later one begins.
 
     :param start: Starts the child.
     :raises MMHVAEError: when the inputs cannot be written or the child cannot be started; nothing is left behind.
@@ -30,7 +37,8 @@ class FileJob(Job, ABC):
         """What :meth:`read` returned, once the job is done."""
         self._names: Dict[str, str] = {}
         """What the user calls the files."""
-        self._folder = Path(tempfile.mkdtemp(prefix="mmhvae-"))
+        _remove_left_behind()
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:
             super().__init__(self.arguments_in(self._folder), start)
         except BaseException:
@@ -80,6 +88,17 @@ class FileJob(Job, ABC):
         for path, name in self._names.items():
             text = text.replace(path, name)
         return text
+
+
+def _remove_left_behind() -> None:
+    """Remove the folders of jobs that nobody removed: old ones of this user's."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            if time.time() - folder.stat().st_mtime > _LEFT_BEHIND:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            # Another Slicer was quicker.
+            continue
 
 
 def _unreadable(error: Exception) -> MMHVAEError:

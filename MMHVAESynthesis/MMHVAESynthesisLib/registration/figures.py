@@ -9,6 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from ..errors import InputError, OutputError
 from ..volumes import checks
+from ..volumes.preparation import filled
 from .frame import nearest_orthonormal
 from .transforms import matrix_of
 
@@ -28,7 +29,7 @@ TILE = 10.0
 def displacement(fixed_to_moving: sitk.Transform, field: sitk.Image) -> sitk.Image:
     """Return how far in mm each point of the field of view was moved, as a volume on the field's grid; see LINEAR_ONLY.
 
-    :param field: Non-zero in the field of view; elsewhere the result is 0.
+    :param field: Non-zero in the field of view, holes in a slice counted with it; elsewhere the result is 0.
     :return: float32, mm: the distance between a fixed point and its place in the moving volume as it lay before.
     """
     change = matrix_of(fixed_to_moving) - np.eye(4)
@@ -42,7 +43,8 @@ def displacement(fixed_to_moving: sitk.Transform, field: sitk.Image) -> sitk.Ima
     result = np.empty(view.shape, dtype=np.float32)
     for plane, offset in enumerate(k + linear[:3, 3]):
         result[plane] = np.linalg.norm(j[:, None] + i[None] + offset, axis=-1)
-    result[view == 0] = 0
+        # Black voxels amid the field, such as fluid in an iUS, are of the field too.
+        result[plane][~filled(view[plane] != 0)] = 0
     image = sitk.GetImageFromArray(result)
     image.CopyInformation(field)
     return image

@@ -68,7 +68,8 @@ def runs() -> List[Run]:
         noted = provenance.noted(node)
         if noted.get("run") and noted.get("role") == provenance.ROLE_IMAGE:
             run = found.setdefault(noted["run"], Run(noted["run"], noted.get("created", ""), {}, noted))
-            run.outputs[noted.get("modality", "")] = node
+            # A clone has its original's notes, and comes after it: it is the user's own.
+            run.outputs.setdefault(noted.get("modality", ""), node)
     # Of runs of the same second the later one stands later in the scene.
     return sorted(reversed(list(found.values())), key=lambda run: run.created, reverse=True)
 
