@@ -130,7 +130,6 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
-        # A setup that failed leaves no panel behind, and Slicer's Reload calls this all the same.
         if self.panel is not None:
             self.panel.close()
             self.setParameterNode(None)
@@ -140,7 +139,8 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self):
-        self.setParameterNode(None)
+        if self.panel is not None:
+            self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):
         self.panel.on_scene_close()
@@ -165,7 +165,9 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel.on_removed(node)
 
     def initializeParameterNode(self):
-        self.setParameterNode(self.logic.getParameterNode())
+        # A setup that failed may leave no panel behind; Slicer enters, leaves and reloads the module all the same.
+        if self.panel is not None:
+            self.setParameterNode(self.logic.getParameterNode())
 
     def setParameterNode(self, parameterNode: Optional[MMHVAESynthesisParameterNode]):
         """Bind the panel to a parameter node, after letting go of the former; None only lets go."""

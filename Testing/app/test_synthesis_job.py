@@ -171,12 +171,12 @@ def test_a_real_child_is_cancelled(model):
 def test_what_a_killed_slicer_left_behind_is_removed_by_a_later_job(start, folder):
     request = SynthesisRequest({"us": image()}, targets=["t2"])
     left, recent, others = (folder / name for name in ("mmhvae-job-old", "mmhvae-job-new", "mmhvae-results"))
-    week = time.time() - 8 * 24 * 3600
+    long_ago = time.time() - 8 * 24 * 3600
     for each in (left, recent, others):
         each.mkdir()
         (each / "us.nrrd").write_bytes(b"")
     for each in (left, others):
-        os.utime(each, (week, week))
+        os.utime(each, (long_ago, long_ago))
     job = SynthesisJob(request, start)
     job.kill()
     assert not left.exists() and recent.exists() and others.exists()

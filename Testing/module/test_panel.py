@@ -182,6 +182,8 @@ def test_a_panel_whose_setup_failed_goes_away_without_another_error(module, monk
     widget = new_widget(module)
     with pytest.raises(RuntimeError, match="half an install"):
         widget.setup()
+    widget.enter()
+    widget.exit()
     widget.cleanup()
     assert widget.Observations == []
 

@@ -239,6 +239,21 @@ def test_a_clone_is_the_users_own(slicer, layout, ready, child, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *args, **kwargs: True)
     ready.panel.results.on_delete()
     assert made.GetScene() is None and clone.GetScene() is not None
+    assert ready.ui.runsTable.rowCount == 0 and clone.GetAttribute("MMHVAE.synthetic") == "1"
+
+
+def test_the_marked_row_is_the_run_that_the_buttons_act_on(slicer, layout, ready, child):
+    for _ in range(3):
+        run(ready, child)
+    table, results = ready.ui.runsTable, ready.panel.results
+    table.selectRow(1)
+    kept = results.chosen()
+    for volume in list(results._runs[0].outputs.values()):
+        slicer.mrmlScene.RemoveNode(volume)
+    assert table.rowCount == 2 and table.currentRow() == 0 and results.chosen().id == kept.id
+    for volume in list(kept.outputs.values()):
+        slicer.mrmlScene.RemoveNode(volume)
+    assert table.selectedItems() == [] and results.chosen().id == results._runs[0].id
 
 
 def test_the_right_button_offers_to_compare_to_repeat_and_to_delete(ready, layout, child, monkeypatch, slicer):

@@ -194,3 +194,8 @@ def test_a_faint_sheet_is_a_sulcus_and_a_faint_ball_is_not():
     inner = (slice(10, 30),) * 2
     assert tissue.sulcus[inner][..., 12].min() > 0.3
     assert tissue.sulcus[20, 20, 29] < 0.5 * tissue.sulcus[20, 20, 12]
+
+
+def test_an_mr_of_one_slice_is_simulated_from_too():
+    flat = {name: volume[:, :, 20:21] for name, volume in volumes()[0].items()}
+    assert sitk.GetArrayFromImage(simulate_sweep(flat, 1, None, 1.0, SETTINGS).us).max() > 0

@@ -15,7 +15,6 @@ from .i18n import _
 from .jobs import DONE, FAILED, RUNNING, Job, JobError
 from .process import Start
 
-
 _PREFIX = "mmhvae-job-"
 _LEFT_BEHIND = 7 * 24 * 3600.0
 """Seconds after which a folder of this name belongs to no job that still runs."""
@@ -25,7 +24,7 @@ class FileJob(Job, ABC):
     """A run of the command line with volumes as files, uncompressed NRRD in world coordinates.
 
     A class of its own says what to run (:meth:`arguments_in`) and what comes of it (:meth:`read`). The folder is
-    removed when the job ends, however it ends; those of a Slicer that was killed, with the patient's images in them, when
+    removed when the job ends, however it ends; those of a Slicer that was killed, with a patient's images in them, when
     a later one begins.
 
     :param start: Starts the child.

@@ -6,7 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..modalities import MODALITIES
-from ..scene.provenance import is_synthetic
+from ..scene.provenance import ROLE_IMAGE, noted
 from . import options as options_
 from . import pytorch
 from .inputs import Inputs
@@ -67,7 +67,7 @@ class Panel:
 
     def on_removed(self, node: Any) -> None:
         """Take note that a volume left the scene, by whatever hand."""
-        if is_synthetic(node):
+        if noted(node).get("role") == ROLE_IMAGE:
             self.results.update()
 
     def close(self) -> None:

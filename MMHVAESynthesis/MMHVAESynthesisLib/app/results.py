@@ -68,8 +68,18 @@ class Results:
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
         table.setColumnWidth(_MODEL_COLUMN, min(table.columnWidth(_MODEL_COLUMN), _WIDEST_MODEL))
+        self._select_chosen()
         self._filling = False
         self._update_buttons()
+
+    def _select_chosen(self) -> None:
+        """Select the chosen run's row, wherever it is now: what is marked is what the buttons act on."""
+        rows = [row for row, run in enumerate(self._runs) if run.id == self._chosen]
+        self._ui.runsTable.clearSelection()
+        if rows:
+            self._ui.runsTable.selectRow(rows[0])
+        else:
+            self._chosen = None
 
     def show(self, run: Run) -> None:
         """Show a run: side by side where that layout is on, else its first volume in all slice views."""

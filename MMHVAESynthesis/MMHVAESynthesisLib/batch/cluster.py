@@ -32,7 +32,8 @@ from pathlib import Path
 from typing import Callable, Optional, Sequence
 
 from .. import __version__
-from ..errors import Cancelled, DependencyError, InputError
+from ..errors import Cancelled, DependencyError, InputError, ModelError
+from ..models import catalogue
 from ..progress import CancelFlag
 from . import work
 from .case_folder import read_provenance
@@ -63,9 +64,7 @@ def run_on_cluster(
     :raises MMHVAEError: when the workers cannot use the model, or when asked to stop.
     """
     distributed = _distributed()
-    if settings.model and Path(settings.model).is_file():
-        # Workers have other working folders than this process.
-        settings = dataclasses.replace(settings, model=str(Path(settings.model).absolute()))
+    settings = dataclasses.replace(settings, model=_from_anywhere(settings.model))
     try:
         _check_listens(address)
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -91,6 +90,16 @@ def _check_listens(address: str) -> None:
     if scheme in ("", "tcp", "tls"):
         host, _, port = rest.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+
+
+def _from_anywhere(model: Optional[str]) -> Optional[str]:
+    """Return a model's name, or its file under a name that holds in a worker's working folder too."""
+    try:
+        entry = catalogue.find(model)
+    except ModelError:
+        # The workers have the word: their catalogue may know it.
+        return model
+    return model if entry.in_catalogue else str(entry.path.absolute())
 
 
 def probe(model: Optional[str]) -> str:

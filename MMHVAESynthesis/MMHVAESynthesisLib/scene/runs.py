@@ -44,16 +44,24 @@ class Run:
         return _json(self.noted.get(name), otherwise)
 
     def delete(self) -> None:
-        """Remove the run's volumes and uncertainty maps, and its folder once that is empty."""
+        """Remove the run's volumes and uncertainty maps, and its folder once that is empty; clones stay, marked."""
         folders = {_folder_of(node) for node in self.outputs.values()}
         for node in list(self.outputs.values()):
             for each in (provenance.uncertainty_node(node), node):
                 if each is not None:
                     remove(each)
+        for clone in _volumes_of(self.id):
+            # No run of its own: what is deleted must not come back under another name.
+            clone.RemoveAttribute(provenance.PREFIX + "run")
         hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
         for folder in folders:
             if _FOLDER in hierarchy.GetItemName(folder) and hierarchy.GetNumberOfItemChildren(folder) == 0:
                 hierarchy.RemoveItem(folder, False, False)
+
+
+def _volumes_of(run: str) -> List[Any]:
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in volumes if provenance.noted(node).get("run") == run]
 
 
 def _folder_of(node: Any) -> int:

@@ -80,7 +80,7 @@ def draw(losses: Curves, validation: Curves, path: Path) -> None:
     figure = Figure(figsize=(14, 6), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    for name in ("l1", "kl", "gan", "discriminator"):
+    for name in ("l1", "l2", "kl", "gan", "discriminator"):
         _plot(left, losses, name, {})
     left.set(xlabel="step", yscale="log", title="terms of the loss, means of the steps between rows")
     names = sorted({name for row in validation.rows for name in row} - {"step"})

@@ -42,7 +42,9 @@ def contrast_levels(image: np.ndarray) -> Levels:
 
 @dataclass(frozen=True)
 class Tissue:
-    """Fractions 0..1, float32, one shape, except ``grey``: 0 white matter, 1 grey matter, beyond that lesion."""
+    """Fractions 0..1, float32, one shape, but for ``grey`` (0 white matter, 1 grey matter, beyond that lesion) and
+    ``oedema``, which goes up to 1.3 where FLAIR is bright.
+    """
 
     inside: np.ndarray
     fluid: np.ndarray
@@ -89,26 +91,30 @@ def _csf(relative: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _sulci(relative: Mapping[str, np.ndarray], inside: np.ndarray, spacing: float) -> np.ndarray:
-    """Return the fraction of thin fluid: sheets brighter in T2, darker in FLAIR and ceT1 than around them.
+    """Return the fraction of thin fluid: brighter in T2, darker in FLAIR and ceT1 than around it.
 
-    By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid; the
-    fainter it is, the more it must have the shape of a sheet.
+    By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid. What is
+    clear counts up to 0.6 whatever its shape; beyond that, and what is faint, only as far as it is a sheet.
     """
     weights = {m: w for m, w in ((T2, 0.6), (FLAIR, -0.4), (CET1, -0.25)) if m in relative}
     # Fluid is brighter than tissue in T2: how much darker than tissue something is says nothing of it.
-    signs = {m: np.maximum(relative[m], 0) if m == T2 else relative[m] for m in weights}
-    mixed = sum(weight * signs[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
+    values = {m: np.maximum(relative[m], 0) if m == T2 else relative[m] for m in weights}
+    mixed = sum(weight * values[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
     mixed = np.where(inside, mixed, 0.4).astype(np.float32)
     contrast = np.where(inside, mixed - _blur(mixed, 1.6, spacing), 0)
     clear = np.clip((contrast - 0.06) / 0.13, 0, 1)
-    return np.maximum(0.6 * clear, np.clip((contrast - 0.025) / 0.08, 0, 1) * _sheetness(mixed, contrast > 0.025, spacing))
+    faint = np.clip((contrast - 0.025) / 0.08, 0, 1)
+    return np.maximum(0.6 * clear, faint * _sheetness(mixed, contrast > 0.025, spacing))
 
 
 def _sheetness(image: np.ndarray, where: np.ndarray, spacing: float) -> np.ndarray:
     """Return how much what is bright is a sheet, 0..1, at the voxels asked for: 1 curved along one axis only.
 
     From the eigenvalues of the Hessian at a scale of 1 mm (after Sato et al. 1998): 1 - |second| / |first|, doubled.
+    A volume of one voxel along an axis has no sheets that could be told.
     """
+    if min(image.shape) < 2:
+        return np.zeros(image.shape, np.float32)
     smooth = _blur(image, 1.0, spacing)
     first = np.gradient(smooth)
     second = np.empty((int(where.sum()), 3, 3), np.float32)
@@ -161,6 +167,7 @@ def tissue_from_mr(
         csf = csf * (label == 0)
         tumour, oedema, necrosis = _lesion_of_label(label, spacing)
         if FLAIR in relative:
+            # A label has one value throughout; an oedema's water, and its echo, fade out towards its border.
             oedema = oedema * np.clip(0.3 + relative[FLAIR] / 0.6, 0.3, 1.3)
     else:
         bright = np.where(inside, _step(relative[FLAIR], 0.45, 0.10), 0) if FLAIR in relative else zero
