@@ -32,7 +32,7 @@ def demonstrator() -> TrainingConfig:
         sampling="crops",
         spacing=1.0,
         slices=3,
-        kinds={"sweep": 0.54, "mr": 0.40, "us": 0.06},
+        kinds={"sweep": 0.62, "mr": 0.32, "us": 0.06},
         sweep_batches=80,
         augment=0.25,
         skull_stripped=True,
