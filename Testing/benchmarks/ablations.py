@@ -6,7 +6,8 @@
 
 Trains each ``ablation-*`` configuration (the same small network, cases, batches, length and seed; only what is named
 differs) and judges them on the held-out cases: all sets of inputs on planes of simulated sweeps, T = 0.7. Goes on where
-it was left. ``--data`` is as for ``MMHVAESynthesisLib train``. Writes ``ablations.md`` and one CSV a configuration.
+it was left. ``--data`` is as for ``MMHVAESynthesisLib train``.
+Writes ``ablations.md`` (with --only ``ablations-some.md``) and one CSV a configuration.
 """
 
 import argparse
@@ -31,7 +32,8 @@ NAMES = ("ablation-product", "ablation-average", "ablation-zero-fill", "ablation
 def judge(network, config, held_out, planes, seed=0):
     """Return the table of all sets of inputs on a simulated sweep over each case."""
     table, perceptual = Table(), Perceptual()
-    samples = [simulated(case, config, planes, seed, at_tumour=True) for case in held_out if len(case.modalities) > 1]
+    mr = [case for case in held_out if len(case.modalities) > 1]
+    samples = [simulated(case, config, planes, 1000 * number + seed, at_tumour=True) for number, case in enumerate(mr)]
     for inputs in input_sets(config.sizes.modalities):
         for number, sample in enumerate(sample for sample in samples if sample is not None):
             if set(inputs) <= set(sample.batch.inputs):
@@ -47,7 +49,7 @@ def mean(table, target, metric, chosen):
 
 
 def row(name, table):
-    """Return a line: for each target the mean over all sets, over those without the target, over single inputs."""
+    """Return a line: for each target the mean over all sets, over those without the target, over several inputs."""
     figures = []
     for target in table.targets:
         every = mean(table, target, "psnr", lambda inputs: True)
@@ -70,7 +72,7 @@ def main():
         session, complete = train(args.data, args.out / name, config)
         if not complete:
             raise SystemExit(f"{name} was stopped at step {session.step}; start again to go on.")
-        folders = cases.split(cases.find(args.data, config.data.folders), config.data.held_out)[1]
+        folders = cases.split(cases.find(args.data, config.data.folders), config.data)[1]
         table = judge(session.learner.shipped, config, cases.load_all(folders, config.data), args.planes)
         table.write_csv(args.out / f"{name}.csv")
         if not lines:
@@ -82,7 +84,8 @@ def main():
     text = (
         "\n".join(lines) + f"\n\n{config.epochs * config.epoch_batches} batches of {config.data.slices} slices each.\n"
     )
-    (args.out / "ablations.md").write_text(text, encoding="utf-8")
+    name = "ablations.md" if set(args.only) == set(NAMES) else "ablations-some.md"
+    (args.out / name).write_text(text, encoding="utf-8")
     print(text)
 
 

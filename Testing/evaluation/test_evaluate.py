@@ -8,11 +8,15 @@ import SimpleITK as sitk
 import torch
 
 from MMHVAESynthesisLib.errors import InputError
-from MMHVAESynthesisLib.evaluation import cli
+from MMHVAESynthesisLib.evaluation import cli, samples
+from MMHVAESynthesisLib.evaluation import evaluate as evaluating
 from MMHVAESynthesisLib.models import checkpoint
 from MMHVAESynthesisLib.models.header import ModelHeader
+from MMHVAESynthesisLib.models.loading import load as load_model
 from MMHVAESynthesisLib.network.model import MMHVAE
 from MMHVAESynthesisLib.network.sizes import NetworkSizes
+from MMHVAESynthesisLib.progress import Reporter
+from MMHVAESynthesisLib.training import cases
 from MMHVAESynthesisLib.training.config import DataConfig, TrainingConfig
 
 pytest.importorskip("skimage", reason="scikit-image is not installed")
@@ -89,6 +93,49 @@ def test_a_model_of_mr_alone_is_evaluated_though_some_cases_are_ultrasound_alone
     model = made(tmp_path, dataclasses.replace(SIZES, modalities=("t2", "flair")))
     figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 1)
     assert figures["cases"] == {"sweeps": [], "heads": ["kept"], "real iUS": []}
+
+
+def test_a_model_that_saw_a_case_is_not_judged_on_it(data, tmp_path):
+    path = tmp_path / "seen.safetensors"
+    training = {"cases": ["trained", "other"], "held_out": ["kept"]}
+    checkpoint.save(path, ModelHeader("seen", SIZES, spacing=1.0, training=training), MMHVAE(SIZES))
+    with pytest.raises(InputError, match="trained on trained"):
+        run("--data", data, "--model", path, "--output-dir", tmp_path / "out", "--held-out", "trained")
+    assert not (tmp_path / "out").exists()
+    figures = run("--data", data, "--model", path, "--output-dir", tmp_path / "out", "--planes", 1)
+    assert figures["cases"]["heads"] == ["kept"]
+
+
+def test_a_model_of_others_is_judged_on_the_cases_that_are_named(data, tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    checkpoint.save(path, ModelHeader("foreign", SIZES, spacing=1.0), MMHVAE(SIZES))
+    with pytest.raises(InputError, match="--held-out"):
+        run("--data", data, "--model", path, "--output-dir", tmp_path / "out")
+    figures = run("--data", data, "--model", path, "--output-dir", tmp_path, "--planes", 1, "--held-out", "kept")
+    assert figures["cases"]["heads"] == ["kept"]
+
+
+def test_heads_are_covered_whole_and_keep_the_range_of_the_volume(data):
+    settings = DataConfig(("mri",), sampling="crops", spacing=1.0)
+    config = TrainingConfig(sizes=SIZES, data=settings)
+    case = cases.load(data / "mri" / "kept", settings)
+    sample = samples.mr_only(case, config, 18)
+    # The ball of 80 mm takes three windows of 32 along each axis; each has its share of the planes.
+    assert sample.batch.size == 18 and samples._covering(case.volumes["t2"], 32)[0] == (0, 0)
+    for modality, images in sample.batch.inputs.items():
+        assert images.max() <= 1 and set(sample.batch.inputs) == {"t2", "cet1", "flair"}
+        brightest = case.ranges[modality].to_network(case.volumes[modality]).max()
+        assert images.max() == pytest.approx(brightest, abs=0.1)
+
+
+def test_every_case_has_a_probe_and_looks_of_its_own(data, model, tmp_path, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(evaluating, "simulated", lambda case, config, planes, seed, at_tumour: seeds.append(seed))
+    settings = DataConfig(("mri",), sampling="crops", spacing=1.0)
+    loaded = cases.load_all(cases.find(data, ("mri",)), settings)
+    config = TrainingConfig(sizes=SIZES, data=settings)
+    evaluating.Evaluation(load_model(str(model)), config, loaded, [], tmp_path, 1, Reporter("x", 1, None, None))
+    assert len(seeds) == 4 == len(set(seeds))
 
 
 def test_without_held_out_cases_there_is_nothing_to_evaluate(tmp_path, model):

@@ -19,6 +19,7 @@ def table(**psnrs):
             target, psnr = value.split(":")
             key = tuple(inputs.split("_"))
             made.values[(key, target, "psnr")] = [float(psnr)]
+            made.places[(key, target)] = [(0, 0)]
             made.values[(key, target, "ssim")] = [float(psnr) / 100]
     return made
 
@@ -56,21 +57,34 @@ def test_csv_and_markdown_hold_every_set_and_the_mean(tmp_path):
 
 def test_a_further_input_that_harms_is_found():
     made = table(us="t2:20", t2="t2:30", us_t2="t2:29.8", us_t2_flair="t2:29.75")
-    assert violations(made, 0.1) == [{"fewer": "t2", "more": "us+t2", "target": "t2", "loss_db": 0.2}]
+    two = {"fewer": "t2", "more": "us+t2+flair", "target": "t2", "loss_db": 0.25}
+    assert violations(made, 0.1) == [two, {"fewer": "t2", "more": "us+t2", "target": "t2", "loss_db": 0.2}]
     assert violations(made, 0.25) == []
+
+
+def test_more_inputs_are_judged_on_the_slices_that_both_have():
+    made = table(t2="t2:30", us_t2="t2:31")
+    # Another case without iUS, an easy one: it says nothing of what iUS adds.
+    made.values[(("t2",), "t2", "psnr")].append(50.0)
+    made.places[(("t2",), "t2")].append((1, 0))
+    assert made.loss(("t2",), ("us", "t2"), "t2") == -1 and violations(made, 0.1) == []
+    assert math.isnan(made.loss(("t2",), ("flair",), "t2"))
 
 
 def test_verdicts_weigh_margin_and_ssim():
     heads = table(t2="flair:22 t2:40", flair="t2:20 flair:40")
     polynomial = table(t2="flair:20", flair="t2:19")
-    sweeps = table(us="us:30 t2:20 flair:18", t2="t2:29.9 flair:22 us:20", flair="flair:31 us:20 t2:20")
+    sweeps = table(us="us:30 t2:20 flair:18", t2="t2:29.9 flair:22 us:20", flair="flair:31", us_flair="flair:30.93")
     depths = table(us="us:20 t2:18 flair:17")
     found = list(verdicts(sweeps, heads, {"training cases": polynomial}, depths).values())
     beats, depth, identity, more = found
     assert beats["flair"]["met"] and beats["flair"]["psnr_gain_db"] == 2 and not beats["t2"]["met"]
     assert depth["t2"]["met"] and not depth["flair"]["met"] and "us" not in depth
     assert identity["us"]["met"] and not identity["t2"]["met"] and identity["flair"]["met"]
-    assert more["met"] and more["worst_loss_db"] == 0
+    assert more["met"] and more["worst_loss_db"] == pytest.approx(0.07)
+    heads.values[(("t2", "flair"), "t2", "psnr")], heads.places[(("t2", "flair"), "t2")] = [39.0], [(0, 0)]
+    worse = list(verdicts(sweeps, heads, {"training cases": polynomial}, depths).values())[3]
+    assert not worse["met"] and worse["worst_loss_db"] == pytest.approx(1.0), "heads count too"
 
 
 def test_a_lower_ssim_fails_in_spite_of_the_margin():

@@ -16,7 +16,7 @@ def loaded(data):
     from MMHVAESynthesisLib.training.config import DataConfig
 
     settings = DataConfig(("mri", "mri_incomplete", "ius"), sampling="crops", spacing=1.0)
-    return cases.load_all(cases.split(cases.find(data), settings.held_out)[0], settings)
+    return cases.load_all(cases.split(cases.find(data), settings)[0], settings)
 
 
 def only(config, kind, **changes):
@@ -51,6 +51,14 @@ def test_incomplete_cases_serve_as_they_are(loaded, config):
     assert set(crops.batch(0).inputs) == {"us"} and set(crops.batch(0).cases) == {"Case5"}
     observed = {tuple(Crops(loaded, only(config, "mr")).batch(index).inputs) for index in range(30)}
     assert observed == {("t2", "cet1", "flair"), ("flair",)}
+
+
+def test_mr_alone_leaves_the_ultrasound_of_a_case_that_has_both_out(paired):
+    folder, config = paired
+    data = dataclasses.replace(config.data, sampling="crops", kinds={"mr": 1.0})
+    crops = Crops(cases.load_all(cases.find(folder), data), dataclasses.replace(config, data=data))
+    batches = [crops.batch(index) for index in range(10)]
+    assert all("us" not in batch.inputs and batch.whole_field for batch in batches)
 
 
 def test_targets_are_harmonised_and_inputs_are_not(loaded, config):

@@ -28,7 +28,7 @@ def test_any_subset_of_modalities_makes_a_case(data):
 
 
 def test_held_out_cases_are_never_among_those_to_train_on(data):
-    to_train, held_out = cases.split(cases.find(data), CROPS.held_out)
+    to_train, held_out = cases.split(cases.find(data), CROPS)
     assert {case.name for case in held_out} == {"BraTS2021_01484", "Case18"}
     assert not {case.name for case in to_train} & set(CROPS.held_out)
     assert len(to_train) + len(held_out) == len(cases.find(data))
@@ -101,6 +101,31 @@ def test_the_minimum_of_negative_volumes_is_subtracted(tmp_path):
     array[2:8, 2:8, 2:8] = 90
     write(tmp_path / "mri" / "x", "t2", array - 10)
     assert cases.load(tmp_path / "mri" / "x", CROPS).volumes["t2"].max() == 90
+
+
+def test_filled_in_background_of_negative_volumes_stays_background(tmp_path):
+    array = np.zeros((10, 10, 10), np.int16)
+    array[2:8, 2:8, 2:8] = np.arange(6) * 10 - 5
+    write(tmp_path / "mri" / "x", "t2", array)
+    volume = cases.load(tmp_path / "mri" / "x", CROPS).volumes["t2"]
+    # The darkest voxel of the brain is lost to the background, as in use.
+    assert volume.shape == (6, 6, 5) and volume.min() == 10 and volume.max() == 50
+
+
+def test_folds_are_dealt_by_what_the_cases_have(tmp_path):
+    for number in range(9):
+        folder = tmp_path / "mri" / f"case{number}"
+        folder.mkdir(parents=True)
+        for name in ("t2", "flair") if number < 6 else ("t2",):
+            (folder / f"{name}.nii.gz").write_bytes(b"")
+    found = cases.find(tmp_path)
+    settings = dataclasses.replace(CROPS, folds=3)
+    held = [cases.split(found, dataclasses.replace(settings, fold=fold))[1] for fold in range(3)]
+    assert sorted(case.name for fold in held for case in fold) == [f"case{number}" for number in range(9)]
+    assert [sum(len(cases.case_files(case)) == 2 for case in fold) for fold in held] == [2, 2, 2]
+    assert all(len(cases.split(found, dataclasses.replace(settings, fold=f))[0]) == 6 for f in range(3))
+    with pytest.raises(InputError, match="fold"):
+        dataclasses.replace(settings, fold=3)
 
 
 def phantom(white, size=64, noise=0.03):

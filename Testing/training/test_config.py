@@ -46,6 +46,12 @@ def test_the_demonstrator_has_two_and_a_half_to_three_and_a_half_million_paramet
     assert 2_500_000 <= parameters(presets.demonstrator()) <= 3_500_000
 
 
+def test_the_forerunner_is_as_its_paper_says():
+    config = presets.forerunner()
+    assert config.sizes.modalities == ("us", "t2") and config.sizes.decoder_blocks == 5
+    assert (config.l1_weight, config.gan_weight, config.gan_epoch, config.epochs) == (100, 1, 800, 1000)
+
+
 def test_no_gan_never_pools_nor_discriminates():
     config = presets.configuration("published-no-gan")
     assert not config.pools(1000) and not config.discriminates(1000) and config.gan_weight_at(1000) == 0

@@ -24,6 +24,14 @@ def test_means_are_over_the_steps_that_had_the_term():
     assert means.take() == {}
 
 
+def test_means_go_on_from_their_text():
+    means = Means()
+    means.add({"l1": 1.0})
+    again = Means.from_text(means.to_text())
+    again.add({"l1": 2.0})
+    assert again.take() == {"l1": 1.5}
+
+
 def test_the_picture_of_the_curves_is_drawn_once_there_are_rows(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     draw(Curves(), Curves(), tmp_path / "curves.png")

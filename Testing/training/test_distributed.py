@@ -35,8 +35,10 @@ def start(arguments, rank, port):
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this PyTorch has no gloo")
-def test_two_processes_stay_alike_and_save_one_state_with_both_pools(data, config, tmp_path):
-    dataclasses.replace(config, epochs=3, epoch_batches=2).save(tmp_path / "config.json")
+@pytest.mark.parametrize("subsets", ["uniform", "all"])
+def test_two_processes_stay_alike_and_save_one_state_with_both_pools(data, config, tmp_path, subsets):
+    # With all subsets a case of FLAIR alone makes one step, one of all contrasts seven.
+    dataclasses.replace(config, epochs=3, epoch_batches=2, subsets=subsets).save(tmp_path / "config.json")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

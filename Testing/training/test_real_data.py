@@ -11,7 +11,7 @@ DATA = Path(os.environ.get("MMHVAE_DATA", "nowhere"))
 @pytest.mark.skipif(not (DATA / "mri").is_dir(), reason="MMHVAE_DATA is not set or has no folder mri")
 def test_the_demonstrator_never_trains_on_its_held_out_cases():
     data = presets.demonstrator().data
-    to_train, held_out = cases.split(cases.find(DATA, data.folders), data.held_out)
+    to_train, held_out = cases.split(cases.find(DATA, data.folders), data)
     assert {case.name for case in held_out} == set(data.held_out)
     assert len(to_train) == 37 and not {case.name for case in to_train} & set(data.held_out)
 

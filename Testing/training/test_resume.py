@@ -90,9 +90,30 @@ def test_a_run_may_start_from_weights(data, config, tmp_path):
     first, _ = loop.train(data, tmp_path / "first", config, cancel=After(3))
     weights = first.learner.shipped.state_dict()
     second = dataclasses.replace(config, learning_rate=1e-9, final_learning_rate=1e-9)
-    run, _ = loop.train(data, tmp_path / "second", second, init=weights, cancel=After(1))
+    run, _ = loop.train(
+        data,
+        tmp_path / "second",
+        second,
+        init=loop.Start(weights, "first", "abc", ("case1", "another")),
+        cancel=After(1),
+    )
     for name, tensor in run.learner.network.state_dict().items():
         assert torch.allclose(tensor, weights[name], atol=1e-6)
+    assert run.origin == {"name": "first", "digest": "abc"} and "another" in run.names
+    again, _ = loop.train(data, tmp_path / "second", second, cancel=After(1))
+    assert again.origin == run.origin and again.names == run.names
+
+
+def test_weights_that_saw_a_held_out_case_are_refused(data, config, tmp_path):
+    with pytest.raises(InputError, match="BraTS2021_01484 was trained on already"):
+        loop.train(data, tmp_path / "state", config, init=loop.Start({}, "x", "y", ("BraTS2021_01484",)))
+
+
+def test_a_run_is_not_gone_on_with_where_its_epochs_have_another_length(data, config, tmp_path, monkeypatch):
+    loop.train(data, tmp_path, config, cancel=After(1))
+    monkeypatch.setattr(loop.distributed, "world", lambda: 2)
+    with pytest.raises(InputError, match="as many processes"):
+        loop.train(data, tmp_path, config, cancel=After(1))
 
 
 def test_the_published_protocol_runs_on_paired_cases(paired, tmp_path):

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FILE", help="default: the default model")
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="tables, pictures and figures.json go there")
     parser.add_argument(
+        "--held-out", nargs="+", default=(), metavar="CASE", help="evaluate on these; default: those of the training"
+    )
+    parser.add_argument(
         "--planes", type=int, default=24, metavar="N", help="slices a case and kind, at most (%(default)s)"
     )
 
@@ -33,4 +36,5 @@ def run(
     from .evaluate import evaluate
 
     data = data_folder(args.data)
-    return evaluate(load(args.model), data, Path(args.output_dir), max(1, args.planes), progress, cancel)
+    folder, planes = Path(args.output_dir), max(1, args.planes)
+    return evaluate(load(args.model), data, folder, planes, args.held_out, progress, cancel)

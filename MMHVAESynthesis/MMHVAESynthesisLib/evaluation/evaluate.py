@@ -22,12 +22,13 @@ from .metrics import Perceptual
 from .running import TEMPERATURE, run
 from .samples import Sample, mr_only, plain, simulated
 from .table import Table, input_sets, violations
-from .verdicts import verdicts
+from .verdicts import WORSE_DB, verdicts
 
 log = logging.getLogger(__name__)
 
 FIGURES_FILE = "figures.json"
 _SWEEPS = 2
+_SLICES_NOTE = "Slices are {0} x {0} windows of evenly spaced planes that are filled to a tenth or more."
 _SSIM_NOTE = "SSIM is the ordinary 2D one; the published call treats rows as channels."
 
 
@@ -62,23 +63,25 @@ class Evaluation:
     ):
         self.network, self.config, self.folder, self._reporter = model.network, config, folder, reporter
         self.perceptual = Perceptual()
-        self.sweeps = _present([sweep for case in held_out for sweep in self._sweeps(case, planes)])
+        self.sweeps = _present(
+            [sweep for number, case in enumerate(held_out) for sweep in self._sweeps(case, planes, 1000 * number)]
+        )
         self.heads = _present([mr_only(case, config, planes) for case in held_out])
         real = [case for case in held_out if case.modalities == (US,) and US in config.sizes.modalities]
         self.real = _present([plain(case, config, planes) for case in real])
         self.fitting = [sample.batch for sample in _present([mr_only(case, config, planes) for case in to_train])]
 
-    def _sweeps(self, case: Case, planes: int) -> List[Optional[Sample]]:
+    def _sweeps(self, case: Case, planes: int, seed: int) -> List[Optional[Sample]]:
         """Return planes with iUS and MR: real ones where the case has both, else of simulated sweeps over its MR.
 
-        The second sweep of a case looks anywhere, the first at its tumour.
+        The second sweep of a case looks anywhere, the first at its tumour; each has a probe and looks of its own.
         """
         mr = set(case.modalities) - {US}
         if US not in self.config.sizes.modalities or not mr & set(self.config.sizes.modalities):
             return []
         if US in case.modalities:
             return [plain(case, self.config, planes)]
-        return [simulated(case, self.config, planes, seed, at_tumour=seed == 0) for seed in range(_SWEEPS)]
+        return [simulated(case, self.config, planes, seed + n, at_tumour=n == 0) for n in range(_SWEEPS)]
 
     def table(self, samples: Sequence[Sample], name: str) -> Table:
         """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``."""
@@ -89,10 +92,10 @@ class Evaluation:
                 if set(inputs) <= set(sample.batch.inputs):
                     images = run(self.network, sample.batch, inputs, seed=number).images
                     for target, wanted in sample.batch.targets.items():
-                        table.add(inputs, target, wanted, images[target], self.perceptual)
+                        table.add(inputs, target, wanted, images[target], self.perceptual, number)
             self._reporter.step()
         table.write_csv(self.folder / f"{name}.csv")
-        note = " ".join(filter(None, [_SSIM_NOTE, self.perceptual.reason]))
+        note = " ".join(filter(None, [_SLICES_NOTE.format(self.config.sizes.size), _SSIM_NOTE, self.perceptual.reason]))
         text = f"{table.to_markdown()}\n{note} T = {TEMPERATURE}.\n"
         _write_text(self.folder / f"{name}.md", text)
         return table
@@ -174,20 +177,29 @@ def evaluate(
     data: Path,
     folder: Path,
     planes: int = 24,
+    held_out: Sequence[str] = (),
     progress: Optional[ProgressCallback] = None,
     cancel: Optional[CancelFlag] = None,
 ) -> Dict[str, Any]:
     """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``.
 
+    :param held_out: Names of the cases to evaluate on; none means those that the model was not trained on on purpose.
     :return: The figures and verdicts, as written to ``figures.json``.
-    :raises InputError: when the data hold none of the held-out cases.
+    :raises InputError: when the data hold none of the held-out cases, or the model was trained on one of them.
     """
     config = training_configuration(model)
-    to_train, held_out = case_folders.split(case_folders.find(data, config.data.folders), config.data.held_out)
-    if not held_out:
-        raise InputError(f"{data} holds none of the held-out cases: {', '.join(config.data.held_out)}.")
+    seen = set(model.header.training.get("cases", ()))
+    names = list(held_out) or model.header.training.get("held_out") or list(config.data.held_out)
+    leaked = sorted(seen & set(names))
+    if leaked:
+        raise InputError(f"The model was trained on {', '.join(leaked)}: evaluate it on cases that it has not seen.")
+    found = case_folders.find(data, config.data.folders)
+    tested = case_folders.load_all([case for case in found if case.name in names], config.data)
+    if not tested:
+        raise InputError(f"{data} holds none of the held-out cases: {', '.join(names)}. Name others with --held-out.")
+    others = [case for case in found if case.name not in names and (case.name in seen or not seen)]
+    fitting = case_folders.load_all(others, config.data)
     folder.mkdir(parents=True, exist_ok=True)
-    tested, fitting = (case_folders.load_all(found, config.data) for found in (held_out, to_train))
     sets = [input_sets(config.sizes.modalities), input_sets([m for m in config.sizes.modalities if m != US])]
     reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
     evaluation = Evaluation(model, config, tested, fitting, folder, planes, reporter)
@@ -203,7 +215,7 @@ def evaluate(
             "real iUS": [sample.case for sample in evaluation.real],
         },
         "verdicts": verdicts(sweeps, heads, evaluation.polynomials(), evaluation.depth_constants()),
-        "more_inputs_worse": violations(sweeps, 0.1),
+        "more_inputs_worse": {"sweeps": violations(sweeps, WORSE_DB), "heads": violations(heads, WORSE_DB)},
         "latent_correlations": evaluation.draw(),
         "lpips": evaluation.perceptual.reason or "computed",
     }

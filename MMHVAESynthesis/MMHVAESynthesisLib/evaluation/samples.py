@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -44,18 +44,51 @@ def chosen_planes(case: Case, count: int) -> List[int]:
 
 
 def plain(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
-    """Return planes of a case as it is (real iUS, paired data, or MR with its whole field), S x S about its middle."""
+    """Return planes of a case as it is, real iUS or paired data, S x S about its middle."""
     inside = framed(case, config)
     chosen = chosen_planes(inside, planes)
     return Sample(case.name, block(inside, chosen, config.data)) if chosen else None
 
 
 def mr_only(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
-    """Return planes of a case's MR with its whole field; None when it has none."""
-    volumes = {name: volume for name, volume in case.volumes.items() if name != US}
-    if not set(volumes) & set(config.sizes.modalities):
+    """Return planes of a case's MR with its whole field, in windows of S x S that cover it; None when it has none.
+
+    Each window has its share of the planes. Intensity ranges are those of the whole volume, as in use and in training.
+    """
+    wanted = [name for name in case.modalities if name != US and name in config.sizes.modalities]
+    if not wanted:
         return None
-    return plain(Case(case.name, case.folder, volumes, case.ranges, case.white_matter), config, planes)
+    (first, _, _), (count, size, _) = frame(case.volumes[wanted[0]], config.sizes.size)
+    places = _covering(case.volumes[wanted[0]], size)
+    batches = []
+    for rows, columns in places:
+        volumes = {m: window(case.volumes[m], (first, rows, columns), (count, size, size)) for m in wanted}
+        here = Case(case.name, case.folder, volumes, case.ranges, case.white_matter)
+        chosen = chosen_planes(here, max(1, planes // len(places)))
+        if chosen:
+            batches.append(block(here, chosen, config.data))
+    return Sample(case.name, _joined(batches)) if batches else None
+
+
+def _covering(volume: np.ndarray, size: int) -> List[Tuple[int, int]]:
+    """Return where windows of ``size`` in-plane begin, (j, i), that cover what is not empty, evenly overlapping."""
+    starts = []
+    for axes in ((0, 2), (0, 1)):
+        occupied = np.flatnonzero(volume.any(axis=axes))
+        low, length = int(occupied[0]), int(occupied[-1] - occupied[0] + 1)
+        count = -(-length // size)
+        if count == 1:
+            starts.append([low + length // 2 - size // 2])
+        else:
+            starts.append([low + round(step * (length - size) / (count - 1)) for step in range(count)])
+    return [(row, column) for row in starts[0] for column in starts[1]]
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    first = batches[0]
+    inputs = {name: np.concatenate([batch.inputs[name] for batch in batches]) for name in first.inputs}
+    targets = {name: np.concatenate([batch.targets[name] for batch in batches]) for name in first.targets}
+    return Batch(inputs, targets, first.cases, first.whole_field)
 
 
 def simulated(case: Case, config: TrainingConfig, planes: int, seed: int, at_tumour: bool) -> Optional[Sample]:

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..modalities import MODALITIES, US
 from ..volumes.checks import checked
 from ..volumes.files import read, same_geometry, stem, suffix
-from ..volumes.intensity import IntensityRange
+from ..volumes.intensity import IntensityRange, from_zero
 from .config import DataConfig
 
 log = logging.getLogger(__name__)
@@ -131,12 +131,24 @@ def find(data: Path, folders: Sequence[str] = ()) -> List[Path]:
     return cases
 
 
-def split(cases: Sequence[Path], held_out: Sequence[str]) -> tuple:
-    """Return the case folders to train on and those held out, by name."""
+def split(cases: Sequence[Path], config: DataConfig) -> tuple:
+    """Return the case folders to train on and those held out: by name, and of one fold where folds are asked for."""
+    held_out = set(config.held_out)
+    if config.folds:
+        held_out.update(case.name for case in folds(cases, config.folds)[config.fold])
     return (
         [case for case in cases if case.name not in held_out],
         [case for case in cases if case.name in held_out],
     )
+
+
+def folds(cases: Sequence[Path], count: int) -> List[List[Path]]:
+    """Deal case folders into ``count`` folds, stratified: those with the same modalities as evenly as can be.
+
+    By modalities and name, round and round: the same cases always make the same folds.
+    """
+    strata = sorted(cases, key=lambda case: (sorted(set(case_files(case)) & set(MODALITIES)), case.name))
+    return [strata[first::count] for first in range(count)]
 
 
 def _resampled(image: sitk.Image, spacing: float, is_label: bool) -> sitk.Image:
@@ -169,9 +181,8 @@ def _read(path: Path, config: DataConfig, name: str) -> sitk.Image:
 
 
 def _from_zero(array: np.ndarray, name: str) -> np.ndarray:
-    """Return an MR that has values below 0 with its minimum taken off, everything else as it is."""
-    low = array.min()
-    return array if name in (US, LABEL) or low >= 0 else array.astype(np.float32) - np.float32(low)
+    """Return an MR that has values below 0 as intensities from 0 on (preprocessing.md), everything else as it is."""
+    return array if name in (US, LABEL) or array.min() >= 0 else from_zero(array)
 
 
 def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIES) -> Optional[Case]:

@@ -51,7 +51,7 @@ def run(
     from ..models.loading import load as load_model
     from . import distributed
     from .export import export
-    from .loop import train
+    from .loop import Start, train
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -61,7 +61,8 @@ def run(
         model = load_model(args.init)
         if model.header.sizes != config.sizes:
             raise ModelError(f"{args.init} has other sizes than the configuration: {model.header.sizes}.")
-        init = model.network.state_dict()
+        cases = tuple(model.header.training.get("cases", ()))
+        init = Start(model.network.state_dict(), model.header.name, model.header.digest, cases)
     try:
         session, complete = train(
             data_folder(args.data), Path(args.state), config, init, args.minutes, args.device, progress, cancel

@@ -25,20 +25,26 @@ class DataConfig:
 
     :param folders: Folders below the data folder that hold cases, one folder a case; none means every folder below it.
     :param held_out: Names of cases never trained on.
+    :param folds: Cross-validation: into how many folds the cases are dealt, those with the same modalities evenly; 0
+        means none. Then fold number ``fold``, counted from 0, is held out as well.
     :param sampling: ``blocks``: consecutive slices of one case, all its modalities as they lie on one grid (published).
         ``crops``: random crops in all directions, with fresh simulated iUS (the demonstrator).
     :param spacing: Millimetres a pixel; volumes of another spacing are resampled (linear).
     :param slices: Slices a batch.
     :param kinds: With ``crops``, how often a batch is MR seen by a simulated sweep (``sweep``), MR alone with
-        its whole field (``mr``), or a real iUS volume alone (``us``); weights, any sum.
+        its whole field (``mr``; of a case that has iUS too, without it), or a real iUS volume alone (``us``); weights,
+        any sum.
     :param sweep_batches: With ``crops``, how many batches come between one simulated sweep and the next new one.
-    :param augment: With ``crops``, the chance that an MR input's intensities are changed (gain, gamma, shading, noise).
+    :param augment: With ``crops``, the chance that an input's intensities are changed (gain, gamma, shading, noise); a
+        changed iUS is its own target.
     :param skull_stripped: Whether the MR are; written into the weights' header. None: nobody says.
     :param white_matter: ``{modality: grey value}`` of white matter in a harmonised target, 0..255.
     """
 
     folders: Tuple[str, ...] = ()
     held_out: Tuple[str, ...] = HELD_OUT
+    folds: int = 0
+    fold: int = 0
     sampling: str = "blocks"
     spacing: float = 0.5
     slices: int = 16
@@ -51,6 +57,8 @@ class DataConfig:
     def __post_init__(self):
         object.__setattr__(self, "folders", tuple(self.folders))
         object.__setattr__(self, "held_out", tuple(self.held_out))
+        if self.folds == 1 or self.folds < 0 or not 0 <= self.fold < max(self.folds, 1):
+            raise InputError("folds must be 0 or 2 and more, fold one of 0 to folds - 1.")
         if self.sampling not in ("blocks", "crops"):
             raise InputError(f"The sampling must be 'blocks' or 'crops', not {self.sampling!r}.")
         if not self.spacing > 0 or self.slices < 1 or self.sweep_batches < 1 or not 0 <= self.augment <= 1:

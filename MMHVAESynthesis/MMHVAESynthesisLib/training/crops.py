@@ -1,5 +1,6 @@
 """Random crops of skull-stripped MR, of simulated sweeps over it, and of real iUS, for the demonstrator."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
@@ -49,7 +50,7 @@ class Crops:
 
     def __init__(self, cases: Sequence[Case], config: TrainingConfig):
         self._config = config
-        self._centres = {case.name: _centres(case) for case in cases}
+        self._centres = {case.folder: _centres(case) for case in cases if US not in case.volumes}
         self._kinds = self._cases_by_kind(cases)
         self._shelves = self._new_shelves()
         self._names = sorted(self._kinds)
@@ -65,7 +66,7 @@ class Crops:
         mr = [case for case in cases if (set(case.modalities) - {US}) & known]
         serving = {
             "sweep": [case for case in mr if len(set(case.modalities) - {US}) > 1 and US in known],
-            "mr": mr,
+            "mr": [_without_us(case) for case in mr],
             "us": [case for case in cases if case.modalities == (US,) and US in known],
         }
         return {kind: found for kind, found in serving.items() if found and self._config.data.kinds.get(kind, 0) > 0}
@@ -125,7 +126,8 @@ class Crops:
         axes = (through, *(int(axis) for axis in rng.permutation([axis for axis in range(3) if axis != through])))
         backwards = tuple(bool(flip) for flip in rng.integers(0, 2, 3))
         shape = [case.shape[axis] for axis in axes]
-        centres = self._centres[case.name] if US not in case.volumes else _centres(case)
+        known = None if US in case.volumes else self._centres.get(case.folder)
+        centres = _centres(case) if known is None else known
         centre = centres[int(rng.integers(len(centres)))][list(axes)]
         centre = [length - 1 - place if back else place for place, length, back in zip(centre, shape, backwards)]
         start = [int(centre[0])]
@@ -147,6 +149,14 @@ class Crops:
 
     def _target(self, values: np.ndarray, case: Case, name: str) -> np.ndarray:
         return harmonised(values, case.white_matter[name], self._config.data.white_matter[name])
+
+
+def _without_us(case: Case) -> Case:
+    """Return a case's MR alone: with its iUS, outputs would be cut to a field that the targets are not."""
+    if US not in case.volumes:
+        return case
+    volumes = {name: volume for name, volume in case.volumes.items() if name != US}
+    return dataclasses.replace(case, volumes=volumes)
 
 
 def _centres(case: Case) -> np.ndarray:

@@ -51,6 +51,18 @@ class Means:
         self._sums: Dict[str, float] = {}
         self._counts: Dict[str, int] = {}
 
+    def to_text(self) -> str:
+        """Return the sums as JSON, for the state."""
+        return json.dumps({name: [self._sums[name], self._counts[name]] for name in self._sums})
+
+    @classmethod
+    def from_text(cls, text: str) -> "Means":
+        """Read what :meth:`to_text` wrote."""
+        means = cls()
+        for name, (total, count) in json.loads(text).items():
+            means._sums[name], means._counts[name] = total, count
+        return means
+
     def add(self, terms: Row) -> None:
         """Count one step's terms."""
         for name, value in terms.items():

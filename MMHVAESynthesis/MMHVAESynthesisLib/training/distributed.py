@@ -61,6 +61,11 @@ def any_process(flag: bool) -> bool:
     return any(flags)
 
 
+def most(count: int) -> int:
+    """Return the largest ``count`` of all processes."""
+    return max(gather(count))
+
+
 def gather(value: Any) -> List[Any]:
     """Return ``value`` of all processes, in the order of their ranks."""
     if world() == 1:

@@ -22,7 +22,8 @@ def export(run: Run, path: Path, licence: str = LICENCE) -> ModelHeader:
         "processes": distributed.world(),
         "hours": round(run.seconds / 3600, 2),
         "cases": run.names,
-        "held_out": list(run.config.data.held_out),
+        "held_out": run.held_out,
+        "started_from": run.origin,
         "validation_psnr": run.scores.rows[-1] if run.scores.rows else {},
     }
     header = ModelHeader(

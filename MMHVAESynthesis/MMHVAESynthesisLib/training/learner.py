@@ -86,7 +86,10 @@ class Learner:
         terms: Dict[str, float] = {}
         # The same subset in every process, so that none waits long for another.
         shared = np.random.default_rng([self.config.seed, step, 5])
-        for passes in plan(tuple(inputs), self.config.subsets, shared):
+        steps = plan(tuple(inputs), self.config.subsets, shared)
+        # A case with fewer subsets goes through its own again: every process has to take as many steps as the others.
+        for number in range(distributed.most(len(steps)) if self.config.subsets == "all" else len(steps)):
+            passes = steps[number % len(steps)]
             done, terms = self._generator_step(inputs, targets, passes, epoch, noise)
             if self.config.discriminates(epoch):
                 terms["discriminator"] = self._discriminator_step(targets, done, rng)

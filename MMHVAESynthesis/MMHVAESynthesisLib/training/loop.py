@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -27,6 +28,16 @@ _ROW_EVERY = 20
 _SAVE_SECONDS = 240.0
 
 
+@dataclass(frozen=True)
+class Start:
+    """Weights to start from, and what is known of them: a name, their digest, the cases that they were trained on."""
+
+    weights: Dict[str, torch.Tensor]
+    name: str = ""
+    digest: str = ""
+    cases: Tuple[str, ...] = ()
+
+
 class Run:
     """A run that can be left and gone on with: batch n, its random numbers and so all that follows depend on n alone.
 
@@ -46,11 +57,14 @@ class Run:
         held_out: Sequence[Case],
         folder: Path,
         device: torch.device,
-        init: Optional[Dict[str, torch.Tensor]] = None,
+        init: Optional[Start] = None,
         batches: Optional[BatchSource] = None,
     ):
         self.config, self.folder = config, folder
-        self.names = sorted(case.name for case in cases)
+        self.names = sorted({case.name for case in cases} | set(init.cases if init else ()))
+        self.held_out = sorted(case.name for case in held_out)
+        self.origin = {"name": init.name, "digest": init.digest} if init else {}
+        _check_unseen(self.names, self.held_out)
         self.batches = batches or source(list(cases), config)
         self.validation = Validation(held_out, config) if config.validate_every and held_out else None
         self.learner = Learner(config, device)
@@ -67,7 +81,7 @@ class Run:
         if found is not None:
             self._resume(*found)
         elif init is not None:
-            self.learner.begin_from(init)
+            self.learner.begin_from(init.weights)
         if distributed.rank() == 0:
             self.config.save(self.folder / CONFIG_FILE)
 
@@ -77,7 +91,18 @@ class Run:
                 f"{path} belongs to a run with another configuration: give that one (its {CONFIG_FILE} lies beside "
                 "it), or another --state folder."
             )
+        if int(saved.get("epoch_steps", self.epoch_steps)) != self.epoch_steps:
+            raise InputError(
+                f"{path} belongs to a run with {saved['epoch_steps']} steps an epoch, {saved['processes']} processes "
+                f"and {len(saved['names'])} cases; here an epoch has {self.epoch_steps}, so that its schedule would "
+                "jump. Go on with as many processes and the same cases, or begin another run with --init and another "
+                "--state."
+            )
         self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
+        self.names = sorted({*self.names, *saved.get("names", ())})
+        self.origin = saved.get("origin", self.origin)
+        self.means = Means.from_text(saved.get("means", "{}"))
+        _check_unseen(self.names, self.held_out)
         self.losses = Curves.from_text(saved["losses"])
         self.scores = Curves.from_text(saved["validation"])
         self.learner.restore(saved["learner"])
@@ -89,7 +114,8 @@ class Run:
         if distributed.rank() != 0:
             return
         saved = {"config": self.config.as_dict(), "step": self.step, "seconds": self.seconds, "learner": learner}
-        saved.update(losses=self.losses.to_text(), validation=self.scores.to_text())
+        saved.update(losses=self.losses.to_text(), validation=self.scores.to_text(), means=self.means.to_text())
+        saved.update(epoch_steps=self.epoch_steps, processes=distributed.world(), names=self.names, origin=self.origin)
         state.save(self.folder, saved)
         self.losses.write(self.folder / LOSSES_FILE)
         self.scores.write(self.folder / VALIDATION_FILE)
@@ -146,11 +172,21 @@ class Run:
             self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
 
 
+def _check_unseen(names: Sequence[str], held_out: Sequence[str]) -> None:
+    """Refuse to go on from weights that have seen what they are to be judged on."""
+    both = sorted(set(names) & set(held_out))
+    if both:
+        raise InputError(
+            f"{', '.join(both)} {'was' if len(both) == 1 else 'were'} trained on already and cannot be held out: "
+            "name other cases in the configuration's data.held_out, or start from other weights."
+        )
+
+
 def train(
     data: Path,
     folder: Path,
     config: TrainingConfig,
-    init: Optional[Dict[str, torch.Tensor]] = None,
+    init: Optional[Start] = None,
     minutes: Optional[float] = None,
     device: str = "cpu",
     progress: Optional[ProgressCallback] = None,
@@ -169,7 +205,7 @@ def train(
     where = distributed.local_device(device)
     distributed.start(where)
     with stop.signals():
-        to_train, held_out = case_folders.split(case_folders.find(data, config.data.folders), config.data.held_out)
+        to_train, held_out = case_folders.split(case_folders.find(data, config.data.folders), config.data)
         run = Run(config, _read(to_train, config), _read(held_out, config), folder, where, init)
         return run, run.go(stop, progress)
 

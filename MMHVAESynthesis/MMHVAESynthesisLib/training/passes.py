@@ -63,7 +63,8 @@ def one_subset(observed: Sequence[str], rng: np.random.Generator) -> Subset:
 
 
 def _name(seen: Subset, observed: Sequence[str]) -> str:
-    if len(seen) == len(observed):
+    # All of a single modality is that modality alone: in the published plan such a case makes both passes.
+    if len(seen) == len(observed) > 1:
         return ALL_SEEN
     if US not in seen:
         return MR_SEEN

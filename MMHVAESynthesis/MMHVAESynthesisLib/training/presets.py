@@ -15,8 +15,9 @@ def published() -> TrainingConfig:
 
 
 def forerunner() -> TrainingConfig:
-    """Return the forerunner, MHVAE (MICCAI 2023): iUS and T2 only, L1 weighted 100, GAN 1 over the last 200 epochs."""
-    sizes = NetworkSizes(modalities=("us", "t2"), halvings=5)
+    """Return the forerunner, MHVAE (MICCAI 2023): iUS and T2 only, five blocks in each image decoder, L1 weighted 100,
+    GAN 1 over the last 200 epochs."""
+    sizes = NetworkSizes(modalities=("us", "t2"), decoder_blocks=5)
     return dataclasses.replace(published(), name="forerunner", sizes=sizes, l1_weight=100.0, gan_weight=1.0)
 
 

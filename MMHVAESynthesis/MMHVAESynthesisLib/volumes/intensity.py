@@ -9,6 +9,8 @@ BACKGROUND = np.float32(-1)
 
 _DARKEST = 255 / 256
 _PERCENTILE = 99.95
+_ZERO_FILLED = 0.1
+"""From this part of exact zeros on, those of a volume with negative values are taken for filled-in background."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,27 @@ class IntensityRange:
 def to_image(network: np.ndarray) -> np.ndarray:
     """Map the network's output from [-1, 1] to [0, 255]; background becomes exactly 0."""
     return (network + 1) * np.float32(127.5)
+
+
+def is_zero_filled(volume: np.ndarray, lowest: float) -> bool:
+    """Return whether the zeros of a volume with values below 0 are background that was filled in: a tenth or more."""
+    return bool(lowest < 0 and 1 - np.count_nonzero(volume) / volume.size > _ZERO_FILLED)
+
+
+def shifted(values: np.ndarray, lowest: float, zero_filled: bool) -> np.ndarray:
+    """Return values of an MR as intensities of 0 and more, float32, 0 for background; any shape.
+
+    The minimum over the volume, ``lowest``, is taken off. Where the background was filled with zeros (a brain extracted
+    from an image with negative values, say by a filter's ringing) it stays 0.
+    """
+    moved = (values - lowest).astype(np.float32)
+    return np.where(values == 0, np.float32(0), moved) if zero_filled else moved
+
+
+def from_zero(volume: np.ndarray) -> np.ndarray:
+    """Return a whole MR volume as intensities of 0 and more, float32, 0 for background."""
+    lowest = float(volume.min())
+    return shifted(volume, lowest, is_zero_filled(volume, lowest))
 
 
 class RangeFinder:

@@ -11,10 +11,7 @@ from ..modalities import US, label
 from .checks import array_view, slabs
 from .files import same_geometry
 from .grid import SliceGrid
-from .intensity import BACKGROUND, IntensityRange, RangeFinder
-
-_ZERO_FILLED = 0.1
-"""From this part of exact zeros on, those of a volume with negative values are taken for filled-in background."""
+from .intensity import BACKGROUND, IntensityRange, RangeFinder, is_zero_filled, shifted
 
 _WIDEST = 2000.0
 """Millimetres in-plane; wider than what any scanner sees."""
@@ -28,19 +25,11 @@ class _Source:
         self.array = array_view(image)
         # MR may hold negative numbers; an ultrasound's zero means what it says.
         self._offset = 0.0 if modality == US else float(self.array.min())
-        self._zero_filled = self._offset < 0 and self._share_of_zeros() > _ZERO_FILLED
-
-    def _share_of_zeros(self) -> float:
-        return 1 - sum(int(np.count_nonzero(slab)) for slab in slabs(self.array)) / self.array.size
+        self._zero_filled = is_zero_filled(self.array, self._offset)
 
     def _intensities(self, values: np.ndarray) -> np.ndarray:
-        """Return values of the volume as intensities of 0 and more, 0 for background.
-
-        The minimum is taken off. Where the background was filled with zeros (a brain extracted from an image with
-        negative values, say by a filter's ringing) it stays 0.
-        """
-        shifted = (values - self._offset).astype(np.float32)
-        return np.where(values == 0, np.float32(0), shifted) if self._zero_filled else shifted
+        """Return values of the volume as intensities of 0 and more, 0 for background."""
+        return shifted(values, self._offset, self._zero_filled)
 
     def native_plane(self, k: int) -> np.ndarray:
         """Return the plane ``k`` of the volume itself, [i, j]."""
