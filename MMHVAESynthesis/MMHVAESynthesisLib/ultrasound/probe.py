@@ -79,7 +79,7 @@ class SweepSettings:
     60 to 124 cm3, 38 to 45 mm along its shortest principal axis, 41 to 63 mm and 49 to 81 mm along the others.
     """
 
-    depth: Tuple[float, float] = (50.0, 70.0)
+    depth: Tuple[float, float] = (50.0, 80.0)
     opening: Tuple[float, float] = (60.0, 75.0)
     radius: Tuple[float, float] = (7.0, 20.0)
     length: Tuple[float, float] = (30.0, 46.0)
