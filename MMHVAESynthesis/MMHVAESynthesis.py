@@ -96,6 +96,7 @@ class MMHVAESynthesisParameterNode:
     cet1Preop: vtkMRMLScalarVolumeNode
     flairPreop: vtkMRMLScalarVolumeNode
     affine: bool = False
+    search: bool = True
     fixedLandmarks: vtkMRMLMarkupsFiducialNode
     movingLandmarks: vtkMRMLMarkupsFiducialNode
 

@@ -11,7 +11,7 @@ _LEAST_FOR_NUMPY_2 = (2, 3)
 
 _HOW = (
     "In Slicer, install the PyTorch extension (Extensions Manager), then use its module PyTorch Utils; "
-    "elsewhere: pip install 'torch>=2.1'."
+    'elsewhere: pip install "torch>=2.1".'
 )
 _MISSING = f"PyTorch is not installed. {_HOW}"
 _IN_PART = (

@@ -97,11 +97,17 @@ def test_of_several_volumes_of_one_kind_the_one_before_the_others_is_taken_and_n
     }
     assert "/Preop/" in remind.inputs["cet1"].replace("\\", "/")
     assert "ReMIND-001/Intraop/USpostdura.nrrd, ReMIND-001/Intraop/USpreimri.nrrd" in remind.notes[1]
-    assert found([bids])["sub-02"] == {
-        "us": "sub-02_ses-intra_us.nii.gz",
-        "cet1": "sub-02_ses-preop_ce-gadolinium_T1w.nii.gz",
-    }
+    assert found([bids])["sub-02"] == {"us": "sub-02_ses-intra_us.nii.gz"}
+    assert "Pre-operative by name" in bids.notes[2] and "ses-preop_ce-gadolinium_T1w.nii.gz" in bids.notes[2]
     assert found([resect])["Case3"] == {"us": "Case3-US-before.nii.gz", "flair": "Case3-FLAIR.nii.gz"}
+
+
+def test_mr_that_is_preoperative_by_name_is_not_taken_to_lie_on_the_ultrasound(tree):
+    folder = tree("1/us.nrrd", "1/preop_T2.nrrd", "1/flair.nrrd", "2/T2 pre-op.nrrd")
+    both, alone = find_cases(folder)
+    assert found([both, alone]) == {"1": {"us": "us.nrrd", "flair": "flair.nrrd"}, "2": {"t2": "T2 pre-op.nrrd"}}
+    assert "1/preop_T2.nrrd" in both.notes[-1] and "--register" in both.notes[-1]
+    assert list(find_cases(folder, register=True)[0].preoperative) == ["t2", "flair"]
 
 
 def test_a_case_of_which_nothing_is_recognised_is_a_problem(tree):

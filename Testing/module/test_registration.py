@@ -124,6 +124,7 @@ def test_a_registration_moves_the_mr_and_what_was_checked_and_is_taken_back(slic
     args = parser().parse_args(child.calls[-1])
     assert args.command == "register" and args.synthetic_t2 and args.t2 and args.us and args.cet1
     assert (args.kind, args.engine, args.device, args.flair) == ("affine", "mattes", "cpu", None)
+    assert args.starts == 4
     assert paired.ui.registerButton.enabled is False and paired.ui.applyButton.text == "Cancel"
     end(paired, child, moved)
     mr, transform = paired.ui.t2Preop.currentNode(), paired.panel.registration._last()
@@ -136,6 +137,16 @@ def test_a_registration_moves_the_mr_and_what_was_checked_and_is_taken_back(slic
     paired.ui.undoButton.click()
     assert mr.GetParentTransformNode() is None and plan.GetParentTransformNode() is None
     assert len(scenes.picture()["nodes"]) == len(before["nodes"]) and paired.ui.undoButton.enabled is False
+
+
+def test_without_a_search_the_present_placement_is_refined(paired, child):
+    from MMHVAESynthesisLib.__main__ import parser
+
+    assert paired.ui.searchCheckBox.checked is True
+    paired.ui.searchCheckBox.checked = False
+    paired.ui.registerButton.click()
+    assert parser().parse_args(child.calls[-1]).starts == 1
+    cancel(paired)
 
 
 def test_landmarks_give_the_error_before_and_after(slicer, paired, child, moved):

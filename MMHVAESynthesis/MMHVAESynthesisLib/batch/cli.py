@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--register",
         action="store_true",
-        help="register the pre-operative MR to the synthetic MR; synthesis then at T = 0 unless said otherwise",
+        help="register the pre-operative MR to the synthetic MR; one sample is then made at T = 0 unless said so",
     )
     parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="of registration; default %(default)s")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="of registration; default %(default)s")

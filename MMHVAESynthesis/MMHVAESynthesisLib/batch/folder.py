@@ -22,8 +22,10 @@ from .cases import Case, checked_name, usable
 
 _READABLE = (*files.WRITABLE, ".nhdr", ".mhd")
 _LEFT_OUT = ("derivatives", "sourcedata", "code")
+_PREOPERATIVE = re.compile(r"\bpre ?op\w*\b")
 _BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
+_HOW = "Register it (--register), or say in a table what lies on the ultrasound."
 
 
 def find_cases(source: Union[str, Path], register: bool = False, results: Union[str, Path, None] = None) -> List[Case]:
@@ -80,20 +82,35 @@ def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
     twice = [f"{label(m)} ({', '.join(_shown(p, folder) for p in paths)})" for m, paths in found.items() if paths[1:]]
     if twice:
         return Case(name, problem=f"Several volumes look like {'; '.join(twice)}: say which one in a table.")
-    chosen = {modality: str(paths[0]) for modality, paths in found.items()}
+    elsewhere = [] if register else _lying_elsewhere(found)
+    chosen = {modality: str(paths[0]) for modality, paths in found.items() if paths[0] not in elsewhere}
     inputs = {m: file for m, file in chosen.items() if m == US or not register}
     preoperative = {m: file for m, file in chosen.items() if m not in inputs}
-    notes = _notes(chosen, {*unknown, *later}, folder)
+    notes = _notes(chosen, {*unknown, *later}, elsewhere, folder)
     return Case(name, inputs, preoperative, notes, _problem(chosen, inputs, volumes, folder))
 
 
-def _notes(chosen: Dict[str, str], unused: Set[Path], folder: Path) -> Tuple[str, ...]:
+def _lying_elsewhere(found: Dict[str, List[Path]]) -> List[Path]:
+    """Return the MR that by its own name is from before the operation, and so does not lie on an ultrasound beside it.
+
+    A folder of that name says less: ReMIND's holds MR that its navigation put in place.
+    """
+    if US not in found:
+        return []
+    return [
+        paths[0] for m, paths in found.items() if m != US and _PREOPERATIVE.search(_words(paths[0], paths[0].parent))
+    ]
+
+
+def _notes(chosen: Dict[str, str], unused: Set[Path], elsewhere: List[Path], folder: Path) -> Tuple[str, ...]:
     """Say what was guessed and what was left out, in a sentence each."""
     guessed = ", ".join(f"{label(m)} is '{_shown(Path(file), folder)}'" for m, file in chosen.items())
     left_out = ", ".join(_shown(path, folder) for path in sorted(unused))
+    shown = ", ".join(_shown(path, folder) for path in elsewhere)
     return (
         *([f"Guessed from the names of files: {guessed}."] if guessed else []),
         *([f"Not used: {left_out}."] if left_out else []),
+        *([f"Pre-operative by name, so not taken to lie on the ultrasound: {shown}. {_HOW}"] if elsewhere else []),
     )
 
 
@@ -102,7 +119,7 @@ def _before_others(paths: List[Path], folder: Path) -> List[Path]:
 
     The models know the brain before the dura is opened.
     """
-    first = [path for path in paths if _BEFORE.search(re.sub(r"[^a-z0-9]+", " ", _shown(path, folder).lower()))]
+    first = [path for path in paths if _BEFORE.search(_words(path, folder))]
     return first if len(first) == 1 else paths
 
 
@@ -126,6 +143,10 @@ def _problem(chosen, inputs, volumes: List[Path], folder: Path) -> str:
         return f"There is no ultrasound to register to, only {labels(chosen)}."
     shown = ", ".join(_shown(path, folder) for path in volumes[:5])
     return f"No volume looks like {labels(MODALITIES)} by its name ({shown}): name the files in a table."
+
+
+def _words(path: Path, folder: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", _shown(path, folder).lower())
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -46,5 +46,6 @@ def _likely_cause(field: np.ndarray, moving: sitk.Image, initial: np.ndarray) ->
             "with the wrong coordinate system?"
         )
     return (
-        "Move the MR roughly onto the ultrasound first, with a linear transform, or give one as the initial transform."
+        "Move the MR roughly onto the ultrasound first, with a linear transform (in Slicer: module Transforms; on the "
+        "command line: --initial FILE)."
     )

@@ -35,6 +35,11 @@ BY_CHANCE, STANDS_OUT = 1.2, 1.5
 In the benchmark true placements had more than the first, false ones 1.1 or less.
 """
 
+WITHOUT_SEARCH = (
+    "If the MR lies nearly right already, register without a search (panel: untick Search; command line: --starts 1; "
+    "console: starts=1)."
+)
+
 LOST = 8.0
 """mm of confidence beyond which a result is not taken: in the benchmark with simulated ultrasound, and what a model
 made of it, all 16 such were wrong, each further off than its start.
@@ -116,8 +121,7 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search
         return dataclasses.replace(solution, warnings=[note, *solution.warnings])
     note = (
         "The synthetic and the pre-operative MR resemble each other no more than by chance, wherever they are placed: "
-        "the start is returned. Are they of the same patient and contrast? From a start that is nearly right, register "
-        "without a search (1 start)."
+        f"the start is returned. Are they of the same patient and contrast? {WITHOUT_SEARCH}"
     )
     # No placement is likelier than the others, and how far they lie apart is how far to trust any.
     repeats = [*solution.repeats, *starts[1:], solution.pose]
@@ -131,7 +135,7 @@ def _reproduced(solution: Solution, points: np.ndarray) -> Solution:
         return solution
     note = (
         f"Repeats of the registration end {apart:.0f} mm apart, so that no placement is to be relied on: the start is "
-        "returned. From a start that is nearly right, register without a search (1 start)."
+        f"returned. {WITHOUT_SEARCH}"
     )
     repeats = [*solution.repeats, solution.pose]
     return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=[note, *solution.warnings])

@@ -53,7 +53,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to synthesise, whatever the volumes."""
     parser.add_argument("--targets", metavar="LIST", help="modalities to synthesise, such as t2,cet1; default: all")
     parser.add_argument("--model", metavar="NAME|FILE", help="model of the catalogue, or a checkpoint file")
-    parser.add_argument("--temperature", metavar="T", type=float, default=0.7, help="0 to 1; default 0.7")
+    parser.add_argument(
+        "--temperature",
+        metavar="T",
+        type=float,
+        default=0.7,
+        help="0 to 1; default 0.7 (batch --register: 0)",
+    )
     parser.add_argument(
         "--samples", metavar="N", type=int, default=1, help="2 or more write mean and standard deviation"
     )

@@ -18,7 +18,7 @@ DEFAULT = "demonstrator"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the words of the command."""
     parser.add_argument("--data", metavar="DIR", help="DIR/<folder>/<case>/{us,t2,cet1,flair}.nii.gz; else MMHVAE_DATA")
-    parser.add_argument("--state", metavar="DIR", required=True, help="state and curves; a run there is gone on with")
+    parser.add_argument("--state", metavar="DIR", required=True, help="state and curves; a run there is continued")
     parser.add_argument(
         "--config",
         metavar="FILE|NAME",
