@@ -42,8 +42,8 @@ SAMPLES = (
         (
             SampleFile(
                 "us",
-                "MMHVAE-phantom-1-iUS.nrrd",
-                "5ff73938327a4574f6ed485aa45f3f0babd54be1dd9d2b6eeb37d0e186f4f8e0",
+                "MMHVAE-phantom-2-iUS.nrrd",
+                "e8d0eca34956bcbe633bc9ecc5165478a61c97bb6f6de85cd6a919bb6259b470",
                 "Phantom iUS",
             ),
         ),
