@@ -33,6 +33,7 @@ _NO_CONTRAST = re.compile(
     r"\b(pre ?contrast|non ?contrast|no ?contrast|without|native|nativ|unenhanced|sans|pre ?gd)\b"
 )
 _T2 = re.compile(r"\b(t ?2w?i?|t ?2 ?weighted|ciss|fiesta|t ?2 ?tse|t ?2 ?fse)\b")
+_PREOPERATIVE = re.compile(r"(?<![a-z])pr(?:e|ae|ä)[ _.-]?op(erative|erativ)?(?![a-z])", re.IGNORECASE)
 _T2_STAR = re.compile(r"\b(t ?2 ?\*|t ?2 ?star|swi|gre|dsc|perf\w*|epi|map|t2s)\b|t2 ?\*")
 
 
@@ -44,6 +45,15 @@ def label(modality: str) -> str:
 def labels(modalities) -> str:
     """Return the names for people of several modality keys, in a sentence: ``iUS, T2``."""
     return ", ".join(label(modality) for modality in modalities)
+
+
+def is_preoperative(name: str) -> bool:
+    """Return whether a volume's name says that it is from before the operation, and so lies where the brain was then.
+
+    >>> is_preoperative("T2_pre-op"), is_preoperative("T2 präop.nrrd"), is_preoperative("preoptimised T2")
+    (True, True, False)
+    """
+    return bool(_PREOPERATIVE.search(name))
 
 
 def _words(name: str) -> str:

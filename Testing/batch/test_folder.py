@@ -70,7 +70,7 @@ def test_two_volumes_of_one_kind_are_a_problem_and_no_choice(tree):
     one, two = find_cases(tree("1/US a.nrrd", "1/US b.nrrd", "1/t2.nrrd", "2/us.nrrd"))
     assert "Several volumes look like iUS (1/US a.nrrd, 1/US b.nrrd)" in one.problem
     assert one.inputs == {} and not two.problem
-    (case,) = find_cases(tree("3/T2 pre.nrrd", "3/T2 preop.nrrd", "3/us.nrrd"))[2:]
+    (case,) = find_cases(tree("3/T2 pre.nrrd", "3/T2 preop.nrrd", "3/us.nrrd"), register=True)[2:]
     assert "Several volumes look like T2" in case.problem
 
 
@@ -98,7 +98,7 @@ def test_of_several_volumes_of_one_kind_the_one_before_the_others_is_taken_and_n
     assert "/Preop/" in remind.inputs["cet1"].replace("\\", "/")
     assert "ReMIND-001/Intraop/USpostdura.nrrd, ReMIND-001/Intraop/USpreimri.nrrd" in remind.notes[1]
     assert found([bids])["sub-02"] == {"us": "sub-02_ses-intra_us.nii.gz"}
-    assert "Pre-operative by name" in bids.notes[2] and "ses-preop_ce-gadolinium_T1w.nii.gz" in bids.notes[2]
+    assert "Pre- or post-operative by name" in bids.notes[2] and "ses-preop_ce-gadolinium_T1w.nii.gz" in bids.notes[2]
     assert found([resect])["Case3"] == {"us": "Case3-US-before.nii.gz", "flair": "Case3-FLAIR.nii.gz"}
 
 
@@ -106,6 +106,8 @@ def test_mr_that_is_preoperative_by_name_is_not_taken_to_lie_on_the_ultrasound(t
     folder = tree("1/us.nrrd", "1/preop_T2.nrrd", "1/flair.nrrd", "2/T2 pre-op.nrrd")
     both, alone = find_cases(folder)
     assert found([both, alone]) == {"1": {"us": "us.nrrd", "flair": "flair.nrrd"}, "2": {"t2": "T2 pre-op.nrrd"}}
+    (other,) = find_cases(tree("3/us.nrrd", "3/T2_preop.nrrd", "3/T2_registered.nrrd", "3/FLAIR präop.nrrd"))[2:]
+    assert found([other]) == {"3": {"us": "us.nrrd", "t2": "T2_registered.nrrd"}}
     assert "1/preop_T2.nrrd" in both.notes[-1] and "--register" in both.notes[-1]
     assert list(find_cases(folder, register=True)[0].preoperative) == ["t2", "flair"]
 

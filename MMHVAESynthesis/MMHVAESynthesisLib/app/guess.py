@@ -1,13 +1,10 @@
 """Which of the loaded volumes is which modality: a guess, and no guess where it is not clear."""
 
-import re
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from ..modalities import MODALITIES, US, label, recognise
+from ..modalities import MODALITIES, US, is_preoperative, label, recognise
 from .i18n import _
-
-_PREOPERATIVE = re.compile(r"(?<![a-z])pr(?:e|ae|ä)[ _.-]?op(erative|erativ)?(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def guess(
     wanted = list(wanted)
     former: List = []
     if beside_ultrasound or (US in wanted and US in found):
-        former = [v for m in wanted if m != US for v in found.get(m, ()) if _PREOPERATIVE.search(v.name)]
+        former = [v for m in wanted if m != US for v in found.get(m, ()) if is_preoperative(v.name)]
         found = {m: [v for v in each if not any(v is out for out in former)] for m, each in found.items()}
     chosen = {m: found[m][0] for m in wanted if len(found.get(m, ())) == 1}
     unclear = {m: tuple(each.name for each in found[m]) for m in wanted if len(found.get(m, ())) > 1}

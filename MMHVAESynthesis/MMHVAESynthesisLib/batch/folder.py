@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Dict, List, Optional, Set, Tuple, Union
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, label, labels, recognise
+from ..modalities import MODALITIES, US, is_preoperative, label, labels, recognise
 from ..volumes import files
 from .cases import Case, checked_name, usable
 
 _READABLE = (*files.WRITABLE, ".nhdr", ".mhd")
 _LEFT_OUT = ("derivatives", "sourcedata", "code")
-_PREOPERATIVE = re.compile(r"\bpre ?op\w*\b")
+_POSTOPERATIVE = re.compile(r"\bpost ?op\w*\b")
 _BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
 _HOW = "Register it (--register), or say in a table what lies on the ultrasound."
@@ -77,13 +77,14 @@ def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
 def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
     name = checked_name(name)
     every, unknown = _recognised(name, volumes)
-    found = {m: _before_others(paths, folder) for m, paths in every.items()}
-    later = [path for m, paths in every.items() for path in paths if path not in found[m]]
+    elsewhere = [] if register else _lying_elsewhere(every)
+    every = {m: [path for path in paths if path not in elsewhere] for m, paths in every.items()}
+    found = {m: _before_others(paths, folder) for m, paths in every.items() if paths}
+    later = [path for m, paths in every.items() for path in paths if path not in found.get(m, ())]
     twice = [f"{label(m)} ({', '.join(_shown(p, folder) for p in paths)})" for m, paths in found.items() if paths[1:]]
     if twice:
         return Case(name, problem=f"Several volumes look like {'; '.join(twice)}: say which one in a table.")
-    elsewhere = [] if register else _lying_elsewhere(found)
-    chosen = {modality: str(paths[0]) for modality, paths in found.items() if paths[0] not in elsewhere}
+    chosen = {modality: str(paths[0]) for modality, paths in found.items()}
     inputs = {m: file for m, file in chosen.items() if m == US or not register}
     preoperative = {m: file for m, file in chosen.items() if m not in inputs}
     notes = _notes(chosen, {*unknown, *later}, elsewhere, folder)
@@ -91,15 +92,14 @@ def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
 
 
 def _lying_elsewhere(found: Dict[str, List[Path]]) -> List[Path]:
-    """Return the MR that by its own name is from before the operation, and so does not lie on an ultrasound beside it.
+    """Return the MR that by its own name is from before or after the operation: it does not lie on an ultrasound.
 
     A folder of that name says less: ReMIND's holds MR that its navigation put in place.
     """
     if US not in found:
         return []
-    return [
-        paths[0] for m, paths in found.items() if m != US and _PREOPERATIVE.search(_words(paths[0], paths[0].parent))
-    ]
+    mr = [path for m, paths in found.items() if m != US for path in paths]
+    return [p for p in mr if is_preoperative(p.name) or _POSTOPERATIVE.search(_words(p, p.parent))]
 
 
 def _notes(chosen: Dict[str, str], unused: Set[Path], elsewhere: List[Path], folder: Path) -> Tuple[str, ...]:
@@ -110,7 +110,7 @@ def _notes(chosen: Dict[str, str], unused: Set[Path], elsewhere: List[Path], fol
     return (
         *([f"Guessed from the names of files: {guessed}."] if guessed else []),
         *([f"Not used: {left_out}."] if left_out else []),
-        *([f"Pre-operative by name, so not taken to lie on the ultrasound: {shown}. {_HOW}"] if elsewhere else []),
+        *([f"Pre- or post-operative by name, so not on the ultrasound: {shown}. {_HOW}"] if elsewhere else []),
     )
 
 

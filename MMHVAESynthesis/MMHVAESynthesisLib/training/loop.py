@@ -61,10 +61,9 @@ class Run:
         batches: Optional[BatchSource] = None,
     ):
         self.config, self.folder = config, folder
-        self.names = sorted({case.name for case in cases} | set(init.cases if init else ()))
+        self.names = sorted({case.name for case in cases})
         self.held_out = sorted(case.name for case in held_out)
-        self.origin = {"name": init.name, "digest": init.digest} if init else {}
-        _check_unseen(self.names, self.held_out)
+        self.origin: Dict[str, str] = {}
         self.batches = batches or source(list(cases), config)
         self.validation = Validation(held_out, config) if config.validate_every and held_out else None
         self.learner = Learner(config, device)
@@ -75,12 +74,15 @@ class Run:
         self.steps = config.epochs * self.epoch_steps
         self._begin(init)
 
-    def _begin(self, init: Optional[Dict[str, torch.Tensor]]) -> None:
+    def _begin(self, init: Optional[Start]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         found = state.load(self.folder)
         if found is not None:
             self._resume(*found)
         elif init is not None:
+            self.names = sorted({*self.names, *init.cases})
+            self.origin = {"name": init.name, "digest": init.digest}
+            _check_unseen(self.names, self.held_out)
             self.learner.begin_from(init.weights)
         if distributed.rank() == 0:
             self.config.save(self.folder / CONFIG_FILE)
