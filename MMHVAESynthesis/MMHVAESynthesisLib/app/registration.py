@@ -18,9 +18,6 @@ from .work import Work
 MR = ("t2", "cet1", "flair")
 _ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 _LNCC, _BRAINSFIT = "lncc", "brainsfit"
-_STARTS = 4
-"""The start given and what a search finds; 1 leaves the search out."""
-
 _REGISTRATION = PREFIX + "registration"
 """The attribute of scene/registration.py, which is not imported before it is needed: it brings SimpleITK with it."""
 
@@ -143,8 +140,8 @@ class Registration:
         def make():
             planned.append(self._plan())
             kind = AFFINE if self._parameters.affine else RIGID
-            starts = _STARTS if self._parameters.search else 1
-            request = planned[0].request(kind=kind, engine=self._engine(), device=self._device(), starts=starts)
+            starts = {} if self._parameters.search else {"starts": 1}
+            request = planned[0].request(kind=kind, engine=self._engine(), device=self._device(), **starts)
             if request.engine == _BRAINSFIT:
                 return BrainsfitJob(request, _brainsfit())
             return RegistrationJob(request, self._start)
