@@ -111,6 +111,8 @@ def test_a_model_of_others_is_judged_on_the_cases_that_are_named(data, tmp_path)
     checkpoint.save(path, ModelHeader("foreign", SIZES, spacing=1.0), MMHVAE(SIZES))
     with pytest.raises(InputError, match="--held-out"):
         run("--data", data, "--model", path, "--output-dir", tmp_path / "out")
+    with pytest.raises(InputError, match="no case called kpet"):
+        run("--data", data, "--model", path, "--output-dir", tmp_path / "out", "--held-out", "kept", "kpet")
     figures = run("--data", data, "--model", path, "--output-dir", tmp_path, "--planes", 1, "--held-out", "kept")
     assert figures["cases"]["heads"] == ["kept"]
 

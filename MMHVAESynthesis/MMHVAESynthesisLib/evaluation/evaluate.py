@@ -194,6 +194,9 @@ def evaluate(
     if leaked:
         raise InputError(f"The model was trained on {', '.join(leaked)}: evaluate it on cases that it has not seen.")
     found = case_folders.find(data, config.data.folders)
+    unknown = sorted(set(held_out) - {case.name for case in found})
+    if unknown:
+        raise InputError(f"{data} holds no case called {', '.join(unknown)}: look at --held-out.")
     tested = case_folders.load_all([case for case in found if case.name in names], config.data)
     if not tested:
         raise InputError(f"{data} holds none of the held-out cases: {', '.join(names)}. Name others with --held-out.")
