@@ -196,6 +196,24 @@ def test_a_faint_sheet_is_a_sulcus_and_a_faint_ball_is_not():
     assert tissue.sulcus[20, 20, 29] < 0.5 * tissue.sulcus[20, 20, 12]
 
 
+def test_a_cyst_inside_a_labelled_lesion_is_fluid_and_its_solid_part_follows_flair():
+    centre = TUMOUR_CENTRE
+    cyst = ball(LABEL.shape, centre, 6)
+    faint = ball(LABEL.shape, centre, 11) & ~cyst & (np.indices(LABEL.shape)[2] < centre[0])
+    arrays = {modality: array.copy() for modality, array in ARRAYS.items()}
+    for modality, value in (("t2", 900), ("flair", 100), ("cet1", 120)):
+        arrays[modality][cyst] = value
+    arrays["flair"][faint] = 400
+    tissue = tissue_from_mr(arrays, LABEL, 1.0)
+    middle = ball(LABEL.shape, centre, 3)
+    solid = ball(LABEL.shape, centre, 10) & ~ball(LABEL.shape, centre, 8)
+    assert tissue.fluid[middle].min() > 0.9 and tissue.tumour[middle].max() < 0.1
+    assert tissue.fluid[solid].mean() < 0.2
+    assert tissue.tumour[solid & faint].mean() < 0.8 * tissue.tumour[solid & ~faint].mean()
+    whole = tissue_from_mr(ARRAYS, LABEL, 1.0)
+    assert whole.fluid[middle].max() == 0 and whole.tumour[middle].min() > 0.9
+
+
 def test_an_mr_of_one_slice_is_simulated_from_too():
     flat = {name: volume[:, :, 20:21] for name, volume in volumes()[0].items()}
     assert sitk.GetArrayFromImage(simulate_sweep(flat, 1, None, 1.0, SETTINGS).us).max() > 0

@@ -42,8 +42,8 @@ SAMPLES = (
         (
             SampleFile(
                 "us",
-                "MMHVAE-phantom-2-iUS.nrrd",
-                "e8d0eca34956bcbe633bc9ecc5165478a61c97bb6f6de85cd6a919bb6259b470",
+                "MMHVAE-phantom-3-iUS.nrrd",
+                "4f0441d23d1fad35bb2484237849dbf3e868501cfed2ba78211147fcf13bb41f",
                 "Phantom iUS",
             ),
         ),

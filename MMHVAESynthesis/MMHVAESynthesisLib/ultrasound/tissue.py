@@ -42,8 +42,8 @@ def contrast_levels(image: np.ndarray) -> Levels:
 
 @dataclass(frozen=True)
 class Tissue:
-    """Fractions 0..1, float32, one shape, but for ``grey`` (0 white matter, 1 grey matter, beyond that lesion) and
-    ``oedema``, which goes up to 1.3 where FLAIR is bright.
+    """Fractions 0..1, float32, one shape, but for ``grey`` (0 white matter, 1 grey matter, beyond that lesion),
+    ``tumour`` and ``oedema``, which go up to 1.2 and 1.3 where FLAIR is bright.
     """
 
     inside: np.ndarray
@@ -150,6 +150,7 @@ def tissue_from_mr(
 
     :param contrasts: ``{modality: (k, j, i)}``, background 0, isotropic voxels.
     :param label: 1 necrosis, 2 oedema, 3 or 4 enhancing tumour, or None: then the lesion is what FLAIR and ceT1 show.
+        What the contrasts show to be fluid inside a lesion is a cyst, whatever its label.
     :param spacing: Of the voxels, mm.
     :param levels: From :func:`contrast_levels`, by modality; missing ones are measured here.
     """
@@ -164,15 +165,18 @@ def tissue_from_mr(
     zero = np.zeros(shape, dtype=np.float32)
     enhancing = _enhancing(contrasts[CET1], known[CET1]) if CET1 in contrasts else zero
     if label is not None and np.any(label):
-        csf = csf * (label == 0)
-        tumour, oedema, necrosis = _lesion_of_label(label, spacing)
+        core, oedema, necrosis = _lesion_of_label(label, spacing)
+        # A label has one value throughout; what MR shows inside is seen: cysts, and an echo that fades with the water.
+        csf = np.where(label > 0, csf * np.clip((csf - 0.4) / 0.3, 0, 1), csf)
+        solid = 1 - _blur(np.where(label > 0, csf, 0), 0.8, spacing)
+        tumour, oedema, necrosis = core * solid, oedema * solid, necrosis * solid
         if FLAIR in relative:
-            # A label has one value throughout; an oedema's water, and its echo, fade out towards its border.
+            tumour = tumour * np.clip(0.5 + 0.6 * relative[FLAIR], 0.4, 1.2)
             oedema = oedema * np.clip(0.3 + relative[FLAIR] / 0.6, 0.3, 1.3)
     else:
         bright = np.where(inside, _step(relative[FLAIR], 0.45, 0.10), 0) if FLAIR in relative else zero
         oedema = _blur((bright * (1 - csf)).astype(np.float32), 0.7, spacing)
-        tumour = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
+        core = tumour = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
         necrosis = zero
     surroundings = _blur(csf, 2.2, spacing)
     wide = ndimage.maximum_filter(_step(surroundings, 0.56, 0.05), size=2 * max(1, int(round(2.0 / spacing))) + 1)
@@ -180,7 +184,7 @@ def tissue_from_mr(
     thin = _sulci(relative, inside, spacing)
     if CET1 in relative:
         thin = np.maximum(thin, _dura(contrasts[CET1], known[CET1], inside, spacing))
-    sulcus = thin * (1 - wide) * (1 - np.clip(2 * tumour, 0, 1))
+    sulcus = thin * (1 - wide) * (1 - np.clip(2 * core, 0, 1))
     choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1)
     first = next(m for m in (T2, FLAIR, CET1) if m in relative)
     sign = -1.0 if first == CET1 else 1.0
