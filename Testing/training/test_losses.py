@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from MMHVAESynthesisLib.training.losses import discriminator_term, fakes, generator_term, kl_term, l1_term, l2_term
+from MMHVAESynthesisLib.training.losses import (
+    discriminator_term,
+    fakes,
+    generator_term,
+    given_term,
+    kl_term,
+    l1_term,
+    l2_term,
+)
 
 
 def image(*values):
@@ -24,6 +32,13 @@ def test_l2_is_the_square_of_half_the_difference_and_asks_for_the_mean():
     guesses = [{"t2": torch.full((1, 1, 1, 4), value)} for value in (0.0, 0.25)]
     assert l2_term(guesses[1], truth) < l2_term(guesses[0], truth)
     assert l1_term(guesses[1], truth) > l1_term(guesses[0], truth)
+
+
+def test_what_is_given_is_the_part_of_l1_over_the_inputs():
+    outputs, targets = {"us": image(1, 1), "t2": image(0, 0)}, {"us": image(-1, 1), "t2": image(0.5, 0.5)}
+    assert given_term(outputs, targets, ("us",)) == pytest.approx(0.5 / 2)
+    assert given_term(outputs, targets, ("us", "t2")) == pytest.approx(l1_term(outputs, targets))
+    assert given_term(outputs, targets, ("flair",)) == 0
 
 
 def test_kl_is_summed_over_levels_and_divided_by_pixels_and_modalities():

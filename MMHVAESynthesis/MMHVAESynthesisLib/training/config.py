@@ -83,6 +83,8 @@ class TrainingConfig:
     :param restart_epoch: Adamax's state is made anew at its start; 0 means never.
     :param l1_weight: Of the L1 term; 1 as published (the forerunner's 100).
     :param l2_weight: Of a squared term beside it (:func:`.losses.l2_term`); not in the paper.
+    :param given_weight: Of the L1 term once more, over the targets that the pass was given as inputs
+        (:func:`.losses.given_term`); not in the paper.
     :param kl_weight: Of the KL term, reached linearly after ``kl_epochs``.
     :param gan_weight: Of the adversarial term, from ``gan_epoch``; 0 means no discriminators at all.
     :param discriminator_epoch: From here on the discriminators learn; the pool of real slices fills from
@@ -112,6 +114,7 @@ class TrainingConfig:
     restart_epoch: int = 780
     l1_weight: float = 1.0
     l2_weight: float = 0.0
+    given_weight: float = 0.0
     kl_weight: float = 1e-3
     kl_epochs: int = 50
     gan_weight: float = 0.025
@@ -141,7 +144,7 @@ class TrainingConfig:
         without = set(self.sizes.modalities) - {US} - set(self.data.white_matter)
         if without:
             raise InputError(f"data.white_matter gives no grey value for {', '.join(sorted(without))}.")
-        weights = (self.l1_weight, self.l2_weight, self.kl_weight, self.gan_weight)
+        weights = (self.l1_weight, self.l2_weight, self.given_weight, self.kl_weight, self.gan_weight)
         if not 0 <= self.ema < 1 or min(self.epoch_batches, *weights, self.validate_every) < 0:
             raise InputError("ema must lie in [0, 1); weights, epoch_batches and validate_every must not be negative.")
 

@@ -13,7 +13,7 @@ from . import distributed
 from .averaging import AveragedWeights
 from .batches import Batch
 from .config import TrainingConfig
-from .losses import discriminator_term, fakes, generator_term, kl_term, l1_term, l2_term
+from .losses import discriminator_term, fakes, generator_term, given_term, kl_term, l1_term, l2_term
 from .passes import ALL_SEEN, Subset, plan
 from .pool import ImagePool
 
@@ -125,6 +125,8 @@ class Learner:
                 squares = l2_term(outputs, targets)
                 loss = loss + config.l2_weight * squares
                 terms["l2"] = terms.get("l2", 0.0) + float(squares.detach())
+            if config.given_weight > 0:
+                loss = loss + config.given_weight * given_term(outputs, targets, seen)
             if gan_weight > 0 and name != ALL_SEEN:
                 adversarial = self._adversarial(outputs)
                 loss = loss + gan_weight * adversarial
