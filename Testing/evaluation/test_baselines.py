@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from MMHVAESynthesisLib.evaluation.baselines import Polynomial, constant_per_depth, pairs
+from MMHVAESynthesisLib.evaluation.baselines import DepthProfile, Polynomial, pairs
 from MMHVAESynthesisLib.training.batches import Batch
 
 
@@ -41,7 +41,7 @@ def test_outside_the_inputs_mask_is_background():
 def test_constant_per_depth_is_the_mean_of_each_millimetre():
     one = batch()
     depth = np.broadcast_to(np.arange(12) * 0.5, (2, 1, 12, 12)) - 0.2
-    image = constant_per_depth(one, depth, "us", "t2")
+    image = DepthProfile.fit([(one, depth)], "us", "t2")(one, depth)
     inside = one.inputs["us"] > -1
     for first in range(1, 11, 2):  # columns 1 and 2, 3 and 4, ... share a millimetre
         columns = (slice(None), slice(None), slice(None), slice(first, first + 2))
@@ -51,6 +51,16 @@ def test_constant_per_depth_is_the_mean_of_each_millimetre():
     assert (image[~inside] == -1).all()
     ours = ((image - one.targets["t2"])[inside] ** 2).mean()
     assert ours <= ((one.targets["t2"][inside].mean() - one.targets["t2"][inside]) ** 2).mean()
+
+
+def test_depths_that_no_training_sweep_reached_have_the_nearest_value():
+    train, test = batch(0), batch(1)
+    depth = np.broadcast_to(np.arange(12) * 1.0, (2, 1, 12, 12))
+    fitted = DepthProfile.fit([(train, depth), (train, depth)], "us", "t2")
+    image = fitted(test, depth + 100)
+    inside = test.inputs["us"] > -1
+    assert np.allclose(image[inside], fitted.values[-1]) and (image[~inside] == -1).all()
+    assert fitted.values[-1] == pytest.approx(train.targets["t2"][..., 11][train.inputs["us"][..., 11] > -1].mean())
 
 
 def test_pairs_are_ordered_and_different():

@@ -76,13 +76,16 @@ def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
     assert figures["cases"] == {"sweeps": ["kept", "kept"], "heads": ["kept"], "real iUS": ["real"]}
     assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8")) == figures
     goals = list(figures["verdicts"].values())
-    assert len(goals) == 5
-    assert set(goals[0]) == set(goals[1]) == set(goals[2]) == {"t2", "cet1", "flair"}
+    assert len(goals) == 6
+    assert all(set(group) == {"t2", "cet1", "flair"} for group in goals[:4])
     # an untrained network meets none of the goals that ask for quality, and the verdicts see it
-    assert not any(goal["met"] for group in goals[:3] for goal in group.values())
+    assert not any(goal["met"] for group in goals[:4] for goal in group.values())
     # a smooth contrast of the same tissues is a polynomial of another; on its own volume it fits no worse
     trained, itself = (goals[index]["flair"]["baseline"]["psnr"] for index in (0, 1))
     assert trained > 15 and itself > trained - 0.3
+    # nor does a profile of depth of the other case, beside the sweep's own
+    trained, itself = (goals[index]["flair"]["baseline"]["psnr"] for index in (2, 3))
+    assert trained > 10 and itself > trained - 0.3
     assert len((tmp_path / "table-sweeps.csv").read_text(encoding="utf-8").splitlines()) == 1 + 15 * 4
     assert len((tmp_path / "table-heads.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7 * 3
     assert "LPIPS" in (tmp_path / "table-sweeps.md").read_text(encoding="utf-8") or figures["lpips"] == "computed"

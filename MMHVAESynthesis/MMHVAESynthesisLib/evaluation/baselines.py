@@ -56,22 +56,36 @@ class Polynomial:
         return image
 
 
-def constant_per_depth(batch: Batch, depth: np.ndarray, first: str, target: str) -> np.ndarray:
-    """Return the best images that depend on depth alone: the mean of the target itself in each millimetre of depth.
+@dataclass(frozen=True)
+class DepthProfile:
+    """The image that depends on depth alone: one value for each millimetre of distance from the probe's face.
 
-    Fitted on the very slices that it is judged on, so nothing that depends on depth alone has a smaller squared error.
-
-    :param depth: mm, (B, 1, S, S).
-    :param first: The input whose mask the images have.
+    Fitted on the very slices that it is judged on, nothing that depends on depth alone has a smaller squared error.
     """
-    mask = _inside(batch, (first,))
-    bins = np.floor(depth[mask]).astype(int)
-    bins -= bins.min()
-    counts = np.maximum(np.bincount(bins), 1)
-    means = np.bincount(bins, weights=batch.targets[target][mask]) / counts
-    image = np.full(mask.shape, _BACKGROUND, np.float32)
-    image[mask] = means[bins]
-    return image
+
+    first: str
+    depths: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def fit(cls, samples: Sequence[Tuple[Batch, np.ndarray]], first: str, target: str) -> "DepthProfile":
+        """Take the mean of the target in each millimetre of depth, over all pixels inside the masks.
+
+        :param samples: ``(batch, depth)``, depth in mm, (B, 1, S, S).
+        :param first: The input whose mask the images have.
+        """
+        masks = [_inside(batch, (first,)) for batch, _ in samples]
+        bins = np.concatenate([np.floor(depth[mask]) for (_, depth), mask in zip(samples, masks)])
+        wanted = np.concatenate([batch.targets[target][mask] for (batch, _), mask in zip(samples, masks)])
+        depths, place, counts = np.unique(bins, return_inverse=True, return_counts=True)
+        return cls(first, depths, np.bincount(place.ravel(), weights=wanted.ravel()) / counts)
+
+    def __call__(self, batch: Batch, depth: np.ndarray) -> np.ndarray:
+        """Return the images of a batch, (B, 1, S, S); depths that were not fitted have the value of the nearest."""
+        mask = _inside(batch, (self.first,))
+        image = np.full(mask.shape, _BACKGROUND, np.float32)
+        image[mask] = np.interp(np.floor(depth[mask]), self.depths, self.values)
+        return image
 
 
 def pairs(modalities: Sequence[str]) -> List[Tuple[str, str]]:

@@ -70,6 +70,11 @@ class Evaluation:
         real = [case for case in held_out if case.modalities == (US,) and US in config.sizes.modalities]
         self.real = _present([plain(case, config, planes) for case in real])
         self.fitting = [sample.batch for sample in _present([mr_only(case, config, planes) for case in to_train])]
+        self.swept = _present(
+            [self._swept(case, planes, 1000 * number + 500) for number, case in enumerate(to_train)]
+            if self.sweeps
+            else []
+        )
 
     def _sweeps(self, case: Case, planes: int, seed: int) -> List[Optional[Sample]]:
         """Return planes with iUS and MR: real ones where the case has both, else of simulated sweeps over its MR.
@@ -82,6 +87,12 @@ class Evaluation:
         if US in case.modalities:
             return [plain(case, self.config, planes)]
         return [simulated(case, self.config, planes, seed + n, at_tumour=n == 0) for n in range(_SWEEPS)]
+
+    def _swept(self, case: Case, planes: int, seed: int) -> Optional[Sample]:
+        """Return planes of one simulated sweep over a training case; None where it has too little MR for one."""
+        if US in case.modalities or len(case.modalities) < 2 or US not in self.config.sizes.modalities:
+            return None
+        return simulated(case, self.config, planes, seed, at_tumour=True)
 
     def table(self, samples: Sequence[Sample], name: str) -> Table:
         """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``."""
@@ -117,15 +128,22 @@ class Evaluation:
                         table.add((source,), target, wanted, polynomial(sample.batch), self.perceptual)
         return {"training cases": trained, "volume itself": itself}
 
-    def depth_constants(self) -> Table:
-        """Judge the best constant-per-depth images on the sweeps."""
-        table = Table()
-        for sample in self.sweeps:
-            if sample.depth is not None:
-                for target in sample.batch.targets:
-                    image = baselines.constant_per_depth(sample.batch, sample.depth, US, target)
-                    table.add((US,), target, sample.batch.targets[target], image, self.perceptual)
-        return table
+    def depth_profiles(self) -> Dict[str, Table]:
+        """Judge images that depend on depth alone on the sweeps: fitted on training cases, and on the sweep itself."""
+        trained, itself = Table(), Table()
+        swept = [(sample.batch, sample.depth) for sample in self.swept]
+        for name in self.config.sizes.modalities:
+            fitting = [(batch, depth) for batch, depth in swept if name in batch.targets]
+            general = baselines.DepthProfile.fit(fitting, US, name) if fitting else None
+            for sample in self.sweeps:
+                if sample.depth is None or name not in sample.batch.targets:
+                    continue
+                own = baselines.DepthProfile.fit([(sample.batch, sample.depth)], US, name)
+                for table, profile in ((trained, general), (itself, own)):
+                    if profile is not None:
+                        image = profile(sample.batch, sample.depth)
+                        table.add((US,), name, sample.batch.targets[name], image, self.perceptual)
+        return {"training cases": trained, "sweep itself": itself}
 
     def draw(self) -> Dict[str, Any]:
         """Write the pictures; return the correlations of the latents of different inputs."""
@@ -217,7 +235,7 @@ def evaluate(
             "heads": [sample.case for sample in evaluation.heads],
             "real iUS": [sample.case for sample in evaluation.real],
         },
-        "verdicts": verdicts(sweeps, heads, evaluation.polynomials(), evaluation.depth_constants()),
+        "verdicts": verdicts(sweeps, heads, evaluation.polynomials(), evaluation.depth_profiles()),
         "more_inputs_worse": {"sweeps": violations(sweeps, WORSE_DB), "heads": violations(heads, WORSE_DB)},
         "latent_correlations": evaluation.draw(),
         "lpips": evaluation.perceptual.reason or "computed",
