@@ -131,6 +131,17 @@ def test_heads_are_covered_whole_and_keep_the_range_of_the_volume(data):
         assert images.max() <= 1 and set(sample.batch.inputs) == {"t2", "cet1", "flair"}
         brightest = case.ranges[modality].to_network(case.volumes[modality]).max()
         assert images.max() == pytest.approx(brightest, abs=0.1)
+    assert samples.mr_only(case, config, 4).batch.size == 4, "never more planes than asked for"
+
+
+def test_a_dark_window_of_a_head_stays_dark(data):
+    settings = DataConfig(("mri",), sampling="crops", spacing=1.0)
+    case = cases.load(data / "mri" / "kept", settings)
+    bright = case.volumes["t2"].astype(np.float32)
+    bright[:, :, :20] *= 8
+    case = dataclasses.replace(case, volumes={"t2": bright}, ranges={"t2": cases.intensity_range(bright)})
+    sample = samples.mr_only(case, TrainingConfig(sizes=SIZES, data=settings), 9)
+    assert sorted(images.max() > 0 for images in sample.batch.inputs["t2"]) == [False] * 6 + [True] * 3
 
 
 def test_every_case_has_a_probe_and_looks_of_its_own(data, model, tmp_path, monkeypatch):

@@ -38,9 +38,16 @@ def chosen_planes(case: Case, count: int) -> List[int]:
     """Return at most ``count`` planes of a framed case, evenly spaced among those that are filled to a tenth."""
     reference = case.volumes[case.modalities[0]]
     full = np.flatnonzero((reference > 0).mean(axis=(1, 2)) >= _LEAST_FILLED)
-    if full.size <= count:
-        return [int(plane) for plane in full]
-    return [int(plane) for plane in full[np.linspace(0, full.size - 1, count).round().astype(int)]]
+    return [int(plane) for plane in _evenly(full, count)]
+
+
+def _evenly(values: Sequence, count: int) -> Sequence:
+    """Return at most ``count`` of the values, evenly spaced: with the first and the last, or the middle one alone."""
+    if len(values) <= count:
+        return values
+    if count == 1:
+        return [values[len(values) // 2]]
+    return [values[place] for place in np.linspace(0, len(values) - 1, count).round().astype(int)]
 
 
 def plain(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
@@ -53,18 +60,19 @@ def plain(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
 def mr_only(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:
     """Return planes of a case's MR with its whole field, in windows of S x S that cover it; None when it has none.
 
-    Each window has its share of the planes. Intensity ranges are those of the whole volume, as in use and in training.
+    Each window has its share of the planes; where there are more windows than planes, evenly spaced ones have one.
+    Intensity ranges are those of the whole volume, as in use and in training.
     """
     wanted = [name for name in case.modalities if name != US and name in config.sizes.modalities]
     if not wanted:
         return None
     (first, _, _), (count, size, _) = frame(case.volumes[wanted[0]], config.sizes.size)
-    places = _covering(case.volumes[wanted[0]], size)
+    places = _evenly(_covering(case.volumes[wanted[0]], size), planes)
     batches = []
     for rows, columns in places:
         volumes = {m: window(case.volumes[m], (first, rows, columns), (count, size, size)) for m in wanted}
         here = Case(case.name, case.folder, volumes, case.ranges, case.white_matter)
-        chosen = chosen_planes(here, max(1, planes // len(places)))
+        chosen = chosen_planes(here, planes // len(places))
         if chosen:
             batches.append(block(here, chosen, config.data))
     return Sample(case.name, _joined(batches)) if batches else None
