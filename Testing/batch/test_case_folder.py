@@ -25,3 +25,33 @@ def test_former_results_stay_where_new_ones_cannot_be_put_in_place(tmp_path, mon
         folder.publish({})
     assert [path.name for path in tmp_path.iterdir()] == ["Case1"]
     assert (tmp_path / "Case1" / "former.txt").read_text() == "former"
+
+
+def test_former_results_that_a_killed_run_moved_aside_come_back(tmp_path):
+    aside = tmp_path / f".Case1.{'0' * 32}.old"
+    aside.mkdir()
+    (aside / "former.txt").write_text("former")
+    with pytest.raises(RuntimeError), case_folder.CaseFolder(tmp_path, "Case1"):
+        raise RuntimeError("the new run fails as well")
+    assert [path.name for path in tmp_path.iterdir()] == ["Case1"]
+    assert (tmp_path / "Case1" / "former.txt").read_text() == "former"
+
+
+def test_it_is_said_where_former_results_are_when_they_cannot_be_put_back(tmp_path, monkeypatch):
+    (tmp_path / "Case1").mkdir()
+    (tmp_path / "Case1" / "former.txt").write_text("former")
+    replace = os.replace
+
+    def refuse(source, target):
+        if target == tmp_path / "Case1":
+            raise PermissionError(13, "somebody holds it open")
+        replace(source, target)
+
+    monkeypatch.setattr(case_folder.os, "replace", refuse)
+    with pytest.raises(OutputError, match=r"The former ones are in .*\.old\."):
+        folder = case_folder.CaseFolder(tmp_path, "Case1")
+        with folder as part:
+            (part / "new.txt").write_text("new")
+            folder.publish({})
+    (aside,) = tmp_path.iterdir()
+    assert (aside / "former.txt").read_text() == "former"

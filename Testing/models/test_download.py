@@ -193,6 +193,21 @@ def test_two_that_fetch_the_same_at_once_both_have_it(server, folder, later):
     assert names(folder) == [FILE]
 
 
+def test_who_goes_on_and_finds_it_in_place_does_not_begin_again(server, folder):
+    folder.mkdir(parents=True)
+    part = folder / f".{FILE}.part"
+    part.write_bytes(CONTENT[:100_000])
+    server.then(whole)
+
+    def another_window_is_first(report):
+        if report.done == report.total and part.exists():
+            part.write_bytes(CONTENT)
+            part.rename(folder / FILE)
+
+    assert download.download(entry(server, size=len(CONTENT)), another_window_is_first).read_bytes() == CONTENT
+    assert server.requests == [100_000] and names(folder) == [FILE]
+
+
 def test_a_model_that_is_there_is_not_fetched_again(server, folder):
     server.then(whole)
     path = fetch(server)

@@ -91,6 +91,14 @@ def test_fcsv(tmp_path, system, sign):
     assert np.array_equal(landmarks.read_points(path), expected)
 
 
+def test_points_of_an_fcsv_that_are_missing_or_unset_are_not_placed(tmp_path):
+    path = tmp_path / "F.fcsv"
+    rows = [f"{number},{number},0,0,0,0,0,1,1,1,0,F-{number},,,{status},0" for number, status in enumerate("230", 1)]
+    path.write_text("\n".join(["# CoordinateSystem = LPS", *rows]) + "\n")
+    expected = [[1, 0, 0], [np.nan] * 3, [np.nan] * 3]
+    assert np.array_equal(landmarks.read_points(path), expected, equal_nan=True)
+
+
 def markups(points, system="LPS", **more):
     lists = [{"type": "Fiducial", "coordinateSystem": system, "controlPoints": points}]
     return json.dumps({"@schema": "markups-schema", "markups": lists * more.get("times", 1)})
@@ -191,6 +199,9 @@ def test_a_landmark_that_was_not_placed_takes_its_pair_along_and_shifts_no_other
     error = landmarks.target_registration_error(sitk.Transform(3, sitk.sitkIdentity), fixed, moving)
     assert error.distances.tolist() == [5, 5]
     # The point under the cursor of a list that is being placed.
+    last = points.copy()
+    last[-1] = np.nan
+    assert len(landmarks.target_registration_error(sitk.Transform(), points, last).distances) == len(points) - 1
     waiting = np.vstack([points, [np.nan] * 3])
     assert landmarks.target_registration_error(sitk.Transform(3, sitk.sitkIdentity), waiting, points).largest == 0
     with pytest.raises(InputError, match="at least one"):
@@ -242,6 +253,25 @@ def test_checkerboard_pictures_have_the_head_or_the_face_up_whichever_way_the_ax
     assert up[5, 90] > up[70, 90] and up[5, 160] > up[70, 160]
     assert back[5, 20] < back[60, 20] and back[30, 140] < back[30, 190]
     assert side[30, 4] < side[30, 55] and side[30, 75] < side[30, 120]
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "PSL", "SLP", "IRP", "AIR"])
+def test_checkerboard_pictures_of_permuted_axes_stand_upright_too(orientation):
+    ramps = np.meshgrid(*[np.linspace(10, 110, 32)] * 3, indexing="ij")
+
+    def slopes(brighter):
+        image = sitk.DICOMOrient(sitk.GetImageFromArray(brighter.astype(np.float32)), orientation)
+        picture = sitk.GetArrayFromImage(figures.checkerboard(image, image, sitk.Transform())).astype(int)
+        tiles = [picture[:, start : start + 63] for start in (0, 67, 134)]
+        down = [np.sign(round((tile[50, 30] - tile[10, 30]) / 40)) for tile in tiles]
+        across = [np.sign(round((tile[30, 50] - tile[30, 10]) / 40)) for tile in tiles]
+        return sorted(zip(down, across))
+
+    # Superior is up in two pictures; posterior down in the axial, right in the sagittal; left is right in two.
+    superior, posterior, left = ramps
+    assert slopes(superior) == [(-1, 0), (-1, 0), (0, 0)]
+    assert slopes(posterior) == [(0, 0), (0, 1), (1, 0)]
+    assert slopes(left) == [(0, 0), (0, 1), (0, 1)]
 
 
 def test_checkerboard_in_three_dimensions():

@@ -99,11 +99,14 @@ class CaseFolder:
         shutil.rmtree(self._part, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove what a run that was killed left of this case."""
-        for path in self._output.iterdir():
+        """Remove what a run that was killed left of this case; former results that it had moved aside come back."""
+        for path in list(self._output.iterdir()):
             unfinished = _UNFINISHED.fullmatch(path.name)
             if unfinished and unfinished.group("case") == self._name:
-                shutil.rmtree(path, ignore_errors=True)
+                if unfinished.group(2) == "old" and not self.path.exists():
+                    self._bring_back(path)
+                else:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def publish(self, provenance: Mapping[str, Any]) -> None:
         """Write the provenance, with the digests of all files, and put the folder in place of a former one.
@@ -122,7 +125,15 @@ class CaseFolder:
                 os.replace(self.path, former)
             os.replace(self._part, self.path)
         except OSError as error:
+            kept = self._bring_back(former)
+            raise OutputError(f"Cannot put the results into {self.path}: {error.strerror or error}.{kept}") from error
+        shutil.rmtree(former, ignore_errors=True)
+
+    def _bring_back(self, former: Path) -> str:
+        """Put former results back; return a sentence that says where they are if that fails."""
+        try:
             if former.exists() and not self.path.exists():
                 os.replace(former, self.path)
-            raise OutputError(f"Cannot put the results into {self.path}: {error.strerror or error}.") from error
-        shutil.rmtree(former, ignore_errors=True)
+        except OSError:
+            return f" The former ones are in {former}."
+        return ""

@@ -41,7 +41,7 @@ def download(
     folder = _folder(entry)
     part, target = folder / f".{entry.file}.part", folder / entry.file
     try:
-        _bring(entry, part, Transfer(entry, part, timeout, progress, cancel))
+        _bring(entry, part, target, Transfer(entry, part, timeout, progress, cancel))
         _put_in_place(part, target)
     except (ModelError, OutputError):
         # Another window or program may have fetched it meanwhile; the part is gone then.
@@ -50,15 +50,24 @@ def download(
     return target
 
 
-def _bring(entry: ModelEntry, part: Path, transfer: Transfer) -> None:
-    """Bring all bytes into the part file, and make sure that they are the right ones."""
+def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> None:
+    """Bring all bytes into the part file, and make sure that they are the right ones, here or already in place."""
     resumed = part.exists()
     transfer.run()
-    if resumed and not is_right(entry, part):
+    if is_right(entry, part) or is_right(entry, target):
+        return
+    if resumed:
         # The server's file may have changed between the two halves: once more, from the start.
-        part.unlink(missing_ok=True)
+        _remove(part)
         transfer.run()
     _refuse_wrong(entry, part)
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot delete {part}: {error.strerror or error}.") from error
 
 
 def _put_in_place(part: Path, target: Path) -> None:
@@ -134,7 +143,7 @@ def _refuse_wrong(entry: ModelEntry, part: Path) -> None:
         what = "is not the file that the catalogue describes: it was changed on its way, or on the server"
     except ModelError as error:
         what = f"is no model ({error})"
-    part.unlink(missing_ok=True)
+    _remove(part)
     raise ModelError(
         f"What {entry.url} gave {what}. It was deleted. Behind a proxy, log in there first. {by_hand(entry)}"
     )

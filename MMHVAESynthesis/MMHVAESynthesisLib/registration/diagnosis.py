@@ -47,5 +47,5 @@ def _likely_cause(field: np.ndarray, moving: sitk.Image, initial: np.ndarray) ->
         )
     return (
         "Move the MR roughly onto the ultrasound first, with a linear transform (in Slicer: module Transforms; on the "
-        "command line: --initial FILE)."
+        "command line: register --initial FILE)."
     )

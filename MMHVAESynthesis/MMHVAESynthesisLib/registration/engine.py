@@ -35,6 +35,9 @@ BY_CHANCE, STANDS_OUT = 1.2, 1.5
 In the benchmark true placements had more than the first, false ones 1.1 or less.
 """
 
+NEARER = (
+    "Move the MR nearer by hand first (in Slicer: module Transforms; on the command line: register --initial FILE)."
+)
 WITHOUT_SEARCH = (
     "If the MR lies nearly right already, register without a search (panel: untick Search; command line: --starts 1; "
     "console: starts=1)."
@@ -101,7 +104,9 @@ def register(
     starts = [np.eye(4)] + [peak.pose for peak in (found.peaks if found else [])]
     report.check()
     solution = engine.solve(problem, request, starts, report)
-    solution = _reproduced(_judged(solution, starts, found), problem.points)
+    solution = _reproduced(
+        _judged(solution, starts, found), problem.points, NEARER if found is None else WITHOUT_SEARCH
+    )
     return _result(problem, request, engine, solution, started)
 
 
@@ -128,14 +133,17 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search
     return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=[note, *solution.warnings])
 
 
-def _reproduced(solution: Solution, points: np.ndarray) -> Solution:
-    """Return a solution with the start in place of a result that its own repeats do not find again."""
+def _reproduced(solution: Solution, points: np.ndarray, advice: str) -> Solution:
+    """Return a solution with the start in place of a result that its own repeats do not find again.
+
+    :param advice: What to do about it.
+    """
     apart = _spread(solution.pose, solution, points)
     if apart <= LOST or np.array_equal(solution.pose, np.eye(4)):
         return solution
     note = (
         f"Repeats of the registration end {apart:.0f} mm apart, so that no placement is to be relied on: the start is "
-        f"returned. {WITHOUT_SEARCH}"
+        f"returned. {advice}"
     )
     repeats = [*solution.repeats, solution.pose]
     return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=[note, *solution.warnings])

@@ -91,6 +91,8 @@ def _plane(fixed, moving, fixed_to_moving, centre, axes, half, normal: int) -> n
     rows, columns = (np.arange(size[axis]) * PIXEL // TILE for axis in (down, across))
     odd = (rows[:, None] + columns[None]) % 2 == 1
     tiles = np.where(odd, there.reshape(odd.shape), here.reshape(odd.shape))
+    if np.abs(axes[:, across]).argmax() > np.abs(axes[:, down]).argmax():
+        tiles, across, down = tiles.T, down, across
     return tiles[:: _direction(axes[:, down], is_down=True), :: _direction(axes[:, across], is_down=False)]
 
 

@@ -14,6 +14,11 @@ from ..errors import InputError
 
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
+_FCSV_STATUS, _FCSV_PLACED = 14, ("", "2")
+"""The column of a point's placement, which only newer versions of Slicer write, and what it holds for a placed one. The
+others (0 not placed yet, 3 missing) keep former coordinates.
+"""
+
 _FCSV_SYSTEMS = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}
 
 
@@ -48,7 +53,9 @@ def target_registration_error(
         A row of NaN is a landmark that was not placed: its pair does not count.
     :raises InputError: when the lists differ in length or no pair is placed.
     """
-    fixed, moving = (_without_last_unplaced(np.asarray(points, dtype=float)) for points in (fixed, moving))
+    fixed, moving = (np.asarray(points, dtype=float) for points in (fixed, moving))
+    if len(fixed) != len(moving):
+        fixed, moving = _without_last_unplaced(fixed), _without_last_unplaced(moving)
     if len(fixed) != len(moving):
         raise InputError(
             f"There are {len(fixed)} landmarks in the ultrasound and {len(moving)} in the MR: they must be the same "
@@ -77,12 +84,11 @@ def read_points(source: Union[str, Path]) -> np.ndarray:
     try:
         if name.endswith(".fcsv"):
             points, system = _fcsv(text)
-            array = _finite(path, _rows(points, 3))
         elif name.endswith(".json"):
             points, system = _markups(text)
-            array = _placed(path, points)
         else:
             raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
+        array = _placed(path, points)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -144,10 +150,13 @@ def _finite(path: Path, points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _fcsv(text: str) -> Tuple[List[List[float]], str]:
+def _fcsv(text: str) -> Tuple[List[Optional[List[float]]], str]:
     system = re.search(r"^#\s*CoordinateSystem\s*=\s*(\w+)", text, flags=re.MULTILINE)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    points = [[float(number) for number in row[1:4]] for row in csv.reader(lines)]
+    points = [
+        [float(number) for number in row[1:4]] if (row[_FCSV_STATUS:] or [""])[0].strip() in _FCSV_PLACED else None
+        for row in csv.reader(lines)
+    ]
     name = system.group(1).upper() if system else "unknown"
     return points, _FCSV_SYSTEMS.get(name, name)
 

@@ -185,7 +185,7 @@ def _check_moving(problem: Problem) -> None:
         if not moving.any():
             raise InputError(
                 f"The pre-operative {label(modality)} is empty around the field of view: move it roughly onto the "
-                "ultrasound first (in Slicer: module Transforms; on the command line: --initial FILE)."
+                "ultrasound first (in Slicer: module Transforms; on the command line: register --initial FILE)."
             )
 
 
