@@ -76,19 +76,31 @@ def test_verdicts_weigh_margin_and_ssim():
     polynomial = table(t2="flair:20", flair="t2:19")
     sweeps = table(us="us:30 t2:20 flair:18", t2="t2:29.9 flair:22 us:20", flair="flair:31", us_flair="flair:30.93")
     depths = table(us="us:20 t2:18 flair:17")
-    found = list(verdicts(sweeps, heads, {"training cases": polynomial}, {"sweep itself": depths}).values())
+    found = list(verdicts(sweeps, heads, {"training cases": polynomial}, {"sweep itself": depths}, sweeps).values())
     beats, depth, identity, more = found
     assert beats["flair"]["met"] and beats["flair"]["psnr_gain_db"] == 2 and not beats["t2"]["met"]
     assert depth["t2"]["met"] and not depth["flair"]["met"] and "us" not in depth
     assert identity["us"]["met"] and not identity["t2"]["met"] and identity["flair"]["met"]
     assert more["met"] and more["worst_loss_db"] == pytest.approx(0.07)
     heads.values[(("t2", "flair"), "t2", "psnr")], heads.places[(("t2", "flair"), "t2")] = [39.0], [(0, 0)]
-    worse = list(verdicts(sweeps, heads, {"training cases": polynomial}, {"sweep itself": depths}).values())[3]
+    worse = list(verdicts(sweeps, heads, {"training cases": polynomial}, {"sweep itself": depths}, sweeps).values())[3]
     assert not worse["met"] and worse["worst_loss_db"] == pytest.approx(1.0), "heads count too"
 
 
 def test_a_lower_ssim_fails_in_spite_of_the_margin():
     heads, polynomial = table(t2="flair:22", flair="t2:22"), table(t2="flair:20", flair="t2:20")
     heads.values[(("t2",), "flair", "ssim")] = [0.1]
-    found = next(iter(verdicts(Table(), heads, {"x": polynomial}, {}).values()))
+    found = next(iter(verdicts(Table(), heads, {"x": polynomial}, {}, Table()).values()))
     assert not found["flair"]["met"] and found["t2"]["met"]
+
+
+def test_a_table_of_some_samples():
+    made = Table()
+    images = np.random.default_rng(0).uniform(-0.9, 0.9, (4, 2, 1, 16, 16)).astype(np.float32)
+    for sample in (0, 1):
+        made.add(("us",), "t2", images[2 * sample], images[2 * sample + 1], Perceptual(), sample)
+    first, both = made.only({0}), made.only({0, 1})
+    assert first.slices(("us",), "t2") == 2 and both == made
+    values = made.values[("us",), "t2", "psnr"]
+    assert first.mean(("us",), "t2", "psnr") == pytest.approx(np.mean(values[:2]))
+    assert made.only(set()).rows == []

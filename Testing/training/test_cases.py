@@ -144,6 +144,16 @@ def test_white_matter_is_found_beside_grey_matter_and_a_lesion(white):
     assert cases.white_matter_level(phantom(white)) == pytest.approx(white, rel=0.03)
 
 
+def test_air_around_a_head_is_not_taken_for_white_matter():
+    head = phantom(200.0)
+    rng = np.random.default_rng(1)
+    noisy = np.where(head > 0, head, rng.integers(1, 9, head.shape)).astype(np.int16)
+    assert (noisy > 0).all()
+    assert cases.white_matter_level(noisy) == pytest.approx(cases.white_matter_level(head), rel=0.05)
+    inner = tuple(slice(length // 3, 2 * length // 3) for length in head.shape)
+    assert (head[inner] > 0).all() and cases.white_matter_level(head[inner]) > 0.5 * 200
+
+
 def test_white_matter_level_scales_with_the_volume():
     volume = phantom(100.0)
     assert cases.white_matter_level(3 * volume) == pytest.approx(3 * cases.white_matter_level(volume), rel=1e-3)

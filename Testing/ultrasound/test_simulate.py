@@ -214,6 +214,29 @@ def test_a_cyst_inside_a_labelled_lesion_is_fluid_and_its_solid_part_follows_fla
     assert whole.fluid[middle].max() == 0 and whole.tumour[middle].min() > 0.9
 
 
+def test_without_flair_a_labelled_lesion_is_never_fluid():
+    tissue = tissue_from_mr({"t2": ARRAYS["t2"]}, LABEL, 1.0)
+    assert tissue.fluid[LABEL > 0].max() == 0 and tissue.tumour[ball(LABEL.shape, TUMOUR_CENTRE, 6)].min() > 0.9
+
+
+def test_a_slit_of_fluid_in_a_tumour_leaves_it_tumour_and_the_rim_of_a_cyst_is_no_choroid_plexus():
+    slit = (np.abs(np.indices(LABEL.shape)[2] - TUMOUR_CENTRE[0]) <= 1) & (LABEL > 0)
+    cyst = ball(LABEL.shape, TUMOUR_CENTRE, 6)
+    label = np.where((LABEL > 0) & ~ball(LABEL.shape, TUMOUR_CENTRE, 8), 4, LABEL)
+    for fluid, rim in ((slit, False), (cyst, True)):
+        arrays = {modality: array.copy() for modality, array in ARRAYS.items()}
+        for modality, value in (("t2", 900), ("flair", 100), ("cet1", 120)):
+            arrays[modality][fluid] = value
+        arrays["cet1"][label == 4] = 900
+        tissue = tissue_from_mr(arrays, label if rim else LABEL, 1.0)
+        if rim:
+            assert tissue.enhancing[label == 4].mean() > 0.9 and tissue.choroid[label == 4].max() < 0.2
+        else:
+            inner = slit & ball(LABEL.shape, TUMOUR_CENTRE, 6)
+            # The echo follows FLAIR down to 0.4, and no further.
+            assert tissue.tumour[inner].min() > 0.25 and tissue.fluid[inner].max() < 0.3
+
+
 def test_an_mr_of_one_slice_is_simulated_from_too():
     flat = {name: volume[:, :, 20:21] for name, volume in volumes()[0].items()}
     assert sitk.GetArrayFromImage(simulate_sweep(flat, 1, None, 1.0, SETTINGS).us).max() > 0

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--held-out", nargs="+", default=(), metavar="CASE", help="evaluate on these; default: those of the training"
     )
     parser.add_argument(
-        "--planes", type=int, default=24, metavar="N", help="slices a case and kind, at most (%(default)s)"
+        "--planes", type=int, default=24, metavar="N", help="slices a sweep or head, at most (%(default)s)"
     )
 
 

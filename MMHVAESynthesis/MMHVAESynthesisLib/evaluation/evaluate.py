@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Evaluation:
     :param held_out: The cases it is evaluated on.
     :param to_train: Cases that the polynomial is fitted on; the model's own training cases.
     :param folder: Where tables and pictures go; made where it is absent.
-    :param planes: At most so many slices a case and kind.
+    :param planes: At most so many slices a sweep and head.
     :param reporter: Counts the sets of inputs.
     """
 
@@ -93,6 +93,11 @@ class Evaluation:
         if US in case.modalities or len(case.modalities) < 2 or US not in self.config.sizes.modalities:
             return None
         return simulated(case, self.config, planes, seed, at_tumour=True)
+
+    @property
+    def simulated(self) -> Set[int]:
+        """Numbers of the sweeps whose iUS is simulated."""
+        return {number for number, sample in enumerate(self.sweeps) if sample.depth is not None}
 
     def table(self, samples: Sequence[Sample], name: str) -> Table:
         """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``."""
@@ -170,6 +175,17 @@ def _present(samples: Sequence[Optional[Sample]]) -> List[Sample]:
     return [sample for sample in samples if sample is not None]
 
 
+def _usable(folders: Sequence[Path], data: DataConfig) -> List[Case]:
+    """Return the cases that can be read: what baselines are fitted on may lack one."""
+    cases: List[Case] = []
+    for folder in folders:
+        try:
+            cases += case_folders.load_all([folder], data)
+        except InputError as error:
+            log.warning("no baseline is fitted on %s: %s", folder.name, error)
+    return cases
+
+
 def _spread(count: int, wanted: int) -> List[int]:
     """Return ``wanted`` places spread over the inner part of ``count``."""
     return sorted({int(place) for place in np.linspace(0, count - 1, wanted + 2)[1:-1].round()})
@@ -219,7 +235,7 @@ def evaluate(
     if not tested:
         raise InputError(f"{data} holds none of the held-out cases: {', '.join(names)}. Name others with --held-out.")
     others = [case for case in found if case.name not in names and (case.name in seen or not seen)]
-    fitting = case_folders.load_all(others, config.data)
+    fitting = _usable(others, config.data)
     folder.mkdir(parents=True, exist_ok=True)
     sets = [input_sets(config.sizes.modalities), input_sets([m for m in config.sizes.modalities if m != US])]
     reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
@@ -235,7 +251,9 @@ def evaluate(
             "heads": [sample.case for sample in evaluation.heads],
             "real iUS": [sample.case for sample in evaluation.real],
         },
-        "verdicts": verdicts(sweeps, heads, evaluation.polynomials(), evaluation.depth_profiles()),
+        "verdicts": verdicts(
+            sweeps, heads, evaluation.polynomials(), evaluation.depth_profiles(), sweeps.only(evaluation.simulated)
+        ),
         "more_inputs_worse": {"sweeps": violations(sweeps, WORSE_DB), "heads": violations(heads, WORSE_DB)},
         "latent_correlations": evaluation.draw(),
         "lpips": evaluation.perceptual.reason or "computed",

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Collection, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -76,6 +76,18 @@ class Table:
         )
         both = before.keys() & after.keys()
         return float(np.mean([before[place] - after[place] for place in both])) if both else math.nan
+
+    def only(self, samples: Collection[int]) -> "Table":
+        """Return the table of some samples' slices alone."""
+        chosen = Table()
+        for (inputs, target), places in self.places.items():
+            kept = [number for number, (sample, _) in enumerate(places) if sample in samples]
+            if kept:
+                chosen.places[inputs, target] = [places[number] for number in kept]
+                for metric in self.metrics:
+                    values = self.values[inputs, target, metric]
+                    chosen.values[inputs, target, metric] = [values[number] for number in kept]
+        return chosen
 
     def slices(self, inputs: Inputs, target: str) -> int:
         """Return how many slices the means are over."""

@@ -34,14 +34,15 @@ def _figures(table: Table, sources, target: str) -> Dict[str, float]:
 
 
 def verdicts(
-    sweeps: Table, heads: Table, polynomials: Mapping[str, Table], depths: Mapping[str, Table]
+    sweeps: Table, heads: Table, polynomials: Mapping[str, Table], depths: Mapping[str, Table], simulated: Table
 ) -> Dict[str, Any]:
     """Return the goals with their figures.
 
     :param sweeps: All sets of inputs on the sweeps.
     :param heads: All sets of MR on MR with its whole field.
     :param polynomials: From one MR to another on the same slices as ``heads``, by what they were fitted on.
-    :param depths: Constant-per-depth images on the same slices as ``sweeps``, by what they were fitted on.
+    :param depths: Constant-per-depth images on the slices of simulated sweeps, by what they were fitted on.
+    :param simulated: ``sweeps`` on those slices alone.
     """
     result: Dict[str, Any] = {}
     mr = [target for target in heads.targets if target != US]
@@ -57,7 +58,7 @@ def verdicts(
     for fitted, table in depths.items():
         best = f"the best constant-per-depth image, fitted on the {fitted},"
         result[f"simulated iUS beats {best} by {DEPTH_MARGIN_DB} dB and in SSIM"] = {
-            target: _against(_figures(sweeps, [US], target), _figures(table, [US], target), DEPTH_MARGIN_DB)
+            target: _against(_figures(simulated, [US], target), _figures(table, [US], target), DEPTH_MARGIN_DB)
             for target in table.targets
             if target != US
         }

@@ -43,7 +43,7 @@ SAMPLES = (
             SampleFile(
                 "us",
                 "MMHVAE-phantom-3-iUS.nrrd",
-                "4f0441d23d1fad35bb2484237849dbf3e868501cfed2ba78211147fcf13bb41f",
+                "b8a0ac1a397aba1c96472eacb5bf48dd35d0c10eedcb2548d7b1256c93f1418a",
                 "Phantom iUS",
             ),
         ),

@@ -27,16 +27,25 @@ _GRID_TOLERANCE = 0.1
 _PERCENTILE = 99.95
 
 
-def white_matter_level(volume: np.ndarray) -> float:
-    """Return the intensity of white matter in a skull-stripped volume (background 0): a stand-in for SynthSeg's label.
+_SKULL_ON = 0.9
+"""Where more than this share of a volume is not 0, what lies around the head may be noise instead of background."""
+_AIR = 0.15
+"""How bright air is at most, in parts of what is not air."""
 
-    White matter is the largest homogeneous tissue away from the surface. So: every second voxel; those 5 steps (10 mm
+
+def white_matter_level(volume: np.ndarray) -> float:
+    """Return the intensity of white matter in a volume (background 0): a stand-in for SynthSeg's label.
+
+    Meant for skull-stripped volumes; where there is hardly any background, what is as dark as air counts as such. White
+    matter is the largest homogeneous tissue away from the surface. So: every second voxel; those 5 steps (10 mm
     at 1 mm) or more inside the mask; of these the half with the smaller gradient (Gaussian, sigma one step); the mode
     of their histogram (128 bins from their minimum to their 99.5th percentile, smoothed by 2 bins). Where too little
     lies deep, the whole mask is used.
     """
     coarse = volume[::2, ::2, ::2].astype(np.float32)
     mask = coarse > 0
+    if mask.mean() > _SKULL_ON:
+        mask = _without_air(coarse)
     deep = ndimage.binary_erosion(mask, iterations=5)
     if deep.sum() < 1000:
         deep = mask
@@ -45,6 +54,14 @@ def white_matter_level(volume: np.ndarray) -> float:
     counts, edges = np.histogram(flat, bins=128, range=(flat.min(), max(np.percentile(flat, 99.5), flat.min() + 1e-3)))
     peak = int(ndimage.gaussian_filter1d(counts.astype(np.float64), 2).argmax())
     return float((edges[peak] + edges[peak + 1]) / 2)
+
+
+def _without_air(volume: np.ndarray) -> np.ndarray:
+    """Return the mask of a head in air (Otsu's threshold, holes filled); of everything where nothing looks like air."""
+    dark = sitk.GetArrayFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(volume), 1, 0)) > 0
+    if dark.all() or volume[dark].mean() > _AIR * volume[~dark].mean():
+        return volume > 0
+    return ndimage.binary_fill_holes(~dark)
 
 
 def intensity_range(values: np.ndarray) -> Optional[IntensityRange]:

@@ -36,7 +36,8 @@ def echo_maps(tissue: Tissue, appearance: Appearance):
     )
     return {
         "scatter": 10 ** (decibels / 20) * tissue.inside,
-        "sheets": np.maximum(tissue.sulcus, 0.7 * tissue.enhancing * (1 - tissue.tumour)) * tissue.inside,
+        "sheets": np.maximum(tissue.sulcus, 0.7 * tissue.enhancing * (1 - np.clip(2 * tissue.tumour, 0, 1)))
+        * tissue.inside,
         "fluid": tissue.fluid,
         "inside": tissue.inside,
         "lesion": np.maximum(tissue.tumour, 0.4 * tissue.oedema),
@@ -71,7 +72,7 @@ def render(
     samples = probe.from_beam(*grid.axes())
     index = np.stack(np.broadcast_arrays(*coordinates(probe_to_index, *samples)[::-1])).astype(np.float32)
     echoes = {
-        name: ndimage.map_coordinates(np.asarray(values, np.float32), index, order=1, mode="nearest")
+        name: ndimage.map_coordinates(np.asarray(values, np.float32), index, order=1, mode="constant")
         for name, values in echo_maps(tissue, appearance).items()
     }
     grey = form_image(echoes, grid, probe, appearance, rng)

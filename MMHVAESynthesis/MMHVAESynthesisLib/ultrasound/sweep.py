@@ -59,8 +59,10 @@ def draw_pose(
         raise InputError("The MR volume is empty: a sweep needs a brain with a background of 0.")
     filled = ndimage.binary_fill_holes(inside)
     surface = np.argwhere(filled & ~ndimage.binary_erosion(filled, iterations=2))[:, ::-1]
-    soft = ndimage.gaussian_filter(filled.astype(np.float32), 4.0)
-    gradient = np.stack([ndimage.sobel(soft, axis=axis)[tuple(surface[:, ::-1].T)] for axis in (2, 1, 0)], axis=1)
+    soft = ndimage.gaussian_filter(filled.astype(np.float32), 4.0, mode="constant")
+    gradient = np.stack(
+        [ndimage.sobel(soft, axis=axis, mode="constant")[tuple(surface[:, ::-1].T)] for axis in (2, 1, 0)], axis=1
+    )
     outward = -gradient @ np.linalg.inv(to_world[:3, :3])
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
     points = surface @ to_world[:3, :3].T + to_world[:3, 3]

@@ -163,29 +163,34 @@ def tissue_from_mr(
         inside |= image > 0
     csf = np.where(inside, _csf(relative), 0).astype(np.float32)
     zero = np.zeros(shape, dtype=np.float32)
+    has_label = label is not None and bool(np.any(label))
     enhancing = _enhancing(contrasts[CET1], known[CET1]) if CET1 in contrasts else zero
-    if label is not None and np.any(label):
+    if has_label:
         core, oedema, necrosis = _lesion_of_label(label, spacing)
-        # A label has one value throughout; what MR shows inside is seen: cysts, and an echo that fades with the water.
-        csf = np.where(label > 0, csf * np.clip((csf - 0.4) / 0.3, 0, 1), csf)
-        solid = 1 - _blur(np.where(label > 0, csf, 0), 0.8, spacing)
-        tumour, oedema, necrosis = core * solid, oedema * solid, necrosis * solid
-        if FLAIR in relative:
-            tumour = tumour * np.clip(0.5 + 0.6 * relative[FLAIR], 0.4, 1.2)
-            oedema = oedema * np.clip(0.3 + relative[FLAIR] / 0.6, 0.3, 1.3)
+        # Without FLAIR, tumour and oedema look like fluid: the label knows better.
+        inside_lesion = csf * np.clip((csf - 0.4) / 0.3, 0, 1) if FLAIR in relative else 0
+        csf = np.where(label > 0, inside_lesion, csf)
     else:
         bright = np.where(inside, _step(relative[FLAIR], 0.45, 0.10), 0) if FLAIR in relative else zero
         oedema = _blur((bright * (1 - csf)).astype(np.float32), 0.7, spacing)
-        core = tumour = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
+        core = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
         necrosis = zero
     surroundings = _blur(csf, 2.2, spacing)
     wide = ndimage.maximum_filter(_step(surroundings, 0.56, 0.05), size=2 * max(1, int(round(2.0 / spacing))) + 1)
     fluid = csf * wide
+    tumour = core
+    if has_label:
+        # A label has one value throughout; what MR shows inside is seen: cysts, and an echo that fades with the water.
+        solid = 1 - _blur(np.where(label > 0, fluid, 0), 0.8, spacing)
+        tumour, oedema, necrosis = core * solid, oedema * solid, necrosis * solid
+        if FLAIR in relative:
+            tumour = tumour * np.clip(0.5 + 0.6 * relative[FLAIR], 0.4, 1.2)
+            oedema = oedema * np.clip(0.3 + relative[FLAIR] / 0.6, 0.3, 1.3)
     thin = _sulci(relative, inside, spacing)
     if CET1 in relative:
         thin = np.maximum(thin, _dura(contrasts[CET1], known[CET1], inside, spacing))
     sulcus = thin * (1 - wide) * (1 - np.clip(2 * core, 0, 1))
-    choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1)
+    choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1) * (1 - np.clip(2 * core, 0, 1))
     first = next(m for m in (T2, FLAIR, CET1) if m in relative)
     sign = -1.0 if first == CET1 else 1.0
     grey = np.clip(sign * relative[first] / 0.25, -0.5, 1.5) * (1 - csf)
