@@ -32,7 +32,7 @@ ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 BY_CHANCE, STANDS_OUT = 1.2, 1.5
 """Times the correlation that chance gives: below the first, a result is not taken; below the second, it is doubtful.
 
-In the benchmark true placements had more than the first, false ones 1.1 or less.
+In the benchmark true placements had more than the first, most false ones 1.1 or less.
 """
 
 NEARER = (
@@ -49,7 +49,10 @@ made of it, all 16 such were wrong, each further off than its start.
 """
 
 UNSURE = 2.5
-"""mm of confidence from which on a result is doubtful: what failed in the benchmark lay above, what did not below."""
+"""mm of confidence from which on a result is doubtful: most of what failed in the benchmark lay above it, the rest not.
+
+A synthesis that is wrong in the same way throughout repeats its false placement: such a result may lie below.
+"""
 
 
 def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRunner] = None) -> Engine:
