@@ -49,7 +49,7 @@ made of it, all 16 such were wrong, each further off than its start.
 """
 
 UNSURE = 2.5
-"""mm of confidence from which on a result is doubtful: most of what failed in the benchmark lay above it, the rest not.
+"""mm of confidence from which on a result is doubtful: most of what failed in the benchmark lay above it.
 
 A synthesis that is wrong in the same way throughout repeats its false placement: such a result may lie below.
 """
