@@ -134,6 +134,14 @@ def test_heads_are_covered_whole_and_keep_the_range_of_the_volume(data):
     assert samples.mr_only(case, config, 4).batch.size == 4, "never more planes than asked for"
 
 
+@pytest.mark.parametrize("count, expected", [(1, [10]), (2, [5, 15]), (4, [2, 7, 12, 17]), (30, list(range(20)))])
+def test_each_plane_stands_for_as_many_others(count, expected):
+    volume = np.zeros((24, 10, 10), np.uint8)
+    volume[2:22] = 1
+    case = cases.Case("full", None, {"t2": volume}, {}, {})
+    assert samples.chosen_planes(case, count) == [2 + place for place in expected]
+
+
 def test_a_dark_window_of_a_head_stays_dark(data):
     settings = DataConfig(("mri",), sampling="crops", spacing=1.0)
     case = cases.load(data / "mri" / "kept", settings)

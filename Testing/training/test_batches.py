@@ -69,6 +69,21 @@ def test_targets_are_harmonised_and_inputs_are_not(loaded, config):
     assert not np.allclose(batch.inputs["flair"], batch.targets["flair"])
 
 
+def test_every_plane_that_shows_enough_is_as_likely(loaded, config):
+    # A ball: planes towards its ends show less, and a voxel drawn at random would seldom lie in them.
+    ball = next(case for case in loaded if case.modalities == ("t2", "cet1", "flair"))
+    crops = Crops([ball], only(config, "mr"))
+    rng = np.random.default_rng(0)
+    poses = [crops._pose(ball, rng) for _ in range(900)]
+    planes = np.array([pose.start[0] for pose in poses if pose.axes[0] == 0 and not pose.backwards[0]])
+    filled = np.count_nonzero(ball.volumes["t2"] > 0, axis=(1, 2))
+    enough = np.flatnonzero(filled >= 0.08 * 32**2)
+    assert set(planes) <= set(enough)
+    ends = np.isin(planes, enough[filled[enough] < np.median(filled[enough])]).mean()
+    assert ends == pytest.approx((filled[enough] < np.median(filled[enough])).mean(), abs=0.1)
+    assert filled[enough][filled[enough] < np.median(filled[enough])].sum() < 0.42 * filled[enough].sum()
+
+
 def test_a_pair_network_gets_its_two_modalities_only(loaded, config):
     pair = dataclasses.replace(config, sizes=dataclasses.replace(config.sizes, modalities=("us", "t2")))
     for index in range(6):

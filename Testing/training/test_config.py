@@ -75,7 +75,16 @@ NO_GREY = {"data": {"white_matter": {"t2": 70.0}}}
 
 @pytest.mark.parametrize(
     "values",
-    [{"epoch": 3}, {"sizes": {"depth": 3}}, {"data": 3}, {"subsets": "some"}, {"epochs": "many"}, {"ema": 1}, NO_GREY],
+    [
+        {"epoch": 3},
+        {"sizes": {"depth": 3}},
+        {"data": 3},
+        {"data": {"cysts": 1.5}},
+        {"subsets": "some"},
+        {"epochs": "many"},
+        {"ema": 1},
+        NO_GREY,
+    ],
 )
 def test_wrong_configurations_are_refused_in_words(values):
     with pytest.raises(InputError):

@@ -42,12 +42,13 @@ def chosen_planes(case: Case, count: int) -> List[int]:
 
 
 def _evenly(values: Sequence, count: int) -> Sequence:
-    """Return at most ``count`` of the values, evenly spaced: with the first and the last, or the middle one alone."""
+    """Return at most ``count`` of the values: the middle one of each of as many equal parts.
+
+    So each stands for as many others. The first and the last, for planes those that show least, are not among them.
+    """
     if len(values) <= count:
         return values
-    if count == 1:
-        return [values[len(values) // 2]]
-    return [values[place] for place in np.linspace(0, len(values) - 1, count).round().astype(int)]
+    return [values[int((place + 0.5) * len(values) / count)] for place in range(count)]
 
 
 def plain(case: Case, config: TrainingConfig, planes: int) -> Optional[Sample]:

@@ -76,9 +76,10 @@ class Crops:
         by_modalities: Dict[Tuple[str, ...], List[Case]] = {}
         for case in self._kinds.get("sweep", []):
             by_modalities.setdefault(case.modalities, []).append(case)
-        spacing, seed = self._config.data.spacing, self._config.seed
+        data, seed = self._config.data, self._config.seed
         return [
-            SweepShelf(cases, spacing, seed + place, 2 * _SHELF) for place, cases in enumerate(by_modalities.values())
+            SweepShelf(cases, data.spacing, seed + place, 2 * _SHELF, data.cysts)
+            for place, cases in enumerate(by_modalities.values())
         ]
 
     def batch(self, index: int) -> Batch:
@@ -130,11 +131,25 @@ class Crops:
         centres = _centres(case) if known is None else known
         centre = centres[int(rng.integers(len(centres)))][list(axes)]
         centre = [length - 1 - place if back else place for place, length, back in zip(centre, shape, backwards)]
-        start = [int(centre[0])]
+        start = []
         for place, length in zip(centre[1:], shape[1:]):
             low, high = sorted((0, length - size))
             start.append(int(np.clip(place - size // 2, low, high)))
-        return _Pose(axes, backwards, tuple(start))
+        pose = _Pose(axes, backwards, (0, *start))
+        planes = self._planes(pose.view(case.volumes[case.modalities[0]]), start)
+        plane = int(centre[0]) if not planes.size else int(planes[int(rng.random() * planes.size)])
+        return dataclasses.replace(pose, start=(plane, *start))
+
+    def _planes(self, volume: np.ndarray, start: Sequence[int]) -> np.ndarray:
+        """Return the planes that show enough in a window: each is as likely, as in use, where all of them are run.
+
+        A plane for a voxel drawn at random would be a full one nearly always, and the level of the others, which shows
+        least of all behind instance norm, would not be learnt.
+        """
+        size = self._config.sizes.size
+        rows, columns = (slice(max(first, 0), max(first + size, 0)) for first in start)
+        filled = np.count_nonzero(volume[:, rows, columns] > 0, axis=(1, 2))
+        return np.flatnonzero(filled >= _LEAST_FILLED * size**2)
 
     def _cut(self, case: Case, pose: _Pose, rng: np.random.Generator) -> _Crop:
         size = (1, self._config.sizes.size, self._config.sizes.size)

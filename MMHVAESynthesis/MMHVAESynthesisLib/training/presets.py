@@ -34,8 +34,9 @@ def demonstrator() -> TrainingConfig:
         sampling="crops",
         spacing=1.0,
         slices=3,
-        kinds={"sweep": 0.74, "mr": 0.2, "us": 0.06},
+        kinds={"sweep": 0.7, "mr": 0.24, "us": 0.06},
         sweep_batches=80,
+        cysts=0.35,
         augment=0.25,
         skull_stripped=True,
     )

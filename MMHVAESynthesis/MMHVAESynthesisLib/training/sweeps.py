@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..modalities import US
 from ..ultrasound.simulate import SimulatedSweep, simulate_sweep
 from .cases import Case, intensity_range
+from .cysts import with_cyst
 
 _LEAST_VOXELS = (100, 5000)
 _LEAST_SHARE = 0.1
@@ -55,10 +56,12 @@ class SweepShelf:
     :param spacing: mm.
     :param seed: 0 or more.
     :param kept: How many sweeps are held in memory.
+    :param cysts: The share of sweeps over a cyst that is put into the case.
     """
 
-    def __init__(self, cases: Sequence[Case], spacing: float, seed: int, kept: int):
+    def __init__(self, cases: Sequence[Case], spacing: float, seed: int, kept: int, cysts: float = 0.0):
         self._cases, self._spacing, self._seed, self._kept = list(cases), spacing, seed, kept
+        self._cysts = cysts
         self._made: Dict[int, Case] = {}
 
     def __len__(self) -> int:
@@ -87,6 +90,8 @@ class SweepShelf:
     def _attempt(self, rng: np.random.Generator) -> Optional[Case]:
         case = self._cases[int(rng.integers(len(self._cases)))]
         seed, at_tumour = int(rng.integers(2**31)), bool(rng.random() < _AT_TUMOUR)
+        if rng.random() < self._cysts:
+            case, at_tumour = with_cyst(case, self._spacing, rng), True
         swept, _ = sweep_over(case, self._spacing, seed, at_tumour)
         seen = min(np.count_nonzero(volume) for volume in swept.volumes.values())
         whole = np.count_nonzero(case.volumes[case.modalities[0]])
