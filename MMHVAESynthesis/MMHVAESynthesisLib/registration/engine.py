@@ -126,14 +126,14 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search
         return solution
     if above >= BY_CHANCE:
         note = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
-        return dataclasses.replace(solution, warnings=[note, *solution.warnings])
+        return dataclasses.replace(solution, doubts=[note, *solution.doubts])
     note = (
         "The synthetic and the pre-operative MR resemble each other no more than by chance, wherever they are placed: "
         f"the start is returned. Are they of the same patient and contrast? {WITHOUT_SEARCH}"
     )
     # No placement is likelier than the others, and how far they lie apart is how far to trust any.
     repeats = [*solution.repeats, *starts[1:], solution.pose]
-    return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=[note, *solution.warnings])
+    return _given_up(solution, repeats, note)
 
 
 def _reproduced(solution: Solution, points: np.ndarray, advice: str) -> Solution:
@@ -149,7 +149,13 @@ def _reproduced(solution: Solution, points: np.ndarray, advice: str) -> Solution
         f"returned. {advice}"
     )
     repeats = [*solution.repeats, solution.pose]
-    return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=[note, *solution.warnings])
+    return _given_up(solution, repeats, note)
+
+
+def _given_up(solution: Solution, repeats: List[np.ndarray], note: str) -> Solution:
+    """Return the start as the solution, with ``note`` as the reason: one sentence, with one distance."""
+    warnings = [note, *solution.warnings]
+    return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=warnings, doubts=[], given_up=True)
 
 
 def _result(
@@ -160,7 +166,7 @@ def _result(
     before, after = lncc(level, start), lncc(level, solution.pose)
     worse = np.mean(after) < np.mean(before)
     pose, after = (start, before) if worse else (solution.pose, after)
-    warnings = problem.warnings + solution.warnings
+    warnings = [*problem.warnings, *solution.warnings, *solution.doubts]
     if worse:
         warnings.append("Nothing better than the start was found: the start is returned.")
     share = overlap(level, pose)
@@ -169,7 +175,7 @@ def _result(
             f"Only {100 * share:.0f} % of the field of view lies inside the pre-operative MR after registration."
         )
     confidence = _spread(pose, solution, problem.points)
-    if confidence > UNSURE:
+    if confidence > UNSURE and not solution.given_up:
         warnings.append(f"Repeats of the registration lie {confidence:.1f} mm apart: check the result by eye.")
     matrix = problem.world_matrix(pose)
     seconds = time.monotonic() - started

@@ -94,10 +94,9 @@ class LnccEngine:
             p for p, v in zip(poses, values) if v >= _RIVAL * values[best] and gap(p, poses[best], points) > _APART
         ]
         pose, repeats = self._refined(problem, request, poses[best], report, device)
-        warnings = ["Another placement fits almost as well: check the result by eye."] if rivals else []
-        if request.device == "mps":
-            warnings.append("MPS cannot interpolate in 3D: the registration ran on the CPU.")
-        return Solution(pose, [*repeats, *rivals], warnings)
+        doubts = ["Another placement fits almost as well: check the result by eye."] if rivals else []
+        on_cpu = "MPS cannot interpolate in 3D: the registration ran on the CPU."
+        return Solution(pose, [*repeats, *rivals], [on_cpu] if request.device == "mps" else [], doubts)
 
     @staticmethod
     def _refined(problem: Problem, request: RegistrationRequest, start, report: Reporter, device):

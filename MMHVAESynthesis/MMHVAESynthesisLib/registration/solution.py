@@ -19,13 +19,18 @@ class Solution:
 
     :param pose: The best.
     :param repeats: Poses found from other starts or other parts of the field; their spread is the confidence.
+    :param warnings: What a user should know whatever comes of it.
+    :param doubts: About the pose; they go where it is given up.
     :param above_chance: How many times what chance gives the volumes correlate; None where no search tells.
+    :param given_up: Whether the pose is the start since no placement is to be relied on, and a warning says so.
     """
 
     pose: np.ndarray
     repeats: Sequence[np.ndarray]
     warnings: List[str] = field(default_factory=list)
+    doubts: List[str] = field(default_factory=list)
     above_chance: Optional[float] = None
+    given_up: bool = False
 
 
 class Engine(Protocol):
