@@ -14,7 +14,7 @@ from ..ultrasound.noise import smooth_noise
 from ..ultrasound.tissue import NECROSIS, contrast_levels
 from .cases import Case
 
-_RADIUS_MM = (5.0, 28.0)
+_RADIUS_MM = (6.0, 36.0)
 _STRETCH = (0.75, 1.35)
 _BULGE = 0.18
 _EDGE_MM = 0.8
@@ -32,7 +32,7 @@ def with_cyst(case: Case, spacing: float, rng: np.random.Generator) -> Case:
     """Return the case with a cyst in its MR and in its label, where a probe then looks: fluid, half of the time in an
     enhancing wall.
 
-    An ellipsoid of 5 to 28 mm mean radius (log-uniform) with bulges, about a voxel of the case's label, or of the brain
+    An ellipsoid of 6 to 36 mm mean radius with bulges, about a voxel of the case's label, or of the brain
     where it has none; only what is brain becomes fluid.
 
     :param case: With MR; iUS that it has stays as it is.
@@ -42,7 +42,7 @@ def with_cyst(case: Case, spacing: float, rng: np.random.Generator) -> Case:
     label = np.zeros(brain.shape, np.uint8) if case.label is None else case.label
     candidates = np.flatnonzero(label if label.any() else brain)
     centre = np.array(np.unravel_index(candidates[int(rng.integers(candidates.size))], brain.shape))
-    radii = np.exp(rng.uniform(*np.log(_RADIUS_MM))) * rng.uniform(*_STRETCH, 3)
+    radii = rng.uniform(*_RADIUS_MM) * rng.uniform(*_STRETCH, 3)
     reach = np.ceil(radii * (1 + 3 * _BULGE) / spacing).astype(int) + _MARGIN
     low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, brain.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high))
