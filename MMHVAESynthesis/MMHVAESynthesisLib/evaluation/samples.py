@@ -42,9 +42,9 @@ def chosen_planes(case: Case, count: int) -> List[int]:
 
 
 def _evenly(values: Sequence, count: int) -> Sequence:
-    """Return at most ``count`` of the values: the middle one of each of as many equal parts.
+    """Return at most ``count`` of the values: all, or the middle one of each of as many equal parts.
 
-    So each stands for as many others. The first and the last, for planes those that show least, are not among them.
+    So each stands for as many others; with the first and the last, planes that show least would count for too much.
     """
     if len(values) <= count:
         return values

@@ -153,7 +153,7 @@ def _reproduced(solution: Solution, points: np.ndarray, advice: str) -> Solution
 
 
 def _given_up(solution: Solution, repeats: List[np.ndarray], note: str) -> Solution:
-    """Return the start as the solution, with ``note`` as the reason: one sentence, with one distance."""
+    """Return the start as the solution, with ``note`` as the reason in place of all doubts about the pose."""
     warnings = [note, *solution.warnings]
     return dataclasses.replace(solution, pose=np.eye(4), repeats=repeats, warnings=warnings, doubts=[], given_up=True)
 
@@ -166,9 +166,8 @@ def _result(
     before, after = lncc(level, start), lncc(level, solution.pose)
     worse = np.mean(after) < np.mean(before)
     pose, after = (start, before) if worse else (solution.pose, after)
-    warnings = [*problem.warnings, *solution.warnings, *solution.doubts]
-    if worse:
-        warnings.append("Nothing better than the start was found: the start is returned.")
+    lost = "Nothing better than the start was found: the start is returned."
+    warnings = [*problem.warnings, *solution.warnings, *([lost] if worse else solution.doubts)]
     share = overlap(level, pose)
     if share < GOOD_OVERLAP:
         warnings.append(

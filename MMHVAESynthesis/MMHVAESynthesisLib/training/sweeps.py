@@ -18,18 +18,22 @@ _ATTEMPTS = 8
 _AT_TUMOUR = 0.7
 
 
-def sweep_over(case: Case, spacing: float, seed: int, at_tumour: bool = True) -> Tuple[Case, SimulatedSweep]:
+def sweep_over(
+    case: Case, spacing: float, seed: int, at_tumour: bool = True, target: Optional[np.ndarray] = None
+) -> Tuple[Case, SimulatedSweep]:
     """Simulate a sweep over a case and bring its MR onto the sweep's own oblique grid, cut to its field of view.
 
     Intensity ranges are those of the field, as in use; white matter of the targets is that of the whole MR.
 
     :param spacing: Of the case's voxels and of the sweep's, mm.
     :param at_tumour: Let the probe look at the tumour, where the case has a label.
+    :param target: What the probe looks at instead, a mask of the case's shape.
     :return: A case with iUS and MR, (k, j, i) of the sweep; and the sweep.
     """
     images = {name: _image(case.volumes[name], case, spacing) for name in case.modalities if name != US}
     label = _image(case.label, case, spacing) if at_tumour and case.label is not None else None
-    sweep = simulate_sweep(images, seed, label, spacing)
+    aim = None if target is None else _image(target.astype(np.uint8), case, spacing)
+    sweep = simulate_sweep(images, seed, label, spacing, target=aim)
     field = sitk.GetArrayFromImage(sweep.mask) > 0
     volumes = {US: sitk.GetArrayFromImage(sweep.us)}
     for name, image in images.items():
@@ -90,9 +94,10 @@ class SweepShelf:
     def _attempt(self, rng: np.random.Generator) -> Optional[Case]:
         case = self._cases[int(rng.integers(len(self._cases)))]
         seed, at_tumour = int(rng.integers(2**31)), bool(rng.random() < _AT_TUMOUR)
+        cyst = None
         if rng.random() < self._cysts:
-            case, at_tumour = with_cyst(case, self._spacing, rng), True
-        swept, _ = sweep_over(case, self._spacing, seed, at_tumour)
+            case, cyst = with_cyst(case, self._spacing, rng)
+        swept, _ = sweep_over(case, self._spacing, seed, at_tumour, cyst)
         seen = min(np.count_nonzero(volume) for volume in swept.volumes.values())
         whole = np.count_nonzero(case.volumes[case.modalities[0]])
         enough = seen >= np.clip(_LEAST_SHARE * whole, *_LEAST_VOXELS)

@@ -5,7 +5,7 @@ Every result repeats exactly with its seed.
 """
 
 from dataclasses import dataclass
-from typing import Mapping, Optional, Tuple
+from typing import Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -45,14 +45,16 @@ def simulate_sweep(
     label: Optional[sitk.Image] = None,
     spacing: float = 1.0,
     settings: Optional[SweepSettings] = None,
+    target: Optional[sitk.Image] = None,
 ) -> SimulatedSweep:
     """Simulate a tracked sweep before opening of the dura and its reconstructed volume.
 
     :param contrasts: ``{modality: image}``, one or more of t2, cet1, flair; skull-stripped, background 0, on any grids.
     :param seed: 0 or more; the same seed gives the same sweep.
-    :param label: 1 necrosis, 2 oedema, 3 or 4 enhancing tumour; the probe looks at it.
+    :param label: 1 necrosis, 2 oedema, 3 or 4 enhancing tumour; the probe looks at it unless there is a target.
     :param spacing: Of the result, mm.
     :param settings: Ranges of the geometry.
+    :param target: What the probe looks at: where it is not 0.
     :raises InputError: when there is no contrast, the MR is empty or the spacing or the seed cannot be used.
     """
     settings = settings or SweepSettings()
@@ -60,10 +62,10 @@ def simulate_sweep(
         raise InputError(f"The spacing of a simulated sweep must lie between 0.1 and 5 mm, not {spacing!r}.")
     if int(seed) != seed or seed < 0:
         raise InputError(f"The seed must be a whole number of 0 or more, not {seed!r}.")
-    arrays, segmentation, to_world = _on_one_grid(contrasts, label)
+    arrays, (segmentation, aim), to_world = _on_one_grid(contrasts, [label, target])
     rng = np.random.default_rng(seed)
     inside = np.any([array > 0 for array in arrays.values()], axis=0)
-    pose = draw_pose(inside, to_world, rng, segmentation, settings)
+    pose = draw_pose(inside, to_world, rng, segmentation if aim is None else aim, settings)
     out_to_world, shape = draw_grid(pose, spacing, rng, settings.obliqueness)
     levels = {m: contrast_levels(array) for m, array in arrays.items()}
     box, to_world = _box(out_to_world, shape, to_world, inside.shape)
@@ -96,8 +98,8 @@ def _image(array: np.ndarray, to_world: np.ndarray) -> sitk.Image:
     return image
 
 
-def _on_one_grid(contrasts: Mapping[str, sitk.Image], label: Optional[sitk.Image]):
-    """Return the contrasts and the label as arrays on one isotropic grid, and its matrix to world coordinates."""
+def _on_one_grid(contrasts: Mapping[str, sitk.Image], labels_given: Sequence[Optional[sitk.Image]]):
+    """Return the contrasts and labels as arrays on one isotropic grid, and its matrix to world coordinates."""
     given = {m: contrasts[m] for m in CONTRASTS if contrasts.get(m) is not None}
     if not given:
         raise InputError(f"A sweep is simulated from MR: give at least one of {labels(CONTRASTS)}.")
@@ -119,8 +121,11 @@ def _on_one_grid(contrasts: Mapping[str, sitk.Image], label: Optional[sitk.Image
         arrays[modality] = array
     if not any((array > 0).any() for array in arrays.values()):
         raise InputError(f"The {labels(given)} volume is empty: a sweep needs a brain with a background of 0.")
-    segmentation = None if label is None else sitk.GetArrayFromImage(_resampled(label, grid, sitk.sitkNearestNeighbor))
-    return arrays, segmentation, index_to_world(grid)
+    moved_labels = [
+        None if label is None else sitk.GetArrayFromImage(_resampled(label, grid, sitk.sitkNearestNeighbor))
+        for label in labels_given
+    ]
+    return arrays, moved_labels, index_to_world(grid)
 
 
 def _resampled(image: sitk.Image, grid: sitk.Image, interpolator: int) -> sitk.Image:
