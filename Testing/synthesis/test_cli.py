@@ -88,6 +88,13 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, us, model, monkeypatch):
     assert len(written) == 3 and os.listdir(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("said", [["t2,flair"], ["t2", "flair"], ["t2,", "flair"], [" t2 , flair "]])
+def test_targets_are_listed_with_commas_or_spaces(tmp_path, us, model, capsys, said):
+    code = main([*arguments(us, model, tmp_path / "out", "--targets"), *said, "--preview", "3", "--json"])
+    assert code == 0, capsys.readouterr()
+    assert list(json.loads(capsys.readouterr().out)["result"]["outputs"]) == ["t2", "flair"]
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [

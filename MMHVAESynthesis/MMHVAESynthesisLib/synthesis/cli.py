@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to synthesise, whatever the volumes."""
-    parser.add_argument("--targets", metavar="LIST", help="modalities to synthesise, such as t2,cet1; default: all")
+    parser.add_argument(
+        "--targets",
+        metavar="MODALITY",
+        nargs="+",
+        help="modalities to synthesise, such as t2 cet1 or t2,cet1; default: all",
+    )
     parser.add_argument("--model", metavar="NAME|FILE", help="model of the catalogue, or a checkpoint file")
     parser.add_argument(
         "--temperature",
@@ -74,7 +79,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def targets_of(args: argparse.Namespace) -> Optional[List[str]]:
     """Return the modalities that ``--targets`` names; None for all."""
-    return None if args.targets is None else [target.strip() for target in args.targets.split(",") if target.strip()]
+    return None if args.targets is None else ",".join(args.targets).replace(",", " ").split()
 
 
 def run(
