@@ -52,7 +52,7 @@ def test_inputs_and_settings_reach_the_command_line(start):
     from MMHVAESynthesisLib.__main__ import parser
 
     args = parser().parse_args(start.calls[0])
-    assert (args.command, args.targets, args.model) == ("synthesize", "cet1,flair", "-odd name.pth")
+    assert (args.command, args.targets, args.model) == ("synthesize", ["cet1,flair"], "-odd name.pth")
     assert (args.temperature, args.samples, args.seed, args.workers) == (0.1 + 0.2, 4, 9, 3)
     assert (args.device, args.noise, args.half, args.batch) == ("cuda:1", "shared", True, None)
     assert args.preview is None and args.uncompressed and args.cet1 is None

@@ -33,7 +33,7 @@ def test_what_is_chosen_reaches_the_command_line(ready, child, model_path):
 
     args = parser().parse_args(child.calls[0])
     assert args.us and not (args.t2 or args.cet1 or args.flair) and args.preview is None
-    assert (args.targets, args.model, args.temperature, args.seed) == ("t2,flair", model_path, 0.25, 12)
+    assert (args.targets, args.model, args.temperature, args.seed) == (["t2,flair"], model_path, 0.25, 12)
     assert (args.samples, args.noise, args.device, args.workers) == (4, "shared", "cpu", 2)
     ready.panel.work.stop()
     ready.ui.uncertaintyCheckBox.checked = False
