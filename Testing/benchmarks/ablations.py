@@ -2,15 +2,17 @@
 
 ::
 
-    python3 Testing/benchmarks/ablations.py --data DIR --out DIR [--only NAME ...] [--planes 12]
+    python3 Testing/benchmarks/ablations.py --data DIR --out DIR [--only NAME ...] [--planes 12] [--seeds 0 ...]
 
-Trains each ``ablation-*`` configuration (the same small network, cases, batches, length and seed; only what is named
+Trains each ``ablation-*`` configuration (the same small network, cases, batches, length and seeds; only what is named
 differs) and judges them on the held-out cases: all sets of inputs on planes of simulated sweeps, T = 0.7. Goes on where
-it was left. ``--data`` is as for ``MMHVAESynthesisLib train``.
-Writes ``ablations.md`` (with --only ``ablations-some.md``) and one CSV a configuration.
+it was left. ``--data`` is as for ``MMHVAESynthesisLib train``. With several seeds (of weights, batches and noise) also
+their mean: how far runs that differ in nothing else lie apart says what a difference is worth.
+Writes ``ablations.md`` (with --only ``ablations-some.md``) and one CSV a configuration and seed.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -48,39 +50,61 @@ def mean(table, target, metric, chosen):
     return float(np.mean([table.mean(inputs, target, metric) for inputs in table.rows if chosen(inputs)]))
 
 
-def row(name, table):
-    """Return a line: for each target the mean over all sets, over those without the target, over several inputs."""
-    figures = []
-    for target in table.targets:
-        every = mean(table, target, "psnr", lambda inputs: True)
-        unseen = mean(table, target, "psnr", lambda inputs, target=target: target not in inputs)
-        several = mean(table, target, "psnr", lambda inputs: len(inputs) > 1)
-        figures.append(f"{every:.2f} / {unseen:.2f} / {several:.2f}")
-    return f"| {name} | " + " | ".join(figures) + " |"
+def figures(table):
+    """Return, for each target, the mean over all sets, over those without the target, over several inputs."""
+    return np.array(
+        [
+            (
+                mean(table, target, "psnr", lambda inputs: True),
+                mean(table, target, "psnr", lambda inputs, target=target: target not in inputs),
+                mean(table, target, "psnr", lambda inputs: len(inputs) > 1),
+            )
+            for target in table.targets
+        ]
+    )
+
+
+def row(name, values):
+    """Return a line: the figures of each target, then their mean over the targets."""
+    cells = [" / ".join(f"{value:.2f}" for value in cell) for cell in [*values, values.mean(axis=0)]]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def trained(name, seed, args):
+    """Return the table of a configuration that is trained with a seed, or has been."""
+    config = dataclasses.replace(presets.configuration(name), seed=seed)
+    session, complete = train(args.data, args.out / f"{name}-{seed}", config)
+    if not complete:
+        raise SystemExit(f"{name} was stopped at step {session.step}; start again to go on.")
+    folders = cases.split(cases.find(args.data, config.data.folders), config.data)[1]
+    table = judge(session.learner.shipped, config, cases.load_all(folders, config.data), args.planes)
+    table.write_csv(args.out / f"{name}-{seed}.csv")
+    return table
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--only", nargs="*", default=NAMES, choices=NAMES)
+    parser.add_argument("--only", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--planes", type=int, default=12)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     args = parser.parse_args()
     lines = []
     for name in args.only:
-        config = presets.configuration(name)
-        session, complete = train(args.data, args.out / name, config)
-        if not complete:
-            raise SystemExit(f"{name} was stopped at step {session.step}; start again to go on.")
-        folders = cases.split(cases.find(args.data, config.data.folders), config.data)[1]
-        table = judge(session.learner.shipped, config, cases.load_all(folders, config.data), args.planes)
-        table.write_csv(args.out / f"{name}.csv")
-        if not lines:
-            heads = [f"{label(target)}" for target in table.targets]
-            lines = ["| PSNR dB: all sets / target not seen / several inputs | " + " | ".join(heads) + " |"]
-            lines.append("|---|" + "---|" * len(heads))
-        lines.append(row(name, table))
-        print(lines[-1], flush=True)
+        values = []
+        for seed in args.seeds:
+            table = trained(name, seed, args)
+            if not lines:
+                heads = [*(label(target) for target in table.targets), "mean"]
+                lines = ["| PSNR dB: all sets / target not seen / several inputs | " + " | ".join(heads) + " |"]
+                lines.append("|---|" + "---|" * len(heads))
+            values.append(figures(table))
+            lines.append(row(f"{name}, seed {seed}", values[-1]))
+            print(lines[-1], flush=True)
+        if len(values) > 1:
+            lines.append(row(f"{name}, mean of {len(values)}", np.mean(values, axis=0)))
+    config = presets.configuration(args.only[0])
     text = (
         "\n".join(lines) + f"\n\n{config.epochs * config.epoch_batches} batches of {config.data.slices} slices each.\n"
     )
