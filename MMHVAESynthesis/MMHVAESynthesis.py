@@ -89,6 +89,7 @@ class MMHVAESynthesisParameterNode:
     temperature: Annotated[float, WithinRange(0, 1)] = 0.7
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     sharedNoise: bool = False
+    allDirections: bool = True
     t2Synthetic: vtkMRMLScalarVolumeNode
     cet1Synthetic: vtkMRMLScalarVolumeNode
     flairSynthetic: vtkMRMLScalarVolumeNode
@@ -97,6 +98,7 @@ class MMHVAESynthesisParameterNode:
     flairPreop: vtkMRMLScalarVolumeNode
     affine: bool = False
     search: bool = True
+    completion: bool = True
     fixedLandmarks: vtkMRMLMarkupsFiducialNode
     movingLandmarks: vtkMRMLMarkupsFiducialNode
 
@@ -217,8 +219,8 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         :param outputs: ``{modality: scalar volume node to overwrite}``; what is not there becomes a new volume.
         :param progress: Called with a ``Progress`` after each slice, in this thread.
         :param cancel: A ``threading.Event``, or anything that answers like one.
-        :param settings: ``noise``, ``half_precision``, ``batch``, ``workers``; these and the other settings are
-            described at ``MMHVAESynthesisLib.request.SynthesisRequest``.
+        :param settings: ``noise``, ``directions``, ``half_precision``, ``batch``, ``workers``; these and the other
+            settings are described at ``MMHVAESynthesisLib.request.SynthesisRequest``.
         :raises MMHVAEError: with a sentence for the user. Whatever fails, the scene is left as it was.
 
         With ``samples`` of 2 or more the map of the standard deviation of a returned node is found with
@@ -316,8 +318,9 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         :param synthetic: ``{modality: synthetic volume}``, as :meth:`synthesize` returns them; ``moving`` likewise.
         :param us: The ultrasound, whose field of view counts. These and ``also`` (what else to move), and the
             landmarks, are described at ``MMHVAESynthesisLib.scene.registration_plan.plan``.
-        :param settings: ``kind``, ``engine`` (auto, lncc, mattes, brainsfit), ``starts``, ``seed``, ``device``, as
-            ``MMHVAESynthesisLib.request.RegistrationRequest``.
+        :param settings: ``kind``, ``engine`` (auto, lncc, mattes, brainsfit), ``starts``, ``seed``, ``device``,
+            ``completion``, as ``MMHVAESynthesisLib.request.RegistrationRequest``; its ``model`` is by default the one
+            that made the synthetic volumes.
         :return: The transform node, with its figures as attributes and in a table;
             ``MMHVAESynthesisLib.scene.registration.undo(node)`` takes everything back.
         :raises MMHVAEError: with a sentence for the user. Whatever fails, the scene is left as it was.

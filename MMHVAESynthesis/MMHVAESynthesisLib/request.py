@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from .errors import InputError
-from .modalities import MODALITIES, labels
+from .modalities import MODALITIES, US, labels
 
 ImageSource = Union[str, Path, Any]
 """A file name, or a ``SimpleITK.Image``. The room that reads it says what is wrong with it."""
 
 NOISE_INDEPENDENT, NOISE_SHARED = "independent", "shared"
+
+ONE_DIRECTION, THREE_DIRECTIONS = 1, 3
 
 
 def _whole_number(name: str, value, least: int) -> int:
@@ -42,6 +44,8 @@ class SynthesisRequest:
     :param half_precision: Compute in float16; on CUDA only.
     :param batch: Slices at a time on CUDA or MPS; None chooses. A CPU always works on one a thread, which is fastest.
     :param workers: Threads on a CPU; None means one a core.
+    :param directions: 1: slices across the K axis of the reference, as published; 3: across each of its axes, and their
+        mean, in three times the time. None takes as many as the model was trained on, where the volume allows it.
     :raises InputError: when a value cannot be used; the message says which and what to do.
     """
 
@@ -56,6 +60,7 @@ class SynthesisRequest:
     half_precision: bool = False
     batch: Optional[int] = None
     workers: Optional[int] = None
+    directions: Optional[int] = None
     names: Mapping[str, str] = field(default_factory=dict)
     """What the user calls the inputs; used in messages and provenance."""
 
@@ -73,8 +78,15 @@ class SynthesisRequest:
         }
         if self.noise not in (NOISE_INDEPENDENT, NOISE_SHARED):
             raise InputError(f"The noise must be '{NOISE_INDEPENDENT}' or '{NOISE_SHARED}', not {self.noise!r}.")
+        if self.directions not in (None, ONE_DIRECTION, THREE_DIRECTIONS):
+            raise InputError(f"The number of directions must be 1 or 3, not {self.directions!r}.")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def draws(self) -> int:
+        """Samples that differ: at temperature 0 there is nothing random, and every sample is the same."""
+        return 1 if self.temperature == 0 else self.samples
 
     def _checked_inputs(self) -> Dict[str, ImageSource]:
         given = {str(modality): image for modality, image in self.inputs.items() if image is not None}
@@ -142,6 +154,9 @@ class RegistrationRequest:
     :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    :param completion: Whether contrasts that are synthetic only are synthesised from the pre-operative MR that is there
+        and used beside it; needs PyTorch and a model that knows them.
+    :param model: Of the completion: the model that made the synthetic MR; None: the default.
     :raises InputError: when a value cannot be used; the message says which and what to do.
     """
 
@@ -154,6 +169,8 @@ class RegistrationRequest:
     starts: int = 4
     seed: int = 0
     device: str = "auto"
+    completion: bool = True
+    model: Optional[str] = None
     names: Mapping[str, str] = field(default_factory=dict)
     """What the user calls the moving images; used in messages and provenance."""
 
@@ -172,11 +189,25 @@ class RegistrationRequest:
         object.__setattr__(self, "starts", _whole_number("The number of starts", self.starts, 1))
         object.__setattr__(self, "seed", _whole_number("The seed", self.seed, 0))
         object.__setattr__(self, "device", self._checked_device())
+        if not isinstance(self.completion, bool):
+            raise InputError(f"The completion must be True or False, not {self.completion!r}.")
+        object.__setattr__(self, "model", None if self.model is None else str(self.model))
 
     @property
     def pairs(self) -> Tuple[str, ...]:
         """The modalities that are both fixed and moving, in the order of the fixed ones."""
         return tuple(modality for modality in self.fixed if modality in self.moving)
+
+    @property
+    def synthetic_only(self) -> Tuple[str, ...]:
+        """The modalities that are fixed but not moving."""
+        return tuple(modality for modality in self.fixed if modality not in self.moving)
+
+    @property
+    def may_be_completed(self) -> bool:
+        """Whether synthetic MR lacks its partner, and the engine can be the one for which it is completed."""
+        missing = any(modality != US for modality in self.synthetic_only)
+        return self.completion and missing and self.engine in ("auto", "lncc")
 
     def _check_images(self) -> None:
         if not self.fixed:

@@ -47,6 +47,7 @@ def test_inputs_and_settings_reach_the_command_line(start):
         noise="shared",
         half_precision=True,
         workers=3,
+        directions=1,
     )
     job = SynthesisJob(request, start)
     from MMHVAESynthesisLib.__main__ import parser
@@ -55,6 +56,7 @@ def test_inputs_and_settings_reach_the_command_line(start):
     assert (args.command, args.targets, args.model) == ("synthesize", ["cet1,flair"], "-odd name.pth")
     assert (args.temperature, args.samples, args.seed, args.workers) == (0.1 + 0.2, 4, 9, 3)
     assert (args.device, args.noise, args.half, args.batch) == ("cuda:1", "shared", True, None)
+    assert args.directions == 1
     assert args.preview is None and args.uncompressed and args.cet1 is None
     for modality, value in (("us", 1), ("t2", 2)):
         written = files.read(getattr(args, modality))

@@ -63,6 +63,30 @@ def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files
     assert "rigid registration, mattes" in page and " <small>pre-op</small>" in page
 
 
+@pytest.mark.parametrize("completion", [True, False])
+def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, model, monkeypatch, completion):
+    spacing = (1.2, 1.2, 1.2)
+    us = str(write(fan(20, 32, spacing), tmp_path / "us.nrrd"))
+    t2 = str(write(fan(24, 36, spacing, np.int16, seed=3, origin=(-3, -3, -3)), tmp_path / "t2.nii.gz"))
+    requests = []
+    monkeypatch.setattr(work, "register", lambda *args: requests.append(args[0]) or register(*args))
+    settings = Settings(
+        ("t2", "cet1"), model, device="cpu", register=True, engine="lncc", starts=1, completion=completion
+    )
+    stages = []
+    run_batch(
+        [Case("one", {"us": us}, {"t2": t2})], settings, tmp_path / "out", lambda report: stages.append(report.stage)
+    )
+    assert requests[0].model == model and requests[0].may_be_completed is completion
+    provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["settings"]["registration"]["completion"] is completion
+    assert provenance["quality"]["registration"]["completed"] == (["cet1"] if completion else [])
+    assert any("ceT1: synthetic only" in text for text in provenance["warnings"]) is not completion
+    assert ("one: completion" in stages) is completion
+    names = [path.name for path in (tmp_path / "out" / "one").glob("*registered*.nrrd")]
+    assert names == ["one_registered-T2.nrrd"]
+
+
 def test_without_registration_the_preoperative_mr_is_compared_as_it_lies(tmp_path, files, model):
     us, t2 = files
     settings = Settings(("t2",), model, device="cpu")

@@ -2,7 +2,8 @@
 
     python Testing/benchmarks/flicker.py --us FILE [--model NAME|FILE] [--temperature 0.7]
 
-Slices are synthesised one by one, so that noise drawn independently for each shows as flicker in the other two views.
+Slices are synthesised one by one, so that noise drawn independently for each shows as flicker in the other two views
+(directions.py says what slices across all three axes do about it; here they lie across one).
 Printed for each target: the mean absolute difference of neighbouring slices within the field of view (grey values of
 0 to 255), for temperature 0 (no noise: the anatomy's own change), shared and independent noise, and for comparison
 the same of the input; with the ratio to temperature 0.
@@ -18,7 +19,7 @@ import SimpleITK as sitk
 sys.path.insert(0, str(Path(__file__).parents[2] / "MMHVAESynthesis"))
 
 from MMHVAESynthesisLib.modalities import label
-from MMHVAESynthesisLib.request import NOISE_INDEPENDENT, NOISE_SHARED, SynthesisRequest
+from MMHVAESynthesisLib.request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, SynthesisRequest
 from MMHVAESynthesisLib.synthesis.engine import synthesize
 from MMHVAESynthesisLib.volumes.files import read
 
@@ -43,7 +44,7 @@ def main() -> None:
         NOISE_INDEPENDENT: {"temperature": args.temperature, "noise": NOISE_INDEPENDENT},
     }
     found = {
-        name: synthesize(SynthesisRequest({"us": us}, model=args.model, **setting)).images
+        name: synthesize(SynthesisRequest({"us": us}, model=args.model, directions=ONE_DIRECTION, **setting)).images
         for name, setting in settings.items()
     }
     sys.stdout.write(

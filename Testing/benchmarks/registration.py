@@ -6,7 +6,8 @@ The protocol is that of Dorent et al., IEEE TPAMI 2025: four ranges of the media
 several poses a range. The MR is registered to a synthesis whose error is simulated: good, and poor. A field of view is
 a cone of 80 x 80 x 60 mm at 1 mm, oblique, placed on the head's surface. With --sweeps it is that of a simulated sweep,
 and the MR is registered directly to its iUS as well; with --model also to what a model synthesises from that iUS, on
-cases which the model has not seen, and to what it synthesises from the real iUS in ``ius_pair/<case>``.
+cases which the model has not seen, and to what it synthesises from the real iUS in ``ius_pair/<case>``. With
+--completion all contrasts are synthesised from that iUS, those that the head lacks from its MR, and all registered.
 
 The error of a pose (TRE) is the mean distance between its true and its found place over the field of view. Written:
 registrations.csv and capture.csv (a row a registration), pairs.csv, registration.md, confidence.png, capture.png.
@@ -28,6 +29,7 @@ import registration_report as report  # noqa: E402
 import simulated_synthesis as simulation  # noqa: E402
 
 from MMHVAESynthesisLib.registration.brainsfit import executable_runner  # noqa: E402
+from MMHVAESynthesisLib.registration.completion import complete  # noqa: E402
 from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
 from MMHVAESynthesisLib.registration.transforms import matrix_of  # noqa: E402
 from MMHVAESynthesisLib.request import RegistrationRequest, SynthesisRequest  # noqa: E402
@@ -45,7 +47,7 @@ if executable_runner() is not None:
     ENGINES["brainsfit"] = {"engine": "brainsfit"}
     ENGINES["brainsfit, smoothed chain"] = {"engine": "brainsfit", "starts": 1}
 MODALITIES = ("t2", "cet1", "flair")
-DIRECT = "iUS itself"
+DIRECT, MODEL, COMPLETED = "iUS itself", "model", "model, completed"
 CAPTURE_STEPS = tuple(range(0, 31, 5))
 MOST_DEGREES, CAPTURE_DEGREES = 12.0, 20.0
 FIELDS = (
@@ -77,11 +79,23 @@ def moved_by(change, points):
     return np.linalg.norm(points @ change[:3, :3].T + change[:3, 3], axis=1)
 
 
+def name_of(model):
+    """Return the model as requests name it."""
+    return None if model == "default" else model
+
+
 def synthesised(us, modalities, model):
     """Return ``{modality: image}`` as a model makes them of an ultrasound, without chance."""
-    request = SynthesisRequest({"us": us}, tuple(modalities), None if model == "default" else model, temperature=0)
-    images = synthesize(request).images
+    images = synthesize(SynthesisRequest({"us": us}, tuple(modalities), name_of(model), temperature=0)).images
     return {modality: images[modality] for modality in modalities}
+
+
+def completed(fixed, heads, model):
+    """Return the MR ``heads`` with those that a model completes it with, so that all in ``fixed`` have a partner."""
+    completion = complete(RegistrationRequest(fixed, heads, model=name_of(model)))
+    if set(fixed) - set(completion.request.moving):
+        raise SystemExit(" ".join(completion.warnings) or f"The model {model} does not know what is to be completed.")
+    return completion.request.moving
 
 
 def timed(fixed, moving, field, engine):
@@ -105,6 +119,9 @@ def facts(result):
 class Pose:
     """One field of view in one head, and what can be registered there: ``tracks`` of name to ``{modality: fixed}``."""
 
+    _completed = {}
+    """By case: a displaced head has the same voxels elsewhere, so that once is enough."""
+
     def __init__(self, folder, number, args):
         self.case = folder.name
         contrasts = contrasts_of(folder)
@@ -119,12 +136,18 @@ class Pose:
         else:
             self.field = simulation.cone_field(self.heads[first], self.generator)
         if args.model:
-            self.tracks["model"] = synthesised(sweep.us, args.modalities, args.model)
+            made = synthesised(sweep.us, MODALITIES if args.completion else args.modalities, args.model)
+            self.tracks[MODEL] = {modality: made[modality] for modality in args.modalities}
         for name in args.qualities:
             self.tracks[name] = {
                 modality: simulation.synthesis_of(head, self.field, QUALITIES[name], 10 * number + index)
                 for index, (modality, head) in enumerate(self.heads.items())
             }
+        if args.completion:
+            self.tracks[COMPLETED] = made
+            if self.case not in self._completed:
+                self._completed[self.case] = completed(made, self.heads, args.model)
+            self.heads = self._completed[self.case]
         self.points = field_points(self.field)
         truth = simulation.truth_on(self.heads[first], self.field)
         self.correlations = {
@@ -181,7 +204,7 @@ def pair_rows(folder, modality, args):
     """Register a real pair from the start given, and from four others; yield a row for each fixed volume and engine."""
     us, moving = (sitk.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("us", modality))
     points = field_points(us)
-    tracks = {DIRECT: us, "model": synthesised(us, [modality], args.model)[modality]}
+    tracks = {DIRECT: us, MODEL: synthesised(us, [modality], args.model)[modality]}
     generator = np.random.default_rng(0)
     others = [
         simulation.random_displacement(points, median, MOST_DEGREES, generator)
@@ -239,7 +262,12 @@ def arguments():
         "--sweeps", action="store_true", help="fields of simulated sweeps, and their iUS as fixed volume"
     )
     parser.add_argument("--model", metavar="NAME|FILE", help="also synthesise from that iUS (--sweeps); 'default'")
+    parser.add_argument(
+        "--completion", action="store_true", help="also register with the contrasts that the head lacks (--model)"
+    )
     args = parser.parse_args()
+    if args.completion and not args.model:
+        parser.error("--completion needs --model")
     args.sweeps = args.sweeps or bool(args.model)
     if not args.sweeps and not args.qualities:
         parser.error("there is nothing to register to: give --qualities, --sweeps or --model")

@@ -34,6 +34,8 @@ def test_values_are_brought_into_their_types():
         ({"us": IMAGE}, {"device": "cpu:x"}, "Unknown device"),
         ({"us": IMAGE}, {"noise": "pink"}, "noise"),
         ({"us": IMAGE}, {"workers": 0}, "workers"),
+        ({"us": IMAGE}, {"directions": 2}, "1 or 3"),
+        ({"us": IMAGE}, {"directions": "all"}, "1 or 3"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(inputs, changes, message):

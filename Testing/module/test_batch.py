@@ -176,8 +176,9 @@ def test_every_setting_reaches_the_command_line(logic, qt, monkeypatch, tmp_path
     monkeypatch.setattr(logic, "startChild", start)
     words = {
         "targets": ("t2", "flair"), "model": "-a b.pth", "temperature": 0.1 + 0.2, "samples": 3, "seed": 7,
-        "device": "cuda:1", "noise": "shared", "half_precision": True, "batch": 2, "workers": 3, "format": ".mha",
-        "register": True, "kind": "affine", "engine": "mattes", "starts": 9,
+        "device": "cuda:1", "noise": "shared", "half_precision": True, "batch": 2, "workers": 3, "directions": 3,
+        "format": ".mha",
+        "register": True, "kind": "affine", "engine": "mattes", "starts": 9, "completion": False,
     }  # fmt: skip
     plain = Settings()
     assert set(words) == set(vars(plain)) and all(vars(plain)[name] != value for name, value in words.items())

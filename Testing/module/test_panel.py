@@ -100,9 +100,11 @@ def test_the_choices_are_kept_in_the_scene(slicer, panel, scenes, module, tmp_pa
     panel.ui.seedSpinBox.value = 77
     panel.ui.flairTarget.checked = False
     panel.ui.sharedNoiseCheckBox.checked = True
+    panel.ui.allDirectionsCheckBox.checked = False
     slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
     slicer.mrmlScene.Clear(0)
     assert panel.ui.usSelector.currentNode() is None and panel.ui.temperatureSlider.value == 0.7
+    assert panel.ui.allDirectionsCheckBox.checked
     slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
     panel.exit()
     panel.enter()
@@ -111,6 +113,7 @@ def test_the_choices_are_kept_in_the_scene(slicer, panel, scenes, module, tmp_pa
     assert panel.ui.uncertaintyCheckBox.checked and panel.ui.samplesSpinBox.enabled
     assert (panel.ui.samplesSpinBox.value, panel.ui.seedSpinBox.value) == (9, 77)
     assert panel.ui.sharedNoiseCheckBox.checked and not panel.ui.flairTarget.checked and panel.ui.t2Target.checked
+    assert not panel.ui.allDirectionsCheckBox.checked
 
 
 def test_model_device_and_threads_are_kept_in_the_settings(panel, module, tmp_path):

@@ -16,7 +16,7 @@ def moved():
     return matrix
 
 
-def end(panel, child, matrix, kept_start=False, **more):
+def end(panel, child, matrix, kept_start=False, contrasts=None, **more):
     """Let the child end with a transform."""
     child.process.say(
         result={
@@ -26,7 +26,7 @@ def end(panel, child, matrix, kept_start=False, **more):
             "moved_mm": 3.7,
             "overlap": 0.9,
             "kept_start": kept_start,
-            "contrasts": [{"modality": "t2", "before": 0.25, "after": 0.75}],
+            "contrasts": contrasts or [{"modality": "t2", "before": 0.25, "after": 0.75}],
             "fixed_to_moving": matrix.tolist(),
             "outputs": {},
             "provenance": {"engine": "mattes", "kind": "rigid", "seconds": 2.0, "warnings": [], **more},
@@ -147,6 +147,47 @@ def test_without_a_search_the_present_placement_is_refined(paired, child):
     paired.ui.registerButton.click()
     assert parser().parse_args(child.calls[-1]).starts == 1
     cancel(paired)
+
+
+def test_missing_contrasts_are_completed_by_the_child_with_the_model_of_the_run(ready, scenes, child, offer):
+    from MMHVAESynthesisLib.__main__ import parser
+
+    from .conftest import BUNDLED
+
+    offer([BUNDLED])
+    apply(ready)
+    finish(ready, child, model="little")
+    scenes.volume("preop_T2w")
+    ready.ui.proposeButton.click()
+
+    def arguments():
+        ready.ui.registerButton.click()
+        cancel(ready)
+        child.process.code = 8
+        poll(ready)
+        return parser().parse_args(child.calls[-1])
+
+    args = arguments()
+    assert args.completion is True and args.model == "little"
+    assert args.t2 and args.synthetic_t2 and args.synthetic_cet1 and args.synthetic_flair and not args.cet1
+    ready.ui.completionCheckBox.checked = False
+    args = arguments()
+    assert args.completion is False and args.synthetic_t2 and args.synthetic_cet1 is None
+    ready.ui.completionCheckBox.checked = True
+    offer([])
+    assert arguments().model is None, "the model is gone: the default serves"
+    for index, completes in enumerate((True, True, False, False)):
+        ready.ui.engineSelector.currentIndex = index
+        assert ready.ui.completionCheckBox.enabled is completes
+
+
+def test_what_was_completed_is_told_with_the_figures(paired, child, moved):
+    paired.ui.registerButton.click()
+    contrast = {"modality": "cet1", "before": 0.1, "after": 0.2, "completed": True}
+    end(paired, child, moved, contrasts=[contrast], completed=["cet1"], completed_from=["t2"])
+    assert "Similarity of ceT1 (completed from T2) (LNCC): 0.100 → 0.200" in paired.ui.registrationState.text
+    transform = paired.panel.registration._last()
+    assert transform.GetAttribute("MMHVAE.completedFrom") == '["t2"]'
 
 
 def test_landmarks_give_the_error_before_and_after(slicer, paired, child, moved):

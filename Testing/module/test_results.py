@@ -200,7 +200,7 @@ def test_a_run_is_deleted_with_maps_and_folder(slicer, layout, ready, scenes, ch
 def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, model_path, scenes):
     ready.ui.temperatureSlider.value = 0.2
     ready.ui.cet1Target.checked = False
-    run(ready, child, targets=("t2", "flair"), temperature=0.2, seed=5, noise="shared")
+    run(ready, child, targets=("t2", "flair"), temperature=0.2, seed=5, noise="shared", directions=1)
     ready.ui.temperatureSlider.value = 0.9
     ready.ui.cet1Target.checked = True
     ready.ui.usSelector.setCurrentNode(scenes.volume("Other"))
@@ -210,6 +210,7 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
 
     args = parser().parse_args(child.calls[-1])
     assert (args.targets, args.temperature, args.seed, args.noise) == (["t2,flair"], 0.2, 5, "shared")
+    assert args.directions == 1
     assert args.model == model_path and ready.ui.usSelector.currentNode().GetName() == "Doe-US"
     ready.panel.work.stop()
     forget_the_session(ready)

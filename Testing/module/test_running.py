@@ -26,6 +26,7 @@ def test_what_is_chosen_reaches_the_command_line(ready, child, model_path):
     ready.ui.samplesSpinBox.value = 4
     ready.ui.cet1Target.checked = False
     ready.ui.sharedNoiseCheckBox.checked = True
+    ready.ui.allDirectionsCheckBox.checked = False
     ready.ui.deviceSelector.currentIndex = 1
     ready.ui.workersSpinBox.value = 2
     apply(ready)
@@ -35,11 +36,14 @@ def test_what_is_chosen_reaches_the_command_line(ready, child, model_path):
     assert args.us and not (args.t2 or args.cet1 or args.flair) and args.preview is None
     assert (args.targets, args.model, args.temperature, args.seed) == (["t2,flair"], model_path, 0.25, 12)
     assert (args.samples, args.noise, args.device, args.workers) == (4, "shared", "cpu", 2)
+    assert args.directions == 1
     ready.panel.work.stop()
     ready.ui.uncertaintyCheckBox.checked = False
+    ready.ui.allDirectionsCheckBox.checked = True
     ready.panel.update()
     apply(ready)
-    assert parser().parse_args(child.calls[1]).samples == 1
+    args = parser().parse_args(child.calls[1])
+    assert args.samples == 1 and args.directions is None
     ready.panel.work.stop()
 
 

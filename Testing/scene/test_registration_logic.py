@@ -151,6 +151,50 @@ def test_the_words_of_the_call_reach_the_engine(register, made, pair, monkeypatc
     assert pair[1].GetParentTransformNode() is flair.GetParentTransformNode() is transform
 
 
+def test_contrasts_are_completed_with_the_model_that_made_the_synthetic_mr(register, made, pair, monkeypatch):
+    from MMHVAESynthesisLib.registration import engine
+
+    seen = []
+    monkeypatch.setattr(engine, "register", lambda request, *_: seen.append(request) or made.result(made.motion()))
+    flair = made.scenes.volume("US synthetic FLAIR")
+    synthetic = {"t2": pair[0], "flair": flair}
+
+    def request(**words):
+        register(synthetic, {"t2": pair[1]}, **words)
+        return seen[-1]
+
+    assert request().may_be_completed and seen[-1].model is None
+    pair[0].SetAttribute("MMHVAE.model", "demonstrator")
+    assert request().model is None, "two models made these"
+    flair.SetAttribute("MMHVAE.model", "demonstrator")
+    assert request().model == "demonstrator"
+    assert request(model="other").model == "other" and request(completion=False).completion is False
+    for node in (pair[0], flair):
+        node.SetAttribute("MMHVAE.model", "mmhvae-gone")
+    assert request().model is None
+
+
+@pytest.mark.parametrize("completion", [True, False])
+def test_what_is_completed_does_not_come_into_the_scene(slicer, register, made, tmp_path, completion):
+    pytest.importorskip("torch")
+    from registration import phantom
+    from registration.test_completion import stripped
+    from synthesis.making import model_file
+
+    head = stripped(phantom.head(size=64))
+    mr = made.volume_of(phantom.carried(head, phantom.motion((0, 0, 0), (1, 0, 0))), "Case1 T2")
+    synthetic = {
+        modality: made.volume_of(phantom.field(phantom.head(seed, size=64), size=(30, 28, 26)), modality)
+        for modality, seed in (("t2", 0), ("cet1", 1))
+    }
+    before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
+    model = model_file(tmp_path, spacing=1.0)
+    transform = register(synthetic, {"t2": mr}, model=model, completion=completion, starts=1, engine="lncc")
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == before
+    assert transform.GetAttribute("MMHVAE.completed") == ('["cet1"]' if completion else None)
+    assert json.loads(transform.GetAttribute("MMHVAE.moving")) == {"t2": "Case1 T2"}
+
+
 def test_a_synthetic_moving_volume_and_the_engines_warnings_are_told(register, made, pair, monkeypatch, caplog):
     from MMHVAESynthesisLib.registration import engine
 

@@ -196,6 +196,7 @@ def test_how_good_it_is_stands_on_the_node_and_in_a_table(slicer, registration, 
         "modality": "flair",
         "before": 0.25,
         "after": 0.75,
+        "completed": False,
     }
     assert json.loads(transform.GetAttribute("MMHVAE.moving")) == {"t2": "Case1 T2", "flair": "FLAIR"}
     assert json.loads(transform.GetAttribute("MMHVAE.fixed")) == {"t2": "US synthetic T2"}

@@ -42,7 +42,7 @@ def test_voxels_are_those_of_the_network_on_slices_cut_by_hand(model):
 
     slices = {"us": by_hand(us), "t2": by_hand(t2)}
     for k in range(1, 5):
-        noise = [torch.from_numpy(n)[None] for n in slice_noise(SIZES.noise_shapes(), "independent", 11, 0, k, 0)]
+        noise = [torch.from_numpy(n)[None] for n in slice_noise(SIZES.noise_shapes(), "independent", 11, 0, 0, k, 0)]
         given = {m: torch.from_numpy(s[k].T.astype(np.float32))[None, None] for m, s in slices.items()}
         with torch.no_grad():
             expected = network(given, noise, 0.7).images
@@ -108,8 +108,8 @@ def test_several_samples_give_their_mean_and_standard_deviation(model):
     singles = []
     for sample in range(4):
         # Each sample alone, by giving its number through the noise.
-        def only(shapes, kind, seed, _, plane, tile, sample=sample):
-            return slice_noise(shapes, kind, seed, sample, plane, tile)
+        def only(shapes, kind, seed, _, direction, plane, tile, sample=sample):
+            return slice_noise(shapes, kind, seed, sample, direction, plane, tile)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(planes, "slice_noise", only)

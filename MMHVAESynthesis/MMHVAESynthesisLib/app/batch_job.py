@@ -147,9 +147,10 @@ def _options(settings: Settings) -> List[str]:
     options = []
     for each in fields(settings):
         option, value = "--" + _OPTIONS.get(each.name, each.name), getattr(settings, each.name)
-        if value is True:
-            options.append(option)
-        elif value is not None and value is not False:
+        if isinstance(value, bool):
+            # Of a flag, the command line has the word that changes it.
+            options += [option if value else f"--no-{each.name}"] if value is not each.default else []
+        elif value is not None:
             options.append(f"{option}={','.join(value) if isinstance(value, tuple) else value}")
     return options
 

@@ -6,6 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..modalities import MODALITIES
+from ..request import ONE_DIRECTION
 from ..scene.provenance import ROLE_IMAGE, noted
 from . import options as options_
 from . import pytorch
@@ -171,6 +172,7 @@ class Panel:
             parameters.temperature = float(run.setting("temperature", parameters.temperature))
             parameters.seed = int(run.setting("seed", 0))
             parameters.sharedNoise = run.noted.get("noise") == "shared"
+            parameters.allDirections = int(run.setting("directions", ONE_DIRECTION)) != ONE_DIRECTION
             samples = int(run.setting("samples", 1))
             parameters.uncertainty = samples > 1
             if samples > 1:
@@ -195,6 +197,7 @@ class Panel:
                 seed=parameters.seed,
                 device=self.options.device(),
                 noise="shared" if parameters.sharedNoise else "independent",
+                directions=None if parameters.allDirections else ONE_DIRECTION,
                 workers=self.options.workers(),
             )
             job = SynthesisJob(work.request, self._start, preview)

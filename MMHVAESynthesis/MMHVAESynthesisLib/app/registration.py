@@ -17,7 +17,7 @@ from .work import Work
 
 MR = ("t2", "cet1", "flair")
 _ENGINES = ("auto", "lncc", "mattes", "brainsfit")
-_LNCC, _BRAINSFIT = "lncc", "brainsfit"
+_LNCC, _MATTES, _BRAINSFIT = "lncc", "mattes", "brainsfit"
 _REGISTRATION = PREFIX + "registration"
 """The attribute of scene/registration.py, which is not imported before it is needed: it brings SimpleITK with it."""
 
@@ -102,6 +102,7 @@ class Registration:
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
+        self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT)
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
         said = "\n".join(filter(None, [missing or self._figures(), self._note]))
@@ -141,7 +142,10 @@ class Registration:
             planned.append(self._plan())
             kind = AFFINE if self._parameters.affine else RIGID
             starts = {} if self._parameters.search else {"starts": 1}
-            request = planned[0].request(kind=kind, engine=self._engine(), device=self._device(), **starts)
+            completion = bool(self._parameters.completion)
+            request = planned[0].request(
+                kind=kind, engine=self._engine(), device=self._device(), completion=completion, **starts
+            )
             if request.engine == _BRAINSFIT:
                 return BrainsfitJob(request, _brainsfit())
             return RegistrationJob(request, self._start)

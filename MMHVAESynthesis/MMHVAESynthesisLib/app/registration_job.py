@@ -1,7 +1,7 @@
 """Registration as a job: images to files, the command line in a child, its figures back."""
 
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Iterable, List
 
 import numpy as np
 
@@ -31,14 +31,23 @@ class RegistrationJob(FileJob):
         """Write the inputs into ``folder`` and return the command line."""
         request = self._request
         arguments = ["register", "--output", str(folder / "transform.tfm")]
-        for modality in request.pairs:
-            fixed, moving = request.fixed[modality], request.moving[modality]
-            arguments += [f"--synthetic-{modality}", self.written(fixed, f"synthetic-{modality}.nrrd", modality)]
-            arguments += [f"--{modality}", self.written(moving, f"{modality}.nrrd", self._moving[modality])]
+        for modality in self._used(request.fixed):
+            fixed = self.written(request.fixed[modality], f"synthetic-{modality}.nrrd", modality)
+            arguments += [f"--synthetic-{modality}", fixed]
+        for modality in self._used(request.moving):
+            moving = self.written(request.moving[modality], f"{modality}.nrrd", self._moving[modality])
+            arguments += [f"--{modality}", moving]
         if request.fixed_mask is not None:
             arguments += ["--us", self.written(request.fixed_mask, "us.nrrd", "iUS")]
-        settings = ("kind", "engine", "starts", "seed", "device")
-        return [*arguments, *(f"--{name}={getattr(request, name)}" for name in settings)]
+        if not request.completion:
+            arguments.append("--no-completion")
+        settings = ("kind", "engine", "starts", "seed", "device", "model")
+        given = {name: getattr(request, name) for name in settings if getattr(request, name) is not None}
+        return [*arguments, *(f"--{name}={value}" for name, value in given.items())]
+
+    def _used(self, images: Iterable[str]) -> Iterable[str]:
+        """Return the modalities that the child has a use for: those without a partner serve the completion alone."""
+        return images if self._request.may_be_completed else self._request.pairs
 
     def read(self) -> Any:
         """Return the result with the volumes' own names."""

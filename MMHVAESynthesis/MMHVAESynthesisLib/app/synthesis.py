@@ -77,6 +77,7 @@ def _settings(request: SynthesisRequest) -> List[str]:
         ("device", request.device),
         ("batch", request.batch),
         ("workers", request.workers),
+        ("directions", request.directions),
     ]
     arguments = [f"--{name}={value}" for name, value in pairs if value is not None]
     return [*arguments, "--half"] if request.half_precision else arguments

@@ -40,6 +40,7 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
     known = {
         "preparing": _("Preparing"),
         "synthesis": _("Synthesis"),
+        "completion": _("Completing contrasts"),
         "registration": _("Registration"),
         "download": _("Download"),
     }
@@ -50,7 +51,7 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
         stage=title,
         done=progress.done,
         total=progress.total,
-        unit=unit.rstrip(")") or (_("slices") if stage == "synthesis" else _("steps")),
+        unit=unit.rstrip(")") or (_("slices") if stage in ("synthesis", "completion") else _("steps")),
     )
     if progress.seconds_left:
         text += _(", about {time} left").format(time=duration(progress.seconds_left))

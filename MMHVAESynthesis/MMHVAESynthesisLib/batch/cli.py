@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="of registration; default %(default)s")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="of registration; default %(default)s")
     parser.add_argument("--starts", metavar="N", type=int, default=4, help="of registration; default %(default)s")
+    parser.add_argument(
+        "--no-completion",
+        dest="completion",
+        action="store_false",
+        help="of registration: do not synthesise contrasts that are synthetic only from the pre-operative MR",
+    )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="work on this Dask cluster, such as tcp://host:8786")
 
 
@@ -64,11 +70,13 @@ def _settings(args: argparse.Namespace) -> Settings:
         args.half,
         args.batch,
         args.workers,
+        args.directions,
         args.format,
         args.register,
         args.kind,
         args.engine,
         args.starts,
+        args.completion,
     )
 
 

@@ -74,6 +74,7 @@ def of_registration(result: RegistrationResult) -> Dict[str, Any]:
         "moved_mm": _rounded(result.moved),
         "overlap": _rounded(result.overlap),
         "kept_start": result.kept_start,
+        "completed": [contrast.modality for contrast in result.contrasts if contrast.completed],
     }
 
 

@@ -17,7 +17,8 @@ class Settings:
 
     :param temperature: None is 0.7, but 0 where the single image of a case is to be registered to.
     :param format: Ending of the volumes written; None takes that of a case's first input, where it can be written.
-    :param register: Whether the pre-operative MR of a case is registered to its synthetic MR.
+    :param register: Whether the pre-operative MR of a case is registered to its synthetic MR; a ``completion`` of
+        contrasts is made with the batch's model.
     :raises MMHVAEError: when a value cannot be used; the message says which and what to do.
     """
 
@@ -31,11 +32,13 @@ class Settings:
     half_precision: bool = False
     batch: Optional[int] = None
     workers: Optional[int] = None
+    directions: Optional[int] = None
     format: Optional[str] = None
     register: bool = False
     kind: str = RIGID
     engine: str = "auto"
     starts: int = 4
+    completion: bool = True
 
     def __post_init__(self):
         if self.temperature is None:
@@ -60,12 +63,25 @@ class Settings:
             self.half_precision,
             self.batch,
             self.workers,
+            self.directions,
         )
 
     def registration(self, fixed: Mapping[str, Any], moving: Mapping[str, Any], mask: Any) -> RegistrationRequest:
         """Return the request for one case; registration takes no part of the synthesis' device but ``cpu``."""
         device = "cpu" if self.device == "cpu" else "auto"
-        return RegistrationRequest(fixed, moving, mask, None, self.kind, self.engine, self.starts, self.seed, device)
+        return RegistrationRequest(
+            fixed,
+            moving,
+            mask,
+            None,
+            self.kind,
+            self.engine,
+            self.starts,
+            self.seed,
+            device,
+            self.completion,
+            self.model,
+        )
 
     def that_matter(self) -> Dict[str, Any]:
         """Return what the results depend on, JSON-able: where and how fast they are computed is no part of it.
@@ -79,8 +95,10 @@ class Settings:
             "seed": self.seed,
             "noise": self.noise,
             "half_precision": self.half_precision,
+            "directions": self.directions,
             "format": self.format,
         }
         if self.register:
-            matter["registration"] = {"kind": self.kind, "engine": self.engine, "starts": self.starts}
+            names = ("kind", "engine", "starts", "completion")
+            matter["registration"] = {name: getattr(self, name) for name in names}
         return matter

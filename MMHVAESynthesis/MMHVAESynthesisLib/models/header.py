@@ -61,6 +61,13 @@ class ModelHeader:
         if self.digest and not re.fullmatch(r"[0-9a-f]{64}", self.digest):
             raise ModelError("A model's digest must be 64 hexadecimal figures.")
 
+    @property
+    def directions(self) -> int:
+        """Across how many axes of a volume it was trained on slices: 3 where those were crops, else 1, as published."""
+        config = self.training.get("config")
+        data = config.get("data") if isinstance(config, dict) else None
+        return 3 if isinstance(data, dict) and data.get("sampling") == "crops" else 1
+
     def to_json(self) -> str:
         """Return the header as one line of JSON; ``source`` is left out, since a file may be moved."""
         content = dataclasses.asdict(self)

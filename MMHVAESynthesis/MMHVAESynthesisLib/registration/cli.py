@@ -15,7 +15,7 @@ from ..request import AFFINE, RIGID, RegistrationRequest
 from ..volumes import files
 from . import figures, landmarks, transforms
 from .engine import ENGINES, register
-from .result import RegistrationResult
+from .result import ContrastSimilarity, RegistrationResult
 
 HELP = "register pre-operative MR to the ultrasound through synthetic MR"
 
@@ -42,6 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--starts", metavar="N", type=int, default=4, help="1: no search; default %(default)s")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="default %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N; default %(default)s")
+    parser.add_argument(
+        "--no-completion",
+        dest="completion",
+        action="store_false",
+        help="do not synthesise contrasts that are synthetic only from the pre-operative MR that is there",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help="of the completion: the model that made the synthetic MR; default: the catalogue's default",
+    )
     parser.add_argument(
         "--landmarks", metavar="FILE", help="MNI .tag file, MR first, ultrasound second: report the TRE"
     )
@@ -83,7 +94,8 @@ def describe(result: Dict[str, Any]) -> str:
     if result["kept_start"]:
         lines = [f"Left where it was; confidence {result['confidence_mm']:.1f} mm."]
     for each in result["contrasts"]:
-        lines.append(f"Similarity of {label(each['modality'])} (LNCC): {each['before']:.3f} to {each['after']:.3f}.")
+        title = ContrastSimilarity(**each).title(result["provenance"])
+        lines.append(f"Similarity of {title} (LNCC): {each['before']:.3f} to {each['after']:.3f}.")
     if "tre" in result:
         before, after = (result["tre"][when]["mean_mm"] for when in ("before", "after"))
         lines.append(f"Landmarks: mean error {before:.2f} to {after:.2f} mm.")
@@ -96,7 +108,17 @@ def _request(args: argparse.Namespace) -> RegistrationRequest:
     fixed = {m: getattr(args, f"synthetic_{m}") for m in _MR}
     moving = {m: getattr(args, m) for m in _MR}
     return RegistrationRequest(
-        fixed, moving, args.us, args.initial, args.kind, args.engine, args.starts, args.seed, args.device
+        fixed,
+        moving,
+        args.us,
+        args.initial,
+        args.kind,
+        args.engine,
+        args.starts,
+        args.seed,
+        args.device,
+        args.completion,
+        args.model,
     )
 
 

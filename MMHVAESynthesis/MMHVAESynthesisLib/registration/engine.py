@@ -5,7 +5,7 @@ import importlib.util
 import logging
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
 from . import search
 from .brainsfit import BrainsFitDescent, BrainsFitRunner, executable_runner
+from .completion import Completion, complete
 from .frame import distances
 from .mattes import MattesDescent
 from .problem import GOOD_OVERLAP, Problem, prepare
@@ -93,16 +94,17 @@ def register(
 
     The same request on the same machine gives the same transform, bit for bit, on any number of threads.
 
-    :param progress: Called with a :class:`Progress` at each rotation of the search and each iteration.
+    :param progress: Called with a :class:`Progress` at each rotation of the search and each iteration; before that,
+        where contrasts are completed, at each slice of those, as stages of their own.
     :param cancel: Asked at each of them.
     :param brainsfit: What runs BRAINSFit, where the engine is that.
     :raises MMHVAEError: an input, the device or a package cannot be used; or :class:`Cancelled`.
     """
     started = time.monotonic()
     engine = choose_engine(request, brainsfit)
+    problem, completion = _completed(request, engine, progress, cancel)
     turns = search.steps() if request.starts > 1 else 0
     report = Reporter("registration", turns + engine.steps(request, request.starts), progress, cancel)
-    problem = prepare(request)
     found = search.search(problem.pyramid, problem.points, request.starts - 1, report) if request.starts > 1 else None
     starts = [np.eye(4)] + [peak.pose for peak in (found.peaks if found else [])]
     report.check()
@@ -110,7 +112,26 @@ def register(
     solution = _reproduced(
         _judged(solution, starts, found), problem.points, NEARER if found is None else WITHOUT_SEARCH
     )
-    return _result(problem, request, engine, solution, started)
+    return _result(problem, completion, engine, solution, started)
+
+
+def _completed(
+    request: RegistrationRequest, engine: Engine, progress: Optional[ProgressCallback], cancel: Optional[CancelFlag]
+) -> Tuple[Problem, Completion]:
+    """Return the problem with the contrasts that could be completed, and what came of the completion."""
+    # First without: what is wrong with an input shows before the slow work.
+    problem = prepare(request)
+    completion = Completion(request)
+    # BRAINSFit and Mattes run without PyTorch, and use several pairs in ways of their own.
+    if request.may_be_completed and engine.name == "lncc":
+        completion = complete(request, progress, cancel)
+    if completion.modalities:
+        try:
+            problem = prepare(completion.request, completion.inputs)
+        except InputError as error:
+            completion = completion.without(request, str(error))
+    problem.warnings.extend(completion.warnings)
+    return problem, completion
 
 
 def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search.Found]) -> Solution:
@@ -159,7 +180,7 @@ def _given_up(solution: Solution, repeats: List[np.ndarray], note: str) -> Solut
 
 
 def _result(
-    problem: Problem, request: RegistrationRequest, engine: Engine, solution: Solution, started: float
+    problem: Problem, completion: Completion, engine: Engine, solution: Solution, started: float
 ) -> RegistrationResult:
     level = problem.pyramid.level(2)
     start = np.eye(4)
@@ -188,10 +209,13 @@ def _result(
         overlap=share,
         moved=float(np.median(distances(pose, start, problem.points))),
         kept_start=bool(np.array_equal(pose, start)),
-        contrasts=[ContrastSimilarity(*row) for row in zip(problem.modalities, before, after)],
+        contrasts=[
+            ContrastSimilarity(modality, *values, modality in completion.modalities)
+            for modality, *values in zip(problem.modalities, before, after)
+        ],
         warnings=warnings,
         seconds=seconds,
-        provenance=_provenance(request, engine, problem, solution, warnings, seconds),
+        provenance=_provenance(completion, engine, problem, solution, warnings, seconds),
     )
 
 
@@ -201,13 +225,16 @@ def _spread(pose: np.ndarray, solution: Solution, points: np.ndarray) -> float:
 
 
 def _provenance(
-    request: RegistrationRequest,
+    completion: Completion,
     engine: Engine,
     problem: Problem,
     solution: Solution,
     warnings: List[str],
     seconds: float,
 ) -> Dict[str, Any]:
+    request = completion.request
+    acquired = [modality for modality in problem.modalities if modality not in completion.modalities]
+
     def source(images: Dict[str, Any], modality: str) -> str:
         image = images[modality]
         return str(image) if isinstance(image, (str, Path)) else "image in memory"
@@ -218,7 +245,8 @@ def _provenance(
         "engine": engine.name,
         "kind": request.kind,
         "fixed": {m: source(request.fixed, m) for m in problem.modalities},
-        "moving": {m: request.names.get(m, source(request.moving, m)) for m in problem.modalities},
+        "moving": {m: request.names.get(m, source(request.moving, m)) for m in acquired},
+        **completion.provenance,
         "above_chance": None if solution.above_chance is None else round(solution.above_chance, 3),
         "starts": request.starts,
         "seed": request.seed,

@@ -1,18 +1,32 @@
 """What a registration gives back."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping
 
 import SimpleITK as sitk  # noqa: N813
+
+from ..modalities import label, labels
 
 
 @dataclass(frozen=True)
 class ContrastSimilarity:
-    """How alike a contrast's synthetic and pre-operative volumes are: LNCC, -1 to 1, at the start and at the end."""
+    """How alike a contrast's synthetic and pre-operative volumes are: LNCC, -1 to 1, at the start and at the end.
+
+    :param completed: Whether the pre-operative one was not acquired but synthesised, see :mod:`.completion`.
+    """
 
     modality: str
     before: float
     after: float
+    completed: bool = False
+
+    def title(self, provenance: Mapping[str, Any]) -> str:
+        """Return the contrast's name for people: ``T2``, or ``ceT1 (completed from T2)``.
+
+        :param provenance: The registration's.
+        """
+        name = label(self.modality)
+        return f"{name} (completed from {labels(provenance['completed_from'])})" if self.completed else name
 
 
 @dataclass(frozen=True)

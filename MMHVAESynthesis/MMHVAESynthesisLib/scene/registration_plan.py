@@ -1,19 +1,21 @@
 """What a registration of the scene is about: which nodes are registered, which move, which stay."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import slicer
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..modalities import label
+from ..models import catalogue
 from ..registration.landmarks import target_registration_error
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
 from . import placement
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
+from .provenance import noted
 from .registration_report import Landmarks
 
 
@@ -39,9 +41,12 @@ class Plan:
     def request(self, **settings) -> RegistrationRequest:
         """Return the request to the engine, with the volumes in world coordinates.
 
-        :param settings: ``kind``, ``engine``, ``starts``, ``seed``, ``device`` of :class:`RegistrationRequest`.
+        :param settings: ``kind``, ``engine``, ``starts``, ``seed``, ``device``, ``completion``, ``model`` of
+            :class:`RegistrationRequest`; the model is the one that made the synthetic MR where none is given and that
+            one is still there.
         :raises InputError: when a volume or a setting cannot be used.
         """
+        settings["model"] = settings.get("model") or _model_of(self.synthetic.values())
         field = None
         if self.us is not None:
             what = f"The iUS '{self.us.GetName()}'"
@@ -53,6 +58,17 @@ class Plan:
             names={modality: node.GetName() for modality, node in self.moving.items()},
             **settings,
         )
+
+
+def _model_of(nodes: Iterable[Any]) -> Optional[str]:
+    """Return the model that made all of these volumes, by a name that still stands for one here; else None."""
+    names = {noted(node).get("model") for node in nodes}
+    try:
+        there = {entry.name for entry in catalogue.list_models() if entry.path is not None}
+    except ModelError:
+        # A damaged catalogue is the completion's trouble, which says so; the registration can do without.
+        return None
+    return names.pop() if len(names) == 1 and names <= there else None
 
 
 def plan(

@@ -1,9 +1,11 @@
 """How good a registration is, as attributes of its transform node and as a small table.
 
 Attributes, all ``MMHVAE.``: ``registration`` ("1"), ``similarityBefore``, ``similarityAfter`` (mean LNCC, -1 to 1),
-``contrasts`` (JSON, the same for each), ``confidence`` (mm), ``moved`` (mm), ``overlap`` (0 to 1), ``keptStart``,
-``landmarkErrorBefore`` and ``landmarkErrorAfter`` (JSON: mean, median, largest in mm; where landmarks were given), and
-the provenance: ``engine``, ``kind``, ``fixed``, ``moving``, ``carried``, ``seconds``, ``version``, ``run`` and more.
+``contrasts`` (JSON, the same for each, and whether it was ``completed``), ``confidence`` (mm), ``moved`` (mm),
+``overlap`` (0 to 1), ``keptStart``, ``landmarkErrorBefore`` and ``landmarkErrorAfter`` (JSON: mean, median, largest in
+mm; where landmarks were given), and the provenance: ``engine``, ``kind``, ``fixed``, ``moving``, ``carried``,
+``seconds``, ``version``, ``run`` and more; where contrasts were completed, ``completed``, ``completedFrom`` (JSON,
+modalities) and ``completionModel``.
 """
 
 import dataclasses
@@ -14,7 +16,6 @@ import SimpleITK as sitk  # noqa: N813
 import slicer
 import vtk
 
-from ..modalities import label
 from ..registration.landmarks import TargetRegistrationError, target_registration_error
 from . import provenance
 
@@ -68,7 +69,7 @@ def attributes(result: Any, errors: Optional[Errors], names: Mapping[str, Any]) 
 def rows(result: Any, errors: Optional[Errors]) -> List[Tuple[str, str, str, str]]:
     """Return the lines of the table, as :data:`COLUMNS`."""
     lines = [
-        (f"Similarity of {label(each.modality)} (LNCC)", f"{each.before:.3f}", f"{each.after:.3f}", "")
+        (f"Similarity of {each.title(result.provenance)} (LNCC)", f"{each.before:.3f}", f"{each.after:.3f}", "")
         for each in result.contrasts
     ]
     lines.append(("Similarity, mean (LNCC)", f"{result.metric_before:.3f}", f"{result.metric_after:.3f}", ""))

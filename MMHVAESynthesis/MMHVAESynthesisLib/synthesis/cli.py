@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
 from ..progress import CancelFlag, ProgressCallback
-from ..request import NOISE_INDEPENDENT, NOISE_SHARED, SynthesisRequest
+from ..request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, THREE_DIRECTIONS, SynthesisRequest
 from ..volumes import files
 from .engine import preview, synthesize
 from .result import SynthesisResult
@@ -70,6 +70,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise; default %(default)s")
     parser.add_argument("--noise", choices=(NOISE_INDEPENDENT, NOISE_SHARED), default=NOISE_INDEPENDENT)
+    parser.add_argument(
+        "--directions",
+        type=int,
+        choices=(ONE_DIRECTION, THREE_DIRECTIONS),
+        help="1: slices as stored; 3: across all three axes, their mean; default: as the model was trained",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps; default %(default)s")
     parser.add_argument("--half", action="store_true", help="compute in float16 (CUDA)")
     parser.add_argument("--batch", metavar="N", type=int, help="slices at a time; default: chosen by the device")
@@ -133,6 +139,7 @@ def _request(args: argparse.Namespace) -> SynthesisRequest:
         args.half,
         args.batch,
         args.workers,
+        args.directions,
     )
 
 

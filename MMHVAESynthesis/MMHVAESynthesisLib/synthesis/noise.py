@@ -8,15 +8,17 @@ from ..request import NOISE_SHARED
 
 
 def slice_noise(
-    shapes: Sequence[Tuple[int, ...]], kind: str, seed: int, sample: int, plane: int, tile: int
+    shapes: Sequence[Tuple[int, ...]], kind: str, seed: int, sample: int, direction: int, plane: int, tile: int
 ) -> List[np.ndarray]:
     """Draw standard normal noise for one slice.
 
     :param shapes: One for each random latent level.
     :param kind: ``independent`` for each slice, or ``shared`` by all planes.
-    :param plane: The slice's index along K of the model's grid.
+    :param direction: Across which axis the slice lies; 0 for those as stored.
+    :param plane: The slice's index across that axis of the model's grid.
     :param tile: Its index within the plane.
     :return: One float32 array for each shape.
     """
-    generator = np.random.default_rng([seed, sample, 0 if kind == NOISE_SHARED else 1 + plane, tile])
+    place = [seed, sample, 0 if kind == NOISE_SHARED else 1 + plane, tile]
+    generator = np.random.default_rng([*place, direction] if direction else place)
     return [generator.standard_normal(shape, dtype=np.float32) for shape in shapes]

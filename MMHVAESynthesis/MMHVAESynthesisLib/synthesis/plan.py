@@ -11,32 +11,50 @@ from ..errors import InputError
 from ..modalities import label, labels
 from ..models.header import ModelHeader
 from ..models.loading import load
-from ..request import SynthesisRequest
+from ..request import THREE_DIRECTIONS, SynthesisRequest
 from ..volumes.checks import checked
 from ..volumes.files import read
 from ..volumes.likeness import warnings
 from ..volumes.preparation import PreparedCase
+from ..volumes.turning import ORDERS, Order, can_be_turned, turned
 from .devices import Resources, find_resources
 from .passes import Pass, passes_through
 from .planes import PlaneSynthesizer
 
 
 @dataclass(frozen=True)
+class View:
+    """A case seen in slices across one axis: the order of its axes that does it, and the case so turned."""
+
+    order: Order
+    case: PreparedCase
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A request with its model loaded, its images read and prepared, its device found."""
+    """A request with its model loaded, its images read and prepared, its device found.
+
+    :param views: The case as it is stored, then as it is seen across its other axes.
+    """
 
     request: SynthesisRequest
     header: ModelHeader
     passes: Callable[[Sequence[Pass]], Dict[str, np.ndarray]]
     resources: Resources
-    case: PreparedCase
+    views: Tuple[View, ...]
     targets: Tuple[str, ...]
     warnings: List[str]
 
-    def synthesizer(self, stop) -> PlaneSynthesizer:
-        """Return what takes planes through the network; ``stop`` is called before each pass."""
+    @property
+    def case(self) -> PreparedCase:
+        """The case as it is stored."""
+        return self.views[0].case
+
+    def synthesizer(self, view: View, stop) -> PlaneSynthesizer:
+        """Return what takes a view's planes through the network; ``stop`` is called before each pass."""
+        direction = ORDERS.index(view.order)
         return PlaneSynthesizer(
-            self.passes, self.header.sizes, self.case, self.request, self.targets, self.resources, stop
+            self.passes, self.header.sizes, view.case, direction, self.request, self.targets, self.resources, stop
         )
 
 
@@ -56,8 +74,22 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
     images = _images(request)
     case = PreparedCase(images, sizes.modalities, model.header.spacing, sizes.size)
     signs = warnings(case, model.header.spacing, model.header.skull_stripped)
+    views = [View(ORDERS[0], case)]
+    if (request.directions or model.header.directions) == THREE_DIRECTIONS:
+        if can_be_turned(case, model.header.spacing, sizes.size):
+            views += [_turned(images, order, model.header) for order in ORDERS[1:]]
+        elif request.directions is not None:
+            signs.append(
+                f"{label(case.reference)} is too thin, or its slices are too thick, to be cut across its other axes: "
+                "only its own slices are used."
+            )
     passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
-    return Plan(request, model.header, passes, resources, case, tuple(targets), signs)
+    return Plan(request, model.header, passes, resources, tuple(views), tuple(targets), signs)
+
+
+def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:
+    images = {modality: turned(image, order) for modality, image in images.items()}
+    return View(order, PreparedCase(images, header.sizes.modalities, header.spacing, header.sizes.size))
 
 
 def _check_modalities(kind: str, wanted, known) -> None:

@@ -95,6 +95,7 @@ class PlaneSynthesizer:
 
     :param passes: Takes passes through the network, see ``passes.passes_through``.
     :param sizes: The network's.
+    :param direction: Across which axis the case's slices lie: 0 as stored; each has noise of its own.
     :param stop: Called before each pass; raises to end the work.
     """
 
@@ -103,17 +104,17 @@ class PlaneSynthesizer:
         passes: Callable[[Sequence[Pass]], Dict[str, np.ndarray]],
         sizes: NetworkSizes,
         case: PreparedCase,
+        direction: int,
         request: SynthesisRequest,
         targets: Sequence[str],
         resources: Resources,
         stop: Callable[[], None],
     ):
         self._through, self._sizes = passes, sizes
-        self._case, self._request, self._targets = case, request, tuple(targets)
+        self._case, self._direction, self._request, self._targets = case, direction, request, tuple(targets)
         self._resources, self._stop = resources, stop
         self._tiles = case.grid.tiles()
-        # At temperature 0 there is nothing random: every sample is the same.
-        self._samples = 1 if request.temperature == 0 else request.samples
+        self._samples = request.draws
         self._batch = resources.batch
         self._lock = threading.Lock()
 
@@ -179,4 +180,5 @@ class PlaneSynthesizer:
 
     def _noise(self, item: _Item) -> List[np.ndarray]:
         request, shapes = self._request, self._sizes.noise_shapes()
-        return slice_noise(shapes, request.noise, request.seed, item.sample, item.blend.plane, item.index)
+        place = (self._direction, item.blend.plane, item.index)
+        return slice_noise(shapes, request.noise, request.seed, item.sample, *place)

@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 
@@ -13,13 +14,18 @@ from ..errors import Cancelled, InputError
 from ..modalities import label
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes.assembly import Assembly
-from .plan import Plan
+from ..volumes.turning import turned_back
+from .fusion import Fusion
+from .plan import Plan, View
 from .result import Preview
 
 _WATCH_SECONDS = 0.1
 """How often the calling thread looks whether the user wants to stop."""
 
-_MEAN, _DEVIATION = "mean", "deviation"
+_MEAN, _DEVIATION, _COVERED = "mean", "deviation", "covered"
+
+Volumes = Dict[Tuple[str, str], sitk.Image]
+"""By kind and target."""
 
 
 @contextmanager
@@ -41,37 +47,71 @@ def run(
     :return: ``{modality: volume}`` of the mean, and of the standard deviation where several samples were asked for.
     :raises Cancelled: when asked to stop, within one pass of the network.
     """
+    reporter = Reporter("synthesis", sum(len(view.case.planes) for view in plan.views), progress, cancel)
     kinds = (_MEAN, _DEVIATION) if plan.request.samples > 1 else (_MEAN,)
-    assembly = Assembly(plan.case, [(kind, target) for kind in kinds for target in plan.targets])
-    reporter = Reporter("synthesis", len(plan.case.planes), progress, cancel)
-    for synthesized in _planes(plan, reporter):
-        volumes = {(_MEAN, target): image for target, image in synthesized.mean.items()}
-        if _DEVIATION in kinds:
-            volumes.update({(_DEVIATION, target): image for target, image in synthesized.deviation.items()})
-        assembly.add(synthesized.plane, synthesized.reference, volumes)
-        reporter.step()
-    finished = assembly.finish()
+    if len(plan.views) == 1:
+        volumes = _one_view(plan, plan.views[0], kinds, reporter)
+    else:
+        volumes = _all_views(plan, kinds, reporter)
     return tuple(
-        {t: finished.pop((kind, t)) for t in plan.targets} if kind in kinds else {} for kind in (_MEAN, _DEVIATION)
+        {t: volumes.pop((kind, t)) for t in plan.targets} if kind in kinds else {} for kind in (_MEAN, _DEVIATION)
     )
 
 
-def _planes(plan: Plan, reporter: Reporter):
-    """Yield the synthesised planes of a plan in the order in which they are done."""
+def _all_views(plan: Plan, kinds: Sequence[str], reporter: Reporter) -> Volumes:
+    """Synthesise all views of a plan, one after the other, and put them together."""
+    fusion = Fusion(plan.request.draws)
+    for view in plan.views:
+        volumes = _one_view(plan, view, (*kinds, _COVERED), reporter)
+        for target in plan.targets:
+            mean, *deviation = (_array(volumes.pop((kind, target)), view) for kind in kinds)
+            covered = _array(volumes[_COVERED, plan.targets[0]], view) > 0
+            fusion.add(target, mean, deviation[0] if deviation else np.zeros_like(mean), covered)
+    fused: Volumes = {}
+    for kind in kinds:
+        for target in plan.targets:
+            image = sitk.GetImageFromArray(fusion.mean(target) if kind == _MEAN else fusion.deviation(target))
+            image.CopyInformation(plan.case.image)
+            fused[kind, target] = image
+    return fused
+
+
+def _array(image: sitk.Image, view: View) -> np.ndarray:
+    """Return a view's volume as an array [k, j, i] of the reference as it is stored."""
+    return turned_back(sitk.GetArrayFromImage(image), view.order)
+
+
+def _one_view(plan: Plan, view: View, kinds: Sequence[str], reporter: Reporter) -> Volumes:
+    """Synthesise a view's planes; ``covered`` is 1 wherever they say anything, and is made once for all targets."""
+    names = [(kind, target) for kind in kinds for target in plan.targets if kind != _COVERED]
+    if _COVERED in kinds:
+        names.append((_COVERED, plan.targets[0]))
+    assembly = Assembly(view.case, names)
+    for synthesized in _planes(plan, view, reporter):
+        by_kind = {_MEAN: synthesized.mean, _DEVIATION: synthesized.deviation}
+        by_kind[_COVERED] = {plan.targets[0]: np.ones_like(synthesized.reference)}
+        volumes = {(kind, target): by_kind[kind][target] for kind, target in names}
+        assembly.add(synthesized.plane, synthesized.reference, volumes)
+        reporter.step()
+    return assembly.finish()
+
+
+def _planes(plan: Plan, view: View, reporter: Reporter):
+    """Yield the synthesised planes of a view in the order in which they are done."""
     stopping = threading.Event()
 
     def stop() -> None:
         if stopping.is_set():
             raise Cancelled
 
-    synthesizer = plan.synthesizer(stop)
+    synthesizer = plan.synthesizer(view, stop)
     workers = plan.resources.workers
     with (
         one_thread_each(),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         try:
-            chunks = _chunks(plan.case.planes, synthesizer.planes_at_a_time)
+            chunks = _chunks(view.case.planes, synthesizer.planes_at_a_time)
             pending: Set[Future] = set()
             while True:
                 # Few are handed out ahead, so that memory does not grow with the volume.
@@ -94,11 +134,13 @@ def _chunks(planes: Sequence[int], length: int) -> List[Sequence[int]]:
 def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] = None) -> Preview:
     """Synthesise the plane of a plan that lies nearest to plane ``native`` of the reference, and time it.
 
+    One plane is seen in its own direction only, whatever the request says of others.
+
     :raises InputError: when the reference has no such plane, or nothing in it.
     """
     plane = _nearest_plane(plan, native)
     reporter = Reporter("preview", 1, None, cancel)
-    synthesizer = plan.synthesizer(reporter.check)
+    synthesizer = plan.synthesizer(plan.views[0], reporter.check)
     with one_thread_each():
         synthesizer([plane])
         start = time.perf_counter()
@@ -106,7 +148,7 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
         seconds = time.perf_counter() - start
     k = native if native is not None else plan.case.grid.native_index(plane)
     images = Assembly.plane_images(plan.case, k, synthesized.reference, synthesized.mean)
-    whole = seconds * len(plan.case.planes) / plan.resources.workers
+    whole = seconds * sum(len(view.case.planes) for view in plan.views) / plan.resources.workers
     return Preview(images, k, seconds / synthesizer.passes, whole, list(plan.warnings))
 
 

@@ -123,6 +123,8 @@ class PreparedCase:
     :param size: The model's rows and columns.
     :raises InputError: when an input has no overlap with the reference, or that is impossibly wide or holds next to
         nothing.
+
+    ``extent`` is what the reference's voxels above 0 measure along I, J and K, mm.
     """
 
     def __init__(self, images: Mapping[str, sitk.Image], order: Sequence[str], spacing: float, size: int):
@@ -131,15 +133,15 @@ class PreparedCase:
         self.reference = US if US in self.modalities else self.modalities[0]
         self.image = images[self.reference]
         box = _Source(self.image, self.reference).box()
-        self._check_width(box)
+        self.extent = tuple((high - low + 1) * mm for (low, high), mm in zip(box, self.image.GetSpacing()))
+        self._check_width()
         self.grid = SliceGrid.covering(self.image, box, spacing, size)
         self._sources = {modality: self._source(images[modality], modality) for modality in self.modalities}
         self.ranges, self.coverage, self.planes = self._look()
 
-    def _check_width(self, box: Sequence[Tuple[int, int]]) -> None:
+    def _check_width(self) -> None:
         """Refuse a spacing in other units, such as micrometres: slices would have millions of the model's pixels."""
-        for (low, high), mm in zip(box[:2], self.image.GetSpacing()):
-            width = (high - low + 1) * mm
+        for width, mm in zip(self.extent[:2], self.image.GetSpacing()):
             if width > _WIDEST:
                 raise InputError(
                     f"{label(self.reference)} is {width:.0f} mm wide, at {mm:g} mm a pixel: that cannot be right. "

@@ -1,0 +1,114 @@
+"""Contrasts that are synthetic only, synthesised from the pre-operative MR as well: so more pairs are registered.
+
+One contrast alone can mislead: where its synthesis is wrong, nothing contradicts it. The network that made ceT1 and
+FLAIR of the ultrasound makes them of the pre-operative T2 too, and what it makes of both agrees where the anatomy does.
+
+This is the only module of the room that calls the synthesis.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Optional, Tuple
+
+from ..errors import Cancelled, InputError, MMHVAEError
+from ..modalities import US, labels
+from ..progress import CancelFlag, Progress, ProgressCallback
+from ..request import ONE_DIRECTION, RegistrationRequest, SynthesisRequest
+from ..synthesis.engine import synthesize
+
+STAGE = "completion"
+"""What the slices of the synthesis are reported as."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came of completing a request.
+
+    :param request: The request to register, with the completed MR among the moving one.
+    :param modalities: What was completed; empty for nothing.
+    :param inputs: The pre-operative MR of which it was, or should have been, made.
+    :param provenance: JSON-able: ``completed``, ``completed_from``, ``completion_model``; empty for nothing.
+    :param warnings: Sentences for the user.
+    """
+
+    request: RegistrationRequest
+    modalities: Tuple[str, ...] = ()
+    inputs: Tuple[str, ...] = ()
+    provenance: Dict[str, Any] = field(default_factory=dict)
+    warnings: Tuple[str, ...] = ()
+
+    def without(self, request: RegistrationRequest, reason: str) -> "Completion":
+        """Return that nothing was completed after all, and a warning with the reason, a sentence."""
+        return _not_completed(request, self.modalities, self.inputs, reason)
+
+
+def complete(
+    request: RegistrationRequest,
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+) -> Completion:
+    """Synthesise the MR that a request has as synthetic MR only, at temperature 0, from all of its moving MR.
+
+    A completion helps, and no registration needs it: when it cannot be made, or is doubtful, a warning says why, and
+    the request stays as it is.
+
+    :param progress: Called at each slice, as the stages ``preparing`` and :data:`STAGE`.
+    :raises Cancelled: when asked to stop.
+    """
+    missing = tuple(modality for modality in request.synthetic_only if modality != US)
+    inputs = tuple(modality for modality in request.moving if modality != US)
+    try:
+        known = _known_to(request.model)
+        missing = tuple(modality for modality in missing if modality in known)
+        inputs = tuple(modality for modality in inputs if modality in known)
+        if not missing or not inputs:
+            return Completion(request)
+        return _completed(request, missing, inputs, progress, cancel)
+    except Cancelled:
+        raise
+    except MMHVAEError as error:
+        return _not_completed(request, missing, inputs, str(error))
+
+
+def _known_to(model: Optional[str]) -> Tuple[str, ...]:
+    """Return the modalities that a model knows."""
+    # Here, not above: it brings PyTorch with it.
+    from ..models.loading import load
+
+    return load(model).header.sizes.modalities
+
+
+def _completed(request: RegistrationRequest, missing, inputs, progress, cancel) -> Completion:
+    wanted = SynthesisRequest(
+        inputs={modality: request.moving[modality] for modality in inputs},
+        targets=missing,
+        model=request.model,
+        temperature=0,
+        directions=ONE_DIRECTION,
+        device=request.device,
+        names=request.names,
+    )
+    made = synthesize(wanted, _relayed(progress), cancel)
+    provenance = {
+        "completed": list(missing),
+        "completed_from": list(inputs),
+        "completion_model": made.provenance["model"],
+    }
+    return Completion(replace(request, moving={**request.moving, **made.images}), missing, inputs, provenance)
+
+
+def _relayed(progress: Optional[ProgressCallback]) -> ProgressCallback:
+    """Return the synthesis' callback: it names the stage, and ends a doubtful synthesis before its slices are made."""
+
+    def relay(report: Progress) -> None:
+        if report.warnings:
+            raise InputError(report.warnings[0])
+        if progress is not None:
+            progress(replace(report, stage=STAGE) if report.stage == "synthesis" else report)
+
+    return relay
+
+
+def _not_completed(request: RegistrationRequest, missing, inputs, reason: str) -> Completion:
+    verb = "is" if len(missing) == 1 else "are"
+    warning = f"{labels(missing)} {verb} not completed from {labels(inputs)}: {reason}"
+    return Completion(request, warnings=(warning,))

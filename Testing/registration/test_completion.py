@@ -1,0 +1,179 @@
+import argparse
+import json
+import threading
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.errors import Cancelled, InputError  # noqa: E402
+from MMHVAESynthesisLib.registration import cli, completion, engine, transforms  # noqa: E402
+from MMHVAESynthesisLib.request import RegistrationRequest, SynthesisRequest  # noqa: E402
+from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
+from synthesis.making import model_file  # noqa: E402
+
+from . import phantom  # noqa: E402
+
+NEAR = phantom.motion((3, -2, 4), (3, -2, 2))
+NOT_USED = ["ceT1: synthetic only, not used."]
+
+
+def stripped(image):
+    """The image with nothing outside a ball, as after the skull was taken off."""
+    values = sitk.GetArrayFromImage(image)
+    places = np.indices(values.shape) - (np.array(values.shape).reshape(3, 1, 1, 1) - 1) / 2
+    values[np.linalg.norm(places, axis=0) > 0.48 * len(values)] = 0
+    result = sitk.GetImageFromArray(values)
+    result.CopyInformation(image)
+    return result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model"), spacing=1.0)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return stripped(phantom.head(size=80))
+
+
+@pytest.fixture(scope="module")
+def fixed(head, model):
+    """A synthetic T2 of little use, and a ceT1 that is what the model makes of the head's T2."""
+    request = SynthesisRequest({"t2": head}, ("cet1",), model, temperature=0, directions=1)
+    made = synthesize(request).images["cet1"]
+    size = (36, 34, 32)
+    return {"t2": phantom.noisy(phantom.field(head, size), 8.0), "cet1": phantom.field(made, size)}
+
+
+def registered(fixed, moving, progress=None, cancel=None, **settings):
+    request = RegistrationRequest(fixed, moving, **{"starts": 1, "engine": "lncc", **settings})
+    return engine.register(request, progress, cancel)
+
+
+def test_what_is_completed_is_registered_with_the_rest(head, fixed, model):
+    moving, reports = {"t2": phantom.carried(head, NEAR)}, []
+    result = registered(fixed, moving, reports.append, model=model)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
+    assert [(each.modality, each.completed) for each in result.contrasts] == [("t2", False), ("cet1", True)]
+    assert result.contrasts[1].after > max(result.contrasts[1].before, result.contrasts[0].after) + 0.05
+    assert not any("ceT1" in warning for warning in result.warnings)
+    made = json.loads(json.dumps(result.provenance))
+    assert (made["completed"], made["completed_from"], made["completion_model"]) == (["cet1"], ["t2"], "random")
+    assert list(made["moving"]) == ["t2"] and list(made["fixed"]) == ["t2", "cet1"]
+    assert list(dict.fromkeys(report.stage for report in reports)) == ["preparing", "completion", "registration"]
+    assert list(moving) == ["t2"]
+    without = registered(fixed, moving, model=model, completion=False)
+    assert phantom.error(without.fixed_to_moving, NEAR) > 0.5 and "completed" not in without.provenance
+    assert [each.modality for each in without.contrasts] == ["t2"] and without.warnings[:1] == NOT_USED
+
+
+def test_all_mr_serves_whatever_its_grid_and_the_initial_transform_holds_for_it_too(head, fixed, model):
+    away = phantom.motion((20, 50, -30), (150, -90, 60))
+    coarse = sitk.Resample(head, [40, 40, 40], sitk.Transform(), sitk.sitkLinear, head.GetOrigin(), (2.0, 2.0, 2.0))
+    moving = {"t2": phantom.carried(head, away), "flair": phantom.carried(coarse, away)}
+    initial = transforms.transform_of(phantom.motion((20, 50, -30), (151, -91, 61)), phantom.CENTRE)
+    clear = {**fixed, "t2": phantom.field(head, (36, 34, 32))}
+    result = registered(clear, moving, initial=initial, model=model)
+    assert phantom.error(result.fixed_to_moving, away) < 0.5
+    assert result.provenance["completed_from"] == ["t2", "flair"]
+    assert [each.modality for each in result.contrasts] == ["t2", "cet1"] and result.warnings == []
+
+
+def test_files_give_what_images_give_and_only_acquired_mr_is_written(head, fixed, model, tmp_path):
+    words = ["--t2", tmp_path / "T2 pre.nrrd", "--output", tmp_path / "T.h5", "--resampled-dir", tmp_path / "out"]
+    sitk.WriteImage(phantom.carried(head, NEAR), str(words[1]))
+    for modality, image in fixed.items():
+        words += [f"--synthetic-{modality}", tmp_path / f"synthetic-{modality}.nrrd"]
+        sitk.WriteImage(image, str(words[-1]))
+    words += ["--checkerboard", tmp_path / "c.png", "--starts", 1, "--model", model]
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+
+    def run(*more):
+        return cli.run(parser.parse_args([str(word) for word in (*words, *more)]))
+
+    result = run()
+    direct = registered(fixed, {"t2": phantom.carried(head, NEAR)}, model=model)
+    found = transforms.read(result["outputs"]["transform"])
+    np.testing.assert_allclose(transforms.matrix_of(found), transforms.matrix_of(direct.fixed_to_moving), atol=1e-6)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["T2 pre_registered-T2.nrrd"]
+    assert "Similarity of ceT1 (completed from T2) (LNCC)" in cli.describe(json.loads(json.dumps(result)))
+    without = run("--no-completion")
+    assert without["provenance"]["warnings"][:1] == NOT_USED and "completed" not in cli.describe(without)
+
+
+@pytest.fixture
+def no_synthesis(monkeypatch):
+    monkeypatch.setattr(completion, "synthesize", lambda *_: pytest.fail("something was synthesised"))
+
+
+@pytest.mark.parametrize("settings", [{"completion": False}, {"engine": "mattes"}], ids=str)
+def test_who_does_not_complete_registers_as_before(head, fixed, model, no_synthesis, settings):
+    result = registered(fixed, {"t2": head}, model=model, **settings)
+    assert result.warnings[:1] == NOT_USED and [each.modality for each in result.contrasts] == ["t2"]
+
+
+def test_a_synthetic_ultrasound_and_what_the_model_does_not_know_are_left_out(head, fixed, no_synthesis, tmp_path):
+    small = model_file(tmp_path, spacing=1.0, modalities=("us", "t2", "flair"))
+    result = registered({**fixed, "us": sitk.Image(fixed["t2"])}, {"t2": head}, model=small)
+    assert result.warnings[:1] == ["ceT1, iUS: synthetic only, not used."]
+    assert not any("completed" in warning for warning in result.warnings)
+
+
+def test_of_what_is_missing_the_model_makes_what_it_knows(head, fixed, tmp_path):
+    small = model_file(tmp_path, spacing=1.0, modalities=("us", "t2", "flair"))
+    result = registered({**fixed, "flair": sitk.Image(fixed["t2"])}, {"t2": head}, model=small)
+    assert result.provenance["completed"] == ["flair"] and result.warnings[:1] == NOT_USED
+
+
+def test_a_doubtful_completion_is_not_used_nor_made(fixed, model):
+    reports = []
+    unlike = phantom.head(size=80)
+    result = registered(fixed, {"t2": unlike}, reports.append, model=model, names={"t2": "Doe T2"})
+    assert result.warnings[0] == NOT_USED[0]
+    assert result.warnings[1].startswith("ceT1 is not completed from T2: T2 has hardly any background")
+    assert [each.modality for each in result.contrasts] == ["t2"] and "completed" not in result.provenance
+    assert not any(report.stage == completion.STAGE or report.warnings for report in reports)
+
+
+def test_a_completion_that_fails_says_why_and_the_registration_goes_on(head, fixed):
+    result = registered({**fixed, "flair": fixed["cet1"] + 1}, {"t2": head}, model="absent.safetensors")
+    assert result.warnings[1].startswith("ceT1, FLAIR are not completed from T2: There is no model named 'absent.saf")
+    assert [each.modality for each in result.contrasts] == ["t2"]
+
+
+def test_a_synthetic_volume_that_cannot_be_used_is_no_more_in_the_way_than_without(head, fixed, model):
+    result = registered({**fixed, "cet1": fixed["cet1"] * 0}, {"t2": head}, model=model)
+    assert result.warnings[1].startswith("ceT1 is not completed from T2: The synthetic ceT1 is empty")
+    assert [each.modality for each in result.contrasts] == ["t2"] and "completed" not in result.provenance
+
+
+def test_cancel_while_it_completes(head, fixed, model):
+    cancel, stages = threading.Event(), []
+
+    def watch(report):
+        stages.append(report.stage)
+        if report.stage == completion.STAGE:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        registered(fixed, {"t2": head}, watch, cancel, model=model)
+    assert "registration" not in stages
+
+
+def test_a_bad_input_is_told_before_anything_is_completed(head, fixed, model, no_synthesis):
+    with pytest.raises(InputError, match="do not overlap"):
+        registered(fixed, {"t2": phantom.carried(head, phantom.motion((0, 0, 0), (300, 0, 0)))}, model=model)
+
+
+def test_settings_are_checked_at_the_border():
+    images = {"t2": "a.nrrd", "cet1": "b.nrrd"}, {"t2": "c.nrrd"}
+    with pytest.raises(InputError, match="True or False, not 'no'"):
+        RegistrationRequest(*images, completion="no")
+    request = RegistrationRequest(*images)
+    assert request.synthetic_only == ("cet1",) and request.may_be_completed
+    assert not RegistrationRequest(*images, engine="brainsfit").may_be_completed
