@@ -149,7 +149,9 @@ def test_without_a_search_the_present_placement_is_refined(paired, child):
     cancel(paired)
 
 
-def test_missing_contrasts_are_completed_by_the_child_with_the_model_of_the_run(ready, scenes, child, offer):
+def test_missing_contrasts_are_completed_by_the_child_with_the_model_of_the_run(
+    ready, scenes, child, offer, model_path
+):
     from MMHVAESynthesisLib.__main__ import parser
 
     from .conftest import BUNDLED
@@ -167,8 +169,10 @@ def test_missing_contrasts_are_completed_by_the_child_with_the_model_of_the_run(
         poll(ready)
         return parser().parse_args(child.calls[-1])
 
+    assert arguments().model == model_path, "in the session of the run a file is known too"
+    ready.panel._models.clear()
     args = arguments()
-    assert args.completion is True and args.model == "little"
+    assert args.completion is True and args.model == "little", "later on, by the name that the volumes have noted"
     assert args.t2 and args.synthetic_t2 and args.synthetic_cet1 and args.synthetic_flair and not args.cet1
     ready.ui.completionCheckBox.checked = False
     args = arguments()

@@ -37,11 +37,16 @@ class Panel:
         self.options = Options(ui, self.update)
         self.work = Work(ui, self.update)
         self.results = Results(ui, self.repeat)
+        self._models: Dict[str, Optional[str]] = {}
         self.registration = Registration(
-            ui, self.work, lambda arguments: self._start(arguments), self.options.device, lambda: self._torch
+            ui,
+            self.work,
+            lambda arguments: self._start(arguments),
+            self.options.device,
+            lambda: self._torch,
+            self._models.get,
         )
         self.machine = Machine(ui, self.options, lambda arguments: self._start(arguments), self._on_torch)
-        self._models: Dict[str, Optional[str]] = {}
         # CTK may show what was hidden while a section was folded: on unfolding everything is shown as it should be.
         for section in (ui.inputsButton, ui.outputsButton, ui.settingsButton, ui.advancedButton, ui.registrationButton):
             section.connect("contentsCollapsed(bool)", self.update)

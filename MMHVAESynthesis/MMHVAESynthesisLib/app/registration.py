@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from ..errors import MMHVAEError
 from ..modalities import US
 from ..request import AFFINE, RIGID
-from ..scene.provenance import INPUT, PREFIX, is_synthetic
+from ..scene.provenance import INPUT, PREFIX, is_synthetic, noted
 from . import settings
 from .guess import guess
 from .process import Start
@@ -32,11 +32,20 @@ class Registration:
     :param start: Starts the command line in a child.
     :param device: Returns where to compute.
     :param torch_problem: Returns what is wrong with PyTorch, in a sentence; empty where nothing is known to be.
+    :param model_of: Returns the model that was chosen for a run of this session, by the run's ID; else None.
     """
 
-    def __init__(self, ui: Any, work: Work, start: Start, device: Callable[[], str], torch_problem: Callable[[], str]):
+    def __init__(
+        self,
+        ui: Any,
+        work: Work,
+        start: Start,
+        device: Callable[[], str],
+        torch_problem: Callable[[], str],
+        model_of: Callable[[str], Optional[str]],
+    ):
         self._ui, self._work, self._start = ui, work, start
-        self._device, self._torch_problem = device, torch_problem
+        self._device, self._torch_problem, self._model_of = device, torch_problem, model_of
         self._parameters: Optional[Any] = None
         self._listed: List[Any] = []
         self._note = ""
@@ -142,9 +151,13 @@ class Registration:
             planned.append(self._plan())
             kind = AFFINE if self._parameters.affine else RIGID
             starts = {} if self._parameters.search else {"starts": 1}
-            completion = bool(self._parameters.completion)
             request = planned[0].request(
-                kind=kind, engine=self._engine(), device=self._device(), completion=completion, **starts
+                kind=kind,
+                engine=self._engine(),
+                device=self._device(),
+                completion=bool(self._parameters.completion),
+                model=self._model(),
+                **starts,
             )
             if request.engine == _BRAINSFIT:
                 return BrainsfitJob(request, _brainsfit())
@@ -204,6 +217,11 @@ class Registration:
     def _chosen(self, kind: str) -> Dict[str, Any]:
         nodes = {modality: getattr(self._parameters, f"{modality}{kind}") for modality in MR}
         return {modality: node for modality, node in nodes.items() if node is not None}
+
+    def _model(self) -> Optional[str]:
+        """Return the model that was chosen for the synthetic MR, a file too; None where that is not known any more."""
+        made = {noted(node).get("run", "") for node in self._chosen("Synthetic").values()}
+        return self._model_of(made.pop()) if len(made) == 1 else None
 
     def _plan(self) -> Any:
         from ..scene.registration_plan import plan
