@@ -320,7 +320,7 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
             landmarks, are described at ``MMHVAESynthesisLib.scene.registration_plan.plan``.
         :param settings: ``kind``, ``engine`` (auto, lncc, mattes, brainsfit), ``starts``, ``seed``, ``device``,
             ``completion``, as ``MMHVAESynthesisLib.request.RegistrationRequest``; its ``model`` is by default the one
-            that made the synthetic volumes.
+            that made the synthetic volumes, and where that is not on this machine nothing is completed.
         :return: The transform node, with its figures as attributes and in a table;
             ``MMHVAESynthesisLib.scene.registration.undo(node)`` takes everything back.
         :raises MMHVAEError: with a sentence for the user. Whatever fails, the scene is left as it was.

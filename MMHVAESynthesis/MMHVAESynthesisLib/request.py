@@ -154,8 +154,8 @@ class RegistrationRequest:
     :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    :param completion: Whether contrasts that are synthetic only are synthesised from the pre-operative MR that is there
-        and used beside it; needs PyTorch and a model that knows them.
+    :param completion: Whether, where a single contrast has both, those that are synthetic only are synthesised from the
+        pre-operative MR and used beside it; needs PyTorch and a model that knows them.
     :param model: Of the completion: the model that made the synthetic MR; None: the default.
     :raises InputError: when a value cannot be used; the message says which and what to do.
     """
@@ -205,9 +205,12 @@ class RegistrationRequest:
 
     @property
     def may_be_completed(self) -> bool:
-        """Whether synthetic MR lacks its partner, and the engine can be the one for which it is completed."""
+        """Whether there is a single pair, synthetic MR lacks its partner, and the engine can be the one that completes.
+
+        Two pairs correct one another: in the benchmark a completion added nothing to them.
+        """
         missing = any(modality != US for modality in self.synthetic_only)
-        return self.completion and missing and self.engine in ("auto", "lncc")
+        return self.completion and missing and len(self.pairs) == 1 and self.engine in ("auto", "lncc")
 
     def _check_images(self) -> None:
         if not self.fixed:

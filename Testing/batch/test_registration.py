@@ -85,6 +85,9 @@ def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, m
     assert ("one: completion" in stages) is completion
     names = [path.name for path in (tmp_path / "out" / "one").glob("*registered*.nrrd")]
     assert names == ["one_registered-T2.nrrd"]
+    page, table = ((tmp_path / "out" / name).read_text(encoding="utf-8-sig") for name in ("report.html", "report.csv"))
+    assert ("ceT1: synthesised from the pre-operative MR as well" in page) is completion
+    assert ("completed" in table) is completion and "<th>completed" not in page
 
 
 def test_without_registration_the_preoperative_mr_is_compared_as_it_lies(tmp_path, files, model):

@@ -3,7 +3,8 @@
     python Testing/benchmarks/directions.py --data DIR --out DIR [--model NAME|FILE] [--temperature 0.7] [--cases ...]
 
 Whole volumes through the engine, side by side in one run: of each head of DIR/mri that the model was not trained on one
-MR contrast, and the iUS of two simulated sweeps over it. The truth is the harmonised targets. Written to directions.csv
+MR contrast, and of two simulated sweeps over it one contrast or the iUS. The truth is the harmonised targets, of iUS
+itself. Written to directions.csv
 and directions.md: PSNR and SSIM of the slices as stored (those that are filled to a tenth), for each input and target;
 the mean absolute difference of neighbouring slices, 8-bit, within the volume, beside the truth's; and seconds of the
 clock.
@@ -67,15 +68,18 @@ def scores(truth, made):
     return [float(np.mean([metric(*pair) for pair in pairs])) for metric in (psnr, ssim)]
 
 
-def rows_of(case, seen, inputs, config, args):
-    """Synthesise all MR from each input alone, in one direction and in three; yield a row a target."""
+def rows_of(case, seen, config, args):
+    """Synthesise everything from each input alone, in one direction and in three; yield a row a target."""
     grey_of = config.data.white_matter
     truths = {
-        name: grey(harmonised(volume, case.white_matter[name], grey_of[name]))
+        name: grey(
+            case.ranges[name].to_network(volume.astype(np.float32))
+            if name == US
+            else harmonised(volume, case.white_matter[name], grey_of[name])
+        )
         for name, volume in case.volumes.items()
-        if name != US
     }
-    for name in inputs:
+    for name in case.modalities:
         for directions in DIRECTIONS:
             request = SynthesisRequest(
                 {name: image_of(case.volumes[name], config.data.spacing)},
@@ -101,10 +105,10 @@ def all_rows(args):
     for folder in case_folders.find(args.data, ["mri"]):
         if folder.name in names:
             case = case_folders.load(folder, config.data)
-            yield from rows_of(case, "head", case.modalities, config, args)
+            yield from rows_of(case, "head", config, args)
             for sweep in range(SWEEPS):
                 swept, _ = sweep_over(case, config.data.spacing, sweep, at_tumour=sweep == 0)
-                yield from rows_of(swept, f"sweep {sweep}", [US], config, args)
+                yield from rows_of(swept, f"sweep {sweep}", config, args)
 
 
 def table(rows):
@@ -112,13 +116,13 @@ def table(rows):
     groups = defaultdict(list)
     for row in rows:
         kind = "given" if row["input"] == row["target"] else "iUS" if row["input"] == US else "another MR"
-        groups[kind, row["target"]].append(row)
+        groups[row["seen"].split()[0], kind, row["target"]].append(row)
     lines = [
-        "| from | target | PSNR, 1 direction | 3 | SSIM, 1 | 3 | slice to slice, 1 | 3 | truth | seconds, 1 | 3 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| of | from | target | PSNR, 1 direction | 3 | SSIM, 1 | 3 | slice to slice, 1 | 3 | truth | seconds, 1 | 3 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for (kind, target), some in groups.items():
-        cells = [kind, label(target)]
+    for (seen, kind, target), some in sorted(groups.items()):
+        cells = [seen, kind, label(target)]
         for field, form in (("psnr", "{:.1f}"), ("ssim", "{:.3f}"), ("flicker", "{:.1f}"), ("seconds", "{:.1f}")):
             means = [np.mean([row[field] for row in some if row["directions"] == number]) for number in DIRECTIONS]
             cells += [form.format(mean) for mean in means]

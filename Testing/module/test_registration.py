@@ -179,7 +179,8 @@ def test_missing_contrasts_are_completed_by_the_child_with_the_model_of_the_run(
     assert args.completion is False and args.synthetic_t2 and args.synthetic_cet1 is None
     ready.ui.completionCheckBox.checked = True
     offer([])
-    assert arguments().model is None, "the model is gone: the default serves"
+    args = arguments()
+    assert args.completion is False and args.model is None, "the model is gone, and another one does not fit"
     for index, completes in enumerate((True, True, False, False)):
         ready.ui.engineSelector.currentIndex = index
         assert ready.ui.completionCheckBox.enabled is completes

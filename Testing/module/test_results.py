@@ -210,7 +210,7 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
 
     args = parser().parse_args(child.calls[-1])
     assert (args.targets, args.temperature, args.seed, args.noise) == (["t2,flair"], 0.2, 5, "shared")
-    assert args.directions == 1
+    assert args.directions == 1 and ready.ui.allDirectionsCheckBox.checked, "the user's own choice stays"
     assert args.model == model_path and ready.ui.usSelector.currentNode().GetName() == "Doe-US"
     ready.panel.work.stop()
     forget_the_session(ready)

@@ -71,7 +71,7 @@ def test_what_is_completed_is_registered_with_the_rest(head, fixed, model):
     assert [each.modality for each in without.contrasts] == ["t2"] and without.warnings[:1] == NOT_USED
 
 
-def test_all_mr_serves_whatever_its_grid_and_the_initial_transform_holds_for_it_too(head, fixed, model):
+def test_mr_without_a_partner_is_no_input_and_the_initial_transform_holds_for_what_is_completed(head, fixed, model):
     away = phantom.motion((20, 50, -30), (150, -90, 60))
     coarse = sitk.Resample(head, [40, 40, 40], sitk.Transform(), sitk.sitkLinear, head.GetOrigin(), (2.0, 2.0, 2.0))
     moving = {"t2": phantom.carried(head, away), "flair": phantom.carried(coarse, away)}
@@ -79,8 +79,9 @@ def test_all_mr_serves_whatever_its_grid_and_the_initial_transform_holds_for_it_
     clear = {**fixed, "t2": phantom.field(head, (36, 34, 32))}
     result = registered(clear, moving, initial=initial, model=model)
     assert phantom.error(result.fixed_to_moving, away) < 0.5
-    assert result.provenance["completed_from"] == ["t2", "flair"]
-    assert [each.modality for each in result.contrasts] == ["t2", "cet1"] and result.warnings == []
+    assert result.provenance["completed_from"] == ["t2"]
+    assert [each.modality for each in result.contrasts] == ["t2", "cet1"]
+    assert result.warnings == ["FLAIR: pre-operative only, not used for the registration."]
 
 
 def test_files_give_what_images_give_and_only_acquired_mr_is_written(head, fixed, model, tmp_path):
@@ -144,6 +145,23 @@ def test_a_completion_that_fails_says_why_and_the_registration_goes_on(head, fix
     result = registered({**fixed, "flair": fixed["cet1"] + 1}, {"t2": head}, model="absent.safetensors")
     assert result.warnings[1].startswith("ceT1, FLAIR are not completed from T2: There is no model named 'absent.saf")
     assert [each.modality for each in result.contrasts] == ["t2"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), MemoryError()], ids=str)
+def test_a_computation_that_breaks_down_does_not_take_the_registration_with_it(head, fixed, model, monkeypatch, error):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(completion, "synthesize", broken)
+    result = registered(fixed, {"t2": head}, model=model)
+    assert result.warnings[1].startswith("ceT1 is not completed from T2: the computation failed")
+    assert [each.modality for each in result.contrasts] == ["t2"]
+
+
+def test_two_pairs_are_not_completed(head, fixed, model, no_synthesis):
+    other = sitk.Image(head)
+    result = registered({**fixed, "flair": fixed["t2"] + 1}, {"t2": head, "flair": other}, model=model)
+    assert [each.modality for each in result.contrasts] == ["t2", "flair"] and result.warnings[:1] == NOT_USED
 
 
 def test_a_synthetic_volume_that_cannot_be_used_is_no_more_in_the_way_than_without(head, fixed, model):

@@ -151,8 +151,10 @@ def test_the_words_of_the_call_reach_the_engine(register, made, pair, monkeypatc
     assert pair[1].GetParentTransformNode() is flair.GetParentTransformNode() is transform
 
 
-def test_contrasts_are_completed_with_the_model_that_made_the_synthetic_mr(register, made, pair, monkeypatch):
+def test_contrasts_are_completed_with_the_model_that_made_the_synthetic_mr(register, made, pair, monkeypatch, tmp_path):
+    from MMHVAESynthesisLib.models.loading import load
     from MMHVAESynthesisLib.registration import engine
+    from synthesis.making import model_file
 
     seen = []
     monkeypatch.setattr(engine, "register", lambda request, *_: seen.append(request) or made.result(made.motion()))
@@ -163,15 +165,21 @@ def test_contrasts_are_completed_with_the_model_that_made_the_synthetic_mr(regis
         register(synthetic, {"t2": pair[1]}, **words)
         return seen[-1]
 
-    assert request().may_be_completed and seen[-1].model is None
-    pair[0].SetAttribute("MMHVAE.model", "demonstrator")
-    assert request().model is None, "two models made these"
-    flair.SetAttribute("MMHVAE.model", "demonstrator")
-    assert request().model == "demonstrator"
+    def note(node, name, digest):
+        node.SetAttribute("MMHVAE.model", name)
+        node.SetAttribute("MMHVAE.modelDigest", digest)
+
+    loaded = load(model_file(tmp_path))
+    assert request().may_be_completed and seen[-1].model is None, "nobody knows what made these"
+    monkeypatch.setenv("MMHVAE_MODELS_DIR", str(tmp_path))
+    note(pair[0], "random", loaded.header.digest)
+    assert not request().may_be_completed, "only one of them is known"
+    note(flair, "random", loaded.header.digest)
+    assert request().model == "model.safetensors" and seen[-1].may_be_completed, "by its digest, not its name"
     assert request(model="other").model == "other" and request(completion=False).completion is False
     for node in (pair[0], flair):
-        node.SetAttribute("MMHVAE.model", "mmhvae-gone")
-    assert request().model is None
+        note(node, "demonstrator", "0" * 64)
+    assert request().model is None and not seen[-1].may_be_completed, "another model of that name does not fit"
 
 
 @pytest.mark.parametrize("completion", [True, False])

@@ -137,9 +137,11 @@ def test_merged_statistics_are_those_of_all_images_together():
     generator = np.random.default_rng(0)
     drawn = generator.normal(100, 20, (3, 4, 5, 6, 7)).astype(np.float32)  # directions, samples, k, j, i
     covered = generator.random((3, 5, 6, 7)) > 0.3
-    fusion = Fusion(4)
+    fusion = Fusion(4, spread=True)
     for images, where in zip(drawn, covered):
-        fusion.add("t2", images.mean(axis=0), images.std(axis=0, ddof=1), where)
+        fusion.see(where)
+        for target in ("t2", "flair"):
+            fusion.add(target, images.mean(axis=0), images.std(axis=0, ddof=1))
     mean, deviation = fusion.mean("t2"), fusion.deviation("t2")
     for place in np.ndindex(5, 6, 7):
         values = drawn[covered[(slice(None), *place)]][(slice(None), slice(None), *place)].ravel()

@@ -1,13 +1,12 @@
 """The models as the panel offers them: names, what is known of each, why one cannot be used."""
 
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import List
 
 from slicer.i18n import tr as _
 
 from ..errors import ModelError
 from ..models import catalogue, identify
-from ..models.header import read_header
 
 DEFAULT, FROM_FILE = "", "file:"
 
@@ -53,22 +52,6 @@ def problem_of(name: str) -> str:
     except ModelError as error:
         return str(error)
     return entry.problem or ("" if entry.path else catalogue.how_to_get(entry))
-
-
-def is_same(model: Optional[str], name: str, digest: str) -> bool:
-    """Return whether a model is the one that a run notes by ``name`` and ``digest``.
-
-    :param model: Name in the catalogue, a file, or None for the default.
-    """
-    try:
-        entry = catalogue.find(model)
-        if entry.path is None:
-            return False
-        if identify.identify(entry.path) == identify.SAFETENSORS:
-            return read_header(entry.path)[0].digest == digest
-    except ModelError:
-        return False
-    return entry.name == name
 
 
 def licence_to_agree_to(name: str) -> str:

@@ -7,6 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..dependencies import installed
+from ..models.recognition import is_same
 from . import models, settings, texts
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -57,7 +58,7 @@ class Options:
     def choose_same_model(self, name: str, digest: str) -> bool:
         """Choose the model that a run notes, the present choice first; return whether the panel has it."""
         every = [self.model(), *(choice.key or None for choice in self._choices if choice.key != models.FROM_FILE)]
-        found = [model for model in every if models.is_same(model, name, digest)]
+        found = [model for model in every if is_same(model, name, digest)]
         return bool(found) and self.choose_model(found[0])
 
     def model_to_download(self) -> str:

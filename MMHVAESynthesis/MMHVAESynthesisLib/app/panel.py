@@ -160,7 +160,7 @@ class Panel:
             self.work.say(_("Choose the model '{name}' first: this run was made with it.").format(name=name))
         elif not self.work.is_running:
             self._parameters_from(run, inputs)
-            self._synthesize(preview=False)
+            self._synthesize(preview=False, directions=int(run.setting("directions", ONE_DIRECTION)))
 
     def _choose_model_of(self, run: Any) -> bool:
         if run.id in self._models:
@@ -177,13 +177,13 @@ class Panel:
             parameters.temperature = float(run.setting("temperature", parameters.temperature))
             parameters.seed = int(run.setting("seed", 0))
             parameters.sharedNoise = run.noted.get("noise") == "shared"
-            parameters.allDirections = int(run.setting("directions", ONE_DIRECTION)) != ONE_DIRECTION
             samples = int(run.setting("samples", 1))
             parameters.uncertainty = samples > 1
             if samples > 1:
                 parameters.samples = samples
 
-    def _synthesize(self, preview: bool) -> None:
+    def _synthesize(self, preview: bool, directions: Optional[int] = None) -> None:
+        """Start; ``directions`` are those of the run that is repeated, else the user's choice holds."""
         from ..scene.work import prepare
         from .synthesis import SynthesisJob
 
@@ -202,7 +202,7 @@ class Panel:
                 seed=parameters.seed,
                 device=self.options.device(),
                 noise="shared" if parameters.sharedNoise else "independent",
-                directions=None if parameters.allDirections else ONE_DIRECTION,
+                directions=directions or (None if parameters.allDirections else ONE_DIRECTION),
                 workers=self.options.workers(),
             )
             job = SynthesisJob(work.request, self._start, preview)

@@ -111,7 +111,7 @@ class Registration:
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
-        self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT)
+        self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
         said = "\n".join(filter(None, [missing or self._figures(), self._note]))

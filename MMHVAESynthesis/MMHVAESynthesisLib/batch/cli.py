@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-completion",
         dest="completion",
         action="store_false",
-        help="of registration: do not synthesise contrasts that are synthetic only from the pre-operative MR",
+        help="of registration: where one contrast has both, do not synthesise the other pre-operative ones from it",
     )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="work on this Dask cluster, such as tcp://host:8786")
 

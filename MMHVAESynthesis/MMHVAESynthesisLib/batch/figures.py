@@ -14,7 +14,9 @@ _FIRST = ("case", "state", "reason", "warnings", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
 _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
 
-IN_THE_CSV_ALONE = ("reason", "uncertainty_p95", "compared_with", "share")
+_COMPLETED = "completed"
+
+IN_THE_CSV_ALONE = ("reason", "uncertainty_p95", "compared_with", "share", _COMPLETED)
 """Columns that the page leaves to the CSV, for want of room; reasons and what was compared with stand elsewhere."""
 
 FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "moved_mm": ".1f", "warnings": "d"}
@@ -34,6 +36,7 @@ EXPLANATIONS = {
     "confidence_mm": "root mean square distance of repeated registrations, a typical error of the placement",
     "moved_mm": "median displacement by the registration",
     "overlap": "part of the field of view inside the pre-operative MR, 0 to 1",
+    _COMPLETED: "contrasts of which both sides are synthetic; they count in lncc_before and lncc_after",
     "warnings": "how many",
 }
 
@@ -57,6 +60,8 @@ def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str
         figures.update({f"{name}_{target}": value for name, value in zip(_OF_A_TARGET, values) if value is not None})
     registration = provenance["quality"]["registration"] or {}
     figures.update({name: registration[name] for name in _OF_REGISTRATION if name in registration})
+    if registration.get("completed"):
+        figures[_COMPLETED] = labels(registration["completed"])
     return figures
 
 
@@ -64,7 +69,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> List[str]:
     """Return the columns that some row fills, in their order."""
     filled = set().union(*rows) if rows else set()
     per_target = [f"{name}_{target}" for target in _targets(filled) for name in _OF_A_TARGET]
-    order = [*_FIRST, *_OF_REGISTRATION, *per_target]
+    order = [*_FIRST, *_OF_REGISTRATION, _COMPLETED, *per_target]
     return [name for name in order if name in filled]
 
 

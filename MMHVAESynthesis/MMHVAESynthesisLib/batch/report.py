@@ -166,6 +166,8 @@ def _of_registration(row: Mapping[str, Any]) -> str:
         f"Registration: confidence {row['confidence_mm']:.1f} mm, moved by {row['moved_mm']:.1f} mm, local correlation "
         f"{row['lncc_before']:.2f} before and {row['lncc_after']:.2f} after, {row['overlap']:.0%} of the field covered."
     )
+    if row.get("completed"):
+        text += f" {row['completed']}: synthesised from the pre-operative MR as well."
     return f"<p>{_escaped(text)}</p>"
 
 

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-completion",
         dest="completion",
         action="store_false",
-        help="do not synthesise contrasts that are synthetic only from the pre-operative MR that is there",
+        help="where one contrast has both, do not synthesise the other pre-operative ones from it",
     )
     parser.add_argument(
         "--model",

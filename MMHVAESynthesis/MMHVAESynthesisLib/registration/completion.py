@@ -6,14 +6,17 @@ FLAIR of the ultrasound makes them of the pre-operative T2 too, and what it make
 This is the only module of the room that calls the synthesis.
 """
 
+import logging
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ..errors import Cancelled, InputError, MMHVAEError
 from ..modalities import US, labels
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..request import ONE_DIRECTION, RegistrationRequest, SynthesisRequest
 from ..synthesis.engine import synthesize
+
+log = logging.getLogger(__name__)
 
 STAGE = "completion"
 """What the slices of the synthesis are reported as."""
@@ -26,7 +29,8 @@ class Completion:
     :param request: The request to register, with the completed MR among the moving one.
     :param modalities: What was completed; empty for nothing.
     :param inputs: The pre-operative MR of which it was, or should have been, made.
-    :param provenance: JSON-able: ``completed``, ``completed_from``, ``completion_model``; empty for nothing.
+    :param provenance: JSON-able: ``completed``, ``completed_from``, ``completion_model`` and its digest; empty for
+        nothing.
     :param warnings: Sentences for the user.
     """
 
@@ -46,16 +50,16 @@ def complete(
     progress: Optional[ProgressCallback] = None,
     cancel: Optional[CancelFlag] = None,
 ) -> Completion:
-    """Synthesise the MR that a request has as synthetic MR only, at temperature 0, from all of its moving MR.
+    """Synthesise the MR that a request has as synthetic MR only, at temperature 0, from the MR that has a partner.
 
-    A completion helps, and no registration needs it: when it cannot be made, or is doubtful, a warning says why, and
-    the request stays as it is.
+    MR without a partner is left out: nobody has looked whether it lies on the other. A completion helps, and no
+    registration needs it: when it cannot be made, or is doubtful, a warning says why, and the request stays as it is.
 
     :param progress: Called at each slice, as the stages ``preparing`` and :data:`STAGE`.
     :raises Cancelled: when asked to stop.
     """
     missing = tuple(modality for modality in request.synthetic_only if modality != US)
-    inputs = tuple(modality for modality in request.moving if modality != US)
+    inputs = tuple(modality for modality in request.pairs if modality != US)
     try:
         known = _known_to(request.model)
         missing = tuple(modality for modality in missing if modality in known)
@@ -67,6 +71,10 @@ def complete(
         raise
     except MMHVAEError as error:
         return _not_completed(request, missing, inputs, str(error))
+    except (RuntimeError, MemoryError) as error:
+        # Such as a graphics card without the memory for it, on which the registration fits all the same.
+        log.warning("the completion failed", exc_info=True)
+        return _not_completed(request, missing, inputs, f"the computation failed ({type(error).__name__}).")
 
 
 def _known_to(model: Optional[str]) -> Tuple[str, ...]:
@@ -77,7 +85,13 @@ def _known_to(model: Optional[str]) -> Tuple[str, ...]:
     return load(model).header.sizes.modalities
 
 
-def _completed(request: RegistrationRequest, missing, inputs, progress, cancel) -> Completion:
+def _completed(
+    request: RegistrationRequest,
+    missing: Sequence[str],
+    inputs: Sequence[str],
+    progress: Optional[ProgressCallback],
+    cancel: Optional[CancelFlag],
+) -> Completion:
     wanted = SynthesisRequest(
         inputs={modality: request.moving[modality] for modality in inputs},
         targets=missing,
@@ -92,8 +106,10 @@ def _completed(request: RegistrationRequest, missing, inputs, progress, cancel) 
         "completed": list(missing),
         "completed_from": list(inputs),
         "completion_model": made.provenance["model"],
+        "completion_model_digest": made.provenance["model_digest"],
     }
-    return Completion(replace(request, moving={**request.moving, **made.images}), missing, inputs, provenance)
+    completed = replace(request, moving={**request.moving, **made.images})
+    return Completion(completed, tuple(missing), tuple(inputs), provenance)
 
 
 def _relayed(progress: Optional[ProgressCallback]) -> ProgressCallback:
@@ -108,7 +124,9 @@ def _relayed(progress: Optional[ProgressCallback]) -> ProgressCallback:
     return relay
 
 
-def _not_completed(request: RegistrationRequest, missing, inputs, reason: str) -> Completion:
+def _not_completed(
+    request: RegistrationRequest, missing: Sequence[str], inputs: Sequence[str], reason: str
+) -> Completion:
     verb = "is" if len(missing) == 1 else "are"
     warning = f"{labels(missing)} {verb} not completed from {labels(inputs)}: {reason}"
     return Completion(request, warnings=(warning,))

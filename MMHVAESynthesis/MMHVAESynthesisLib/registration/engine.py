@@ -127,7 +127,7 @@ def _completed(
         completion = complete(request, progress, cancel)
     if completion.modalities:
         try:
-            problem = prepare(completion.request, completion.inputs)
+            problem = prepare(completion.request)
         except InputError as error:
             completion = completion.without(request, str(error))
     problem.warnings.extend(completion.warnings)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, List, Optional, Sequence, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -53,10 +53,9 @@ class Problem:
         return self.initial @ self.frame.pose_in_world(pose)
 
 
-def prepare(request: RegistrationRequest, served: Sequence[str] = ()) -> Problem:
+def prepare(request: RegistrationRequest) -> Problem:
     """Read, check and sample the volumes of a request.
 
-    :param served: Moving modalities that served though they have no partner: they are not told to be of no use.
     :raises InputError: when they cannot be registered; the message says why and what to do.
     """
     fixed = {m: _volume(request.fixed[m], f"The synthetic {label(m)}") for m in request.pairs}
@@ -72,7 +71,7 @@ def prepare(request: RegistrationRequest, served: Sequence[str] = ()) -> Problem
         pyramid.add(fixed[modality], moving[modality], start)
     points = np.argwhere(mask) * spacing + box.origin
     points = points[:: max(len(points) // _POINTS, 1)]
-    problem = Problem(request.pairs, frame, pyramid, points, initial, _unused(request, served))
+    problem = Problem(request.pairs, frame, pyramid, points, initial, _unused(request))
     _check_fixed(problem)
     _check_overlap(problem, moving.values())
     _check_moving(problem)
@@ -166,9 +165,9 @@ def _extent(mask: np.ndarray, spacing: float) -> float:
     return spacing * min(int(mask.any(axis=axes).sum()) for axes in others)
 
 
-def _unused(request: RegistrationRequest, served: Sequence[str]) -> List[str]:
+def _unused(request: RegistrationRequest) -> List[str]:
     missing = request.synthetic_only
-    extra = [m for m in request.moving if m not in request.fixed and m not in served]
+    extra = [m for m in request.moving if m not in request.fixed]
     notes = [f"{labels(missing)}: synthetic only, not used."] if missing else []
     return notes + ([f"{labels(extra)}: pre-operative only, not used for the registration."] if extra else [])
 

@@ -7,9 +7,9 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import slicer
 
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..modalities import label
-from ..models import catalogue
+from ..models.recognition import recognised
 from ..registration.landmarks import target_registration_error
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
@@ -42,11 +42,11 @@ class Plan:
         """Return the request to the engine, with the volumes in world coordinates.
 
         :param settings: ``kind``, ``engine``, ``starts``, ``seed``, ``device``, ``completion``, ``model`` of
-            :class:`RegistrationRequest`; the model is the one that made the synthetic MR where none is given and that
-            one is still there.
+            :class:`RegistrationRequest`. Where no model is given it is the one that made the synthetic MR; where that
+            is not here any more nothing is completed.
         :raises InputError: when a volume or a setting cannot be used.
         """
-        settings["model"] = settings.get("model") or _model_of(self.synthetic.values())
+        settings.update(_completing(self.synthetic.values(), settings))
         field = None
         if self.us is not None:
             what = f"The iUS '{self.us.GetName()}'"
@@ -60,15 +60,17 @@ class Plan:
         )
 
 
-def _model_of(nodes: Iterable[Any]) -> Optional[str]:
-    """Return the model that made all of these volumes, by a name that still stands for one here; else None."""
-    names = {noted(node).get("model") for node in nodes}
-    try:
-        there = {entry.name for entry in catalogue.list_models() if entry.path is not None}
-    except ModelError:
-        # A damaged catalogue is the completion's trouble, which says so; the registration can do without.
-        return None
-    return names.pop() if len(names) == 1 and names <= there else None
+def _completing(nodes: Iterable[Any], settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return ``model`` and ``completion`` of a request to register to these volumes.
+
+    Another model than theirs does not fit: where the volumes note theirs, and it is none or not on this machine,
+    nothing is completed.
+    """
+    made_by = {(noted(node).get("model"), noted(node).get("modelDigest")) for node in nodes}
+    if settings.get("model") or made_by == {(None, None)}:
+        return {}
+    model = recognised(*(fact or "" for fact in made_by.pop())) if len(made_by) == 1 else None
+    return {"model": model} if model is not None else {"completion": False}
 
 
 def plan(

@@ -78,7 +78,7 @@ def _provenance(plan, seconds: float) -> Dict[str, Any]:
         "samples": request.samples,
         "seed": request.seed,
         "noise": request.noise,
-        "directions": len(plan.views),
+        "directions": plan.directions,
         "half_precision": plan.resources.half_precision,
         "device": str(plan.resources.device),
         "seconds": round(seconds, 3),

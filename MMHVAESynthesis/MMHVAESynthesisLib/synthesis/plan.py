@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..modalities import label, labels
 from ..models.header import ModelHeader
 from ..models.loading import load
-from ..request import THREE_DIRECTIONS, SynthesisRequest
+from ..request import ONE_DIRECTION, SynthesisRequest
 from ..volumes.checks import checked
 from ..volumes.files import read
 from ..volumes.likeness import warnings
@@ -34,21 +34,24 @@ class View:
 class Plan:
     """A request with its model loaded, its images read and prepared, its device found.
 
-    :param views: The case as it is stored, then as it is seen across its other axes.
+    :param images: What the case was prepared from.
+    :param directions: Across how many axes it is to be seen.
     """
 
     request: SynthesisRequest
     header: ModelHeader
     passes: Callable[[Sequence[Pass]], Dict[str, np.ndarray]]
     resources: Resources
-    views: Tuple[View, ...]
+    images: Dict[str, sitk.Image]
+    case: PreparedCase
+    directions: int
     targets: Tuple[str, ...]
     warnings: List[str]
 
-    @property
-    def case(self) -> PreparedCase:
-        """The case as it is stored."""
-        return self.views[0].case
+    def views(self) -> List[View]:
+        """Return the case as it is stored, and as it is seen across its other axes; those are prepared now."""
+        others = ORDERS[1 : self.directions]
+        return [View(ORDERS[0], self.case), *(_turned(self.images, order, self.header) for order in others)]
 
     def synthesizer(self, view: View, stop) -> PlaneSynthesizer:
         """Return what takes a view's planes through the network; ``stop`` is called before each pass."""
@@ -74,17 +77,16 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
     images = _images(request)
     case = PreparedCase(images, sizes.modalities, model.header.spacing, sizes.size)
     signs = warnings(case, model.header.spacing, model.header.skull_stripped)
-    views = [View(ORDERS[0], case)]
-    if (request.directions or model.header.directions) == THREE_DIRECTIONS:
-        if can_be_turned(case, model.header.spacing, sizes.size):
-            views += [_turned(images, order, model.header) for order in ORDERS[1:]]
-        elif request.directions is not None:
+    directions = request.directions or model.header.directions
+    if directions > ONE_DIRECTION and not can_be_turned(case, model.header.spacing, sizes.size):
+        directions = ONE_DIRECTION
+        if request.directions is not None:
             signs.append(
                 f"{label(case.reference)} is too thin, or its slices are too thick, to be cut across its other axes: "
                 "only its own slices are used."
             )
     passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
-    return Plan(request, model.header, passes, resources, tuple(views), tuple(targets), signs)
+    return Plan(request, model.header, passes, resources, images, case, directions, tuple(targets), signs)
 
 
 def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:

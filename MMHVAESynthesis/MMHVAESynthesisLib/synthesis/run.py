@@ -14,7 +14,7 @@ from ..errors import Cancelled, InputError
 from ..modalities import label
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes.assembly import Assembly
-from ..volumes.turning import turned_back
+from ..volumes.turning import ORDERS, turned_back
 from .fusion import Fusion
 from .plan import Plan, View
 from .result import Preview
@@ -47,26 +47,31 @@ def run(
     :return: ``{modality: volume}`` of the mean, and of the standard deviation where several samples were asked for.
     :raises Cancelled: when asked to stop, within one pass of the network.
     """
-    reporter = Reporter("synthesis", sum(len(view.case.planes) for view in plan.views), progress, cancel)
+    views = plan.views()
+    reporter = Reporter("synthesis", sum(len(view.case.planes) for view in views), progress, cancel)
     kinds = (_MEAN, _DEVIATION) if plan.request.samples > 1 else (_MEAN,)
-    if len(plan.views) == 1:
-        volumes = _one_view(plan, plan.views[0], kinds, reporter)
+    if len(views) == 1:
+        volumes = _one_view(plan, views[0], kinds, reporter)
     else:
-        volumes = _all_views(plan, kinds, reporter)
+        volumes = _all_views(plan, views, kinds, reporter)
     return tuple(
         {t: volumes.pop((kind, t)) for t in plan.targets} if kind in kinds else {} for kind in (_MEAN, _DEVIATION)
     )
 
 
-def _all_views(plan: Plan, kinds: Sequence[str], reporter: Reporter) -> Volumes:
-    """Synthesise all views of a plan, one after the other, and put them together."""
-    fusion = Fusion(plan.request.draws)
-    for view in plan.views:
+def _all_views(plan: Plan, views: List[View], kinds: Sequence[str], reporter: Reporter) -> Volumes:
+    """Synthesise views, one after the other, and put them together; each is let go once it is done."""
+    fusion = Fusion(plan.request.draws, _DEVIATION in kinds)
+    while views:
+        view = views.pop(0)
         volumes = _one_view(plan, view, (*kinds, _COVERED), reporter)
+        # The arrays are views of the images, which have to outlive them.
+        covered = volumes.pop((_COVERED, plan.targets[0]))
+        fusion.see(_array(covered, view) > 0)
         for target in plan.targets:
-            mean, *deviation = (_array(volumes.pop((kind, target)), view) for kind in kinds)
-            covered = _array(volumes[_COVERED, plan.targets[0]], view) > 0
-            fusion.add(target, mean, deviation[0] if deviation else np.zeros_like(mean), covered)
+            reporter.check()
+            images = [volumes.pop((kind, target)) for kind in kinds]
+            fusion.add(target, *(_array(image, view) for image in images))
     fused: Volumes = {}
     for kind in kinds:
         for target in plan.targets:
@@ -77,8 +82,8 @@ def _all_views(plan: Plan, kinds: Sequence[str], reporter: Reporter) -> Volumes:
 
 
 def _array(image: sitk.Image, view: View) -> np.ndarray:
-    """Return a view's volume as an array [k, j, i] of the reference as it is stored."""
-    return turned_back(sitk.GetArrayFromImage(image), view.order)
+    """Return a view's volume as an array [k, j, i] of the reference as it is stored; the image must outlive it."""
+    return turned_back(sitk.GetArrayViewFromImage(image), view.order)
 
 
 def _one_view(plan: Plan, view: View, kinds: Sequence[str], reporter: Reporter) -> Volumes:
@@ -140,7 +145,7 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
     """
     plane = _nearest_plane(plan, native)
     reporter = Reporter("preview", 1, None, cancel)
-    synthesizer = plan.synthesizer(plan.views[0], reporter.check)
+    synthesizer = plan.synthesizer(View(ORDERS[0], plan.case), reporter.check)
     with one_thread_each():
         synthesizer([plane])
         start = time.perf_counter()
@@ -148,7 +153,8 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
         seconds = time.perf_counter() - start
     k = native if native is not None else plan.case.grid.native_index(plane)
     images = Assembly.plane_images(plan.case, k, synthesized.reference, synthesized.mean)
-    whole = seconds * sum(len(view.case.planes) for view in plan.views) / plan.resources.workers
+    # As if the other directions had as many slices, of as many tiles.
+    whole = seconds * len(plan.case.planes) * plan.directions / plan.resources.workers
     return Preview(images, k, seconds / synthesizer.passes, whole, list(plan.warnings))
 
 

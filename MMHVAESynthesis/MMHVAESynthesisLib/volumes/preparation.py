@@ -121,10 +121,10 @@ class PreparedCase:
     :param order: The model's modalities; the first that is given is the reference.
     :param spacing: The model's, in mm.
     :param size: The model's rows and columns.
+    ``extent`` is what the reference's voxels above 0 measure along I, J and K, mm.
+
     :raises InputError: when an input has no overlap with the reference, or that is impossibly wide or holds next to
         nothing.
-
-    ``extent`` is what the reference's voxels above 0 measure along I, J and K, mm.
     """
 
     def __init__(self, images: Mapping[str, sitk.Image], order: Sequence[str], spacing: float, size: int):
