@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|NAME",
         help=f"JSON file, or {', '.join(sorted(presets.PRESETS))}; default: that of the state, else {DEFAULT}",
     )
-    parser.add_argument("--init", metavar="FILE", help="start from these weights instead of random ones")
+    parser.add_argument(
+        "--init",
+        metavar="FILE",
+        help="start from these weights instead of random ones; a wider network starts as theirs",
+    )
     parser.add_argument("--minutes", type=float, metavar="N", help="stop in time, state saved")
     parser.add_argument("--output", metavar="FILE", help="write the weights there at the end of this session")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; several GPUs: torchrun (never tried on GPUs)")
@@ -52,6 +56,7 @@ def run(
     from . import distributed
     from .export import export
     from .loop import Start, train
+    from .widening import can_widen
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -59,10 +64,13 @@ def run(
     init = None
     if args.init:
         model = load_model(args.init)
-        if model.header.sizes != config.sizes:
-            raise ModelError(f"{args.init} has other sizes than the configuration: {model.header.sizes}.")
+        if model.header.sizes != config.sizes and not can_widen(model.header.sizes, config.sizes):
+            raise ModelError(
+                f"{args.init} has other sizes than the configuration, which can begin from equal ones, or from ones of "
+                f"smaller base_features or max_features: {model.header.sizes}."
+            )
         cases = tuple(model.header.training.get("cases", ()))
-        init = Start(model.network.state_dict(), model.header.name, model.header.digest, cases)
+        init = Start(model.network.state_dict(), model.header.name, model.header.digest, cases, model.header.sizes)
     try:
         session, complete = train(
             data_folder(args.data), Path(args.state), config, init, args.minutes, args.device, progress, cancel

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..network.discriminator import Discriminator
 from ..network.model import BACKGROUND, MMHVAE
+from ..network.sizes import NetworkSizes
 from . import distributed
 from .averaging import AveragedWeights
 from .batches import Batch
@@ -16,6 +17,7 @@ from .config import TrainingConfig
 from .losses import discriminator_term, fakes, generator_term, given_term, kl_term, l1_term, l2_term
 from .passes import ALL_SEEN, Subset, plan
 from .pool import ImagePool
+from .widening import widened
 
 Passes = List[Tuple[Subset, Dict[str, Tensor]]]
 
@@ -212,8 +214,13 @@ class Learner:
             self.average.network.load_state_dict(state["average"])
             self.average.updates = int(state["averaged"])
 
-    def begin_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Start from shipped weights instead of random ones."""
+    def begin_from(self, weights: Mapping[str, Tensor], sizes: Optional[NetworkSizes] = None) -> None:
+        """Start from shipped weights instead of random ones, or, where they are of a narrower network, from both.
+
+        :param sizes: Of the network whose weights they are; None means this one's.
+        """
+        if sizes and sizes != self.config.sizes:
+            weights = widened(weights, sizes, self.network.state_dict(), self.config.sizes)
         self.network.load_state_dict(weights)
         if self.average:
             self.average = AveragedWeights(self.network, self.config.ema)

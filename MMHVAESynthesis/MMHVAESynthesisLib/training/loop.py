@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import torch
 
 from ..errors import InputError
+from ..network.sizes import NetworkSizes
 from ..progress import CancelFlag, Progress, ProgressCallback
 from . import cases as case_folders
 from . import config as configurations
@@ -30,12 +31,14 @@ _SAVE_SECONDS = 240.0
 
 @dataclass(frozen=True)
 class Start:
-    """Weights to start from, and what is known of them: a name, their digest, the cases that they were trained on."""
+    """Weights to start from, and what is known of them: a name, their digest, the cases that they were trained on; the
+    sizes of their network, None where they are those of the configuration."""
 
     weights: Dict[str, torch.Tensor]
     name: str = ""
     digest: str = ""
     cases: Tuple[str, ...] = ()
+    sizes: Optional[NetworkSizes] = None
 
 
 class Run:
@@ -83,7 +86,7 @@ class Run:
             self.names = sorted({*self.names, *init.cases})
             self.origin = {"name": init.name, "digest": init.digest}
             _check_unseen(self.names, self.held_out)
-            self.learner.begin_from(init.weights)
+            self.learner.begin_from(init.weights, init.sizes)
         if distributed.rank() == 0:
             self.config.save(self.folder / CONFIG_FILE)
 
