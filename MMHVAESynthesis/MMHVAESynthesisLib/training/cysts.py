@@ -30,9 +30,9 @@ _SOLID_RADIUS = (0.7, 1.5)
 """Mean radius of the solid part, times the cyst's."""
 _SOLID_ASIDE = (0.3, 0.9)
 """How far its centre lies from the cyst's, times the cyst's radius."""
-_SOLID = {T2: (0.55, 1.0), CET1: (0.6, 1.0), FLAIR: (1.1, 1.9)}
-"""Times white matter; in T2, times the cyst's own fluid."""
-_SOLID_SHARE = (0.6, 1.0)
+_SOLID = {T2: (0.55, 1.0), CET1: (0.6, 1.0), FLAIR: (1.5, 2.0)}
+"""Times white matter, in FLAIR enough for the simulation to see a lesion; in T2, times the cyst's own fluid."""
+_SOLID_SHARE = (0.75, 1.0)
 """How much of what lay there it replaces."""
 _SOLID_CHANCE = 0.5
 _SOLID_EDGE_MM = 1.5
@@ -45,8 +45,9 @@ def with_cyst(case: Case, spacing: float, rng: np.random.Generator) -> Tuple[Cas
     """Return the case with a cyst in its MR, and where the cyst is.
 
     An ellipsoid of 6 to 36 mm mean radius with bulges, about a voxel of the case's label, or of the brain where it has
-    none; only what is brain becomes fluid. Half of the cysts have an enhancing wall, half lie in or beside a solid
-    tumour, which enters the label where there is one. The label no longer holds the cyst: the contrasts say what it is.
+    none; only what is brain becomes fluid. Half of the cysts have an enhancing wall; half lie in or beside a solid
+    tumour, where there is FLAIR that shows it or a label, which it enters. The label no longer holds the cyst: the
+    contrasts say what it is.
 
     :param case: With MR; iUS that it has stays as it is.
     :param spacing: Of its voxels, mm.
@@ -57,7 +58,7 @@ def with_cyst(case: Case, spacing: float, rng: np.random.Generator) -> Tuple[Cas
     candidates = np.flatnonzero(around)
     centre = np.array(np.unravel_index(candidates[int(rng.integers(candidates.size))], brain.shape))
     radii = rng.uniform(*_RADIUS_MM) * rng.uniform(*_STRETCH, 3)
-    has_solid = rng.random() < _SOLID_CHANCE
+    has_solid = rng.random() < _SOLID_CHANCE and _shows_lesions(case)
     solid_radii = radii.mean() * rng.uniform(*_SOLID_RADIUS) * rng.uniform(*_STRETCH, 3)
     aside = _direction(rng) * rng.uniform(*_SOLID_ASIDE) * radii.mean()
     most = np.maximum(radii, has_solid * (np.abs(aside) + solid_radii))
@@ -95,6 +96,11 @@ class _Parts:
     fluid: np.ndarray
     rim: np.ndarray
     solid: np.ndarray
+
+
+def _shows_lesions(case: Case) -> bool:
+    """Return whether ultrasound simulated over the case can know of a solid tumour: by its label or by FLAIR."""
+    return FLAIR in case.volumes or (case.label is not None and bool(case.label.any()))
 
 
 def _direction(rng: np.random.Generator) -> np.ndarray:
