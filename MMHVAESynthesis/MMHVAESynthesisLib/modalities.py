@@ -30,8 +30,13 @@ _CONTRAST = r"(ce|gd|gad\w*|\+ ?c|post ?contrast|post ?con\w*|post|km|contrast\w
 _T1 = r"(t ?1w?i?|mprage|mp ?rage|bravo|spgr|fspgr|t ?1 ?weighted|t ?1 ?tfe|vibe)"
 _CET1 = re.compile(rf"\b{_T1}\b.*\b{_CONTRAST}\b|\b{_CONTRAST}\b.*\b{_T1}\b|\bt ?1 ?w?({_CONTRAST})\b")
 _NO_CONTRAST = re.compile(
-    r"\b(pre ?contrast|non ?contrast|no ?contrast|without|native|nativ|unenhanced|sans|pre ?gd)\b"
+    rf"\b(pre|non|no|ohne|o|vor|sans|avant|w ?o|minus) ?{_CONTRAST}\b"
+    r"|\b(without|native|nativ|unenhanced|sans|ohne|vor|avant)\b"
 )
+_PRE = re.compile(r"\bpre\b(?! ?op)")
+_POST_WHAT = re.compile(r"\bpost ?(op\w*|resection|surg\w*|treatment|rt)\b")
+"""After what, when it is not the contrast agent."""
+_C_MINUS = re.compile(r"\bC ?-(?=$|[\s_.])", re.IGNORECASE)
 _T2 = re.compile(r"\b(t ?2w?i?|t ?2 ?weighted|ciss|fiesta|t ?2 ?tse|t ?2 ?fse)\b")
 _PREOPERATIVE = re.compile(r"(?<![a-z])pr(?:e|ae|ä)[ _.-]?op(erative|erativ)?(?![a-z])", re.IGNORECASE)
 _T2_STAR = re.compile(r"\b(t ?2 ?\*|t ?2 ?star|swi|gre|dsc|perf\w*|epi|map|t2s)\b|t2 ?\*")
@@ -59,6 +64,7 @@ def is_preoperative(name: str) -> bool:
 def _words(name: str) -> str:
     """Return ``name`` as lower-case words, with T1ce, T1Gd, t1c and the like cut behind the figure."""
     text = re.sub(r"\.(nii|nrrd|nhdr|mha|mhd|gz|dcm|seq)\b", " ", name, flags=re.IGNORECASE)
+    text = _C_MINUS.sub(" native ", text)
     text = re.sub(r"(?<=[a-z])(?=[A-Z][0-9A-Z])", " ", text)
     text = re.sub(r"[^A-Za-z0-9*+]+", " ", text).lower()
     text = re.sub(r"\b(ce|gd|c)\s?(t[12])", r"\1 \2", text)
@@ -74,7 +80,7 @@ def recognise(name: str, dicom: Optional[Mapping[str, str]] = None) -> Optional[
         are read.
     :return: A key of :data:`MODALITIES`, or None where nothing speaks clearly for one. A guess: the user has to see it.
 
-    A T1 without a sign of contrast agent, a T2*, a label map or a synthetic volume is none of the four.
+    A T1 without a sign of contrast agent (T1-FLAIR too), a T2*, a label map or a synthetic volume is none of the four.
 
     >>> recognise("Case3-US-before.nii.gz"), recognise("T2_FLAIR_AX"), recognise("t1ce"), recognise("T1_MPRAGE_pre")
     ('us', 'flair', 'cet1', None)
@@ -94,12 +100,16 @@ def recognise(name: str, dicom: Optional[Mapping[str, str]] = None) -> Optional[
 
 
 def _recognise_mr(text: str, agent: bool) -> Optional[str]:
-    if _FLAIR.search(text):
+    text = _POST_WHAT.sub(" ", text)
+    is_t1 = re.search(rf"\b{_T1}\b", text)
+    if _FLAIR.search(text) and not is_t1:
         return FLAIR
+    # The FLAIR of a T1-FLAIR is only how it was made.
+    text = _FLAIR.sub(" ", text) if is_t1 else text
     if _CET1.search(text) and not _NO_CONTRAST.search(text):
         return CET1
-    if re.search(rf"\b{_T1}\b", text):
-        return CET1 if agent and not _NO_CONTRAST.search(text) else None
+    if is_t1:
+        return CET1 if agent and not _NO_CONTRAST.search(text) and not _PRE.search(text) else None
     if _T2.search(text) and not _T2_STAR.search(text):
         return T2
     return None
