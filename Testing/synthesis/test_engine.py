@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from MMHVAESynthesisLib.errors import Cancelled, DeviceError, InputError, ModelError  # noqa: E402
 from MMHVAESynthesisLib.models.loading import load  # noqa: E402
 from MMHVAESynthesisLib.request import SynthesisRequest  # noqa: E402
-from MMHVAESynthesisLib.synthesis import devices, planes  # noqa: E402
+from MMHVAESynthesisLib.synthesis import devices, passes, plan, planes  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import preview, synthesize  # noqa: E402
 from MMHVAESynthesisLib.synthesis.noise import slice_noise  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import same_geometry  # noqa: E402
@@ -216,6 +216,53 @@ def test_an_absent_device_is_named_with_those_that_are_there(model):
         synthesize(SynthesisRequest({"us": fan()}, model=model, device="cuda"))
 
 
+def test_a_gpu_that_pytorch_has_no_kernels_for_is_passed_over(model, monkeypatch):
+    # Here no GPU computes: as on a card that is older than its PyTorch knows.
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    monkeypatch.setattr(devices, "available_devices", lambda: ["cuda:0", "cpu"])
+    assert str(devices.find_device("auto")) == "cpu"
+    with pytest.raises(DeviceError, match="cannot compute on cuda:0.*Choose the device 'cpu'"):
+        synthesize(SynthesisRequest({"us": fan()}, model=model, device="cuda"))
+    assert devices.computes("cpu")
+
+
+def test_what_runs_on_gpus_gives_the_same_and_leaves_the_model_as_it_is(model, monkeypatch):
+    us = fan(4)
+    expected = run({"us": us}, model)
+    monkeypatch.setattr(passes, "can_be_fast", lambda network: False)
+    for _ in range(2):  # the model's network is kept, and has to be whole the second time
+        found = run({"us": us}, model)
+        for target, image in expected.images.items():
+            np.testing.assert_allclose(array(found.images[target]), array(image), atol=1e-3)
+    network = load(model).network
+    folded = passes._folded(network)
+    assert not [name for name, _ in folded.named_parameters() if "parametrizations" in name]
+    assert [name for name, _ in network.named_parameters() if "parametrizations" in name]
+
+
+def test_a_model_that_does_not_fit_into_memory_says_so(model, monkeypatch):
+    def too_large(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(plan, "passes_through", too_large)
+    with pytest.raises(DeviceError, match="memory"):
+        run({"us": fan()}, model)
+
+
+def test_where_an_input_ends_its_absence_is_no_input(model):
+    """In a tile where T2 shows nothing the outcome is that of iUS alone; in one where it does, it is another."""
+    us = fan(5, 80)  # three tiles a side
+    t2 = array(fan(5, 80, seed=3)).copy()
+    t2[:, :, 20:] = 0
+    both = run({"us": us, "t2": volume_like(us, t2)}, model, temperature=0.0)
+    alone = run({"us": us}, model, temperature=0.0)
+    for target, image in alone.images.items():
+        expected, found = array(image), array(both.images[target])
+        np.testing.assert_allclose(found[..., 54:], expected[..., 54:], atol=1e-3)
+        assert np.abs(found - expected)[..., :20].max() > 1
+
+
 def test_out_of_memory_takes_smaller_batches_with_the_same_result(model, monkeypatch):
     us, real, sizes = fan(10), planes.PlaneSynthesizer._forward, []
 
@@ -273,6 +320,7 @@ def test_on_cuda_a_batch_is_sized_by_the_free_memory(monkeypatch, free, asked, b
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices, "computes", lambda device: True)
     seen = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: seen.append(device) or (int(free), 80_000_000_000))
     for name, device in (("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")):

@@ -48,12 +48,24 @@ def torch_device(name: str) -> torch.device:
     :raises DeviceError: when it is absent. MPS lacks 3D interpolation, so that the CPU does its work.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and _interpolates("cuda") else "cpu")
     if name.startswith("cuda"):
         if not torch.cuda.is_available() or int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
             raise DeviceError(f"The device {name} is not there: choose auto or cpu.")
+        if not _interpolates(name):
+            raise DeviceError(f"PyTorch {torch.__version__} cannot compute on {name}: choose auto or cpu.")
         return torch.device(name)
     return torch.device("cpu")
+
+
+def _interpolates(device: str) -> bool:
+    """Return whether this PyTorch can compute on a GPU that is there: for older ones it may have no kernels."""
+    try:
+        volume, grid = torch.zeros(1, 1, 2, 2, 2, device=device), torch.zeros(1, 1, 1, 1, 3, device=device)
+        torch.nn.functional.grid_sample(volume, grid, align_corners=True).cpu()
+    except (RuntimeError, AssertionError):
+        return False
+    return True
 
 
 class LnccEngine:

@@ -61,18 +61,42 @@ def torch_version() -> str:
     return str(torch.__version__)
 
 
-def find_device(name: str) -> torch.device:
-    """Return the device of a checked name; ``auto`` is CUDA where there is one, else MPS, else the CPU.
+def computes(device: str) -> bool:
+    """Return whether this PyTorch can compute on a device that is there: for older GPUs it may have no kernels."""
+    try:
+        with torch.inference_mode():
+            image = torch.zeros(1, 1, 8, 8, device=device)
+            torch.nn.functional.conv2d(image, image[..., :3, :3]).cpu()
+    except (RuntimeError, AssertionError) as error:
+        log.debug("%s cannot be used", device, exc_info=error)
+        return False
+    return True
 
-    :raises DeviceError: when this machine has no such device.
+
+def find_device(name: str) -> torch.device:
+    """Return the device of a checked name; ``auto`` is CUDA where there is one that works, else MPS, else the CPU.
+
+    :raises DeviceError: when this machine has no such device, or PyTorch cannot compute on it.
     """
     available = available_devices()
-    wanted = available[0] if name == "auto" else name
-    if wanted == "cuda":
-        wanted = "cuda:0"
+    if name == "auto":
+        return torch.device(next(filter(_works, available), "cpu"))
+    wanted = "cuda:0" if name == "cuda" else name
     if wanted not in available:
         raise DeviceError(f"There is no device {name!r} here. Choose among: auto, {', '.join(available)}.")
+    if not _works(wanted):
+        raise DeviceError(
+            f"PyTorch {torch_version()} cannot compute on {wanted}: its memory may be full, or PyTorch may not support it "
+            "any more. Choose the device 'cpu', or install a PyTorch that does."
+        )
     return torch.device(wanted)
+
+
+def _works(device: str) -> bool:
+    if device == "cpu" or computes(device):
+        return True
+    log.warning("%s is there, but PyTorch %s cannot compute on it.", device, torch_version())
+    return False
 
 
 def cores() -> int:

@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.utils import parametrize
 
 from ..network.fast.model import FastMMHVAE, can_be_fast
 from ..network.model import MMHVAE
@@ -65,8 +67,7 @@ class Together:
 
     def __init__(self, network: MMHVAE, resources: Resources, temperature: float, targets: Sequence[str]):
         self._device, self._half = resources.device, resources.half_precision
-        if self._device.type != "cpu":
-            network = copy.deepcopy(network).to(self._device)
+        network = _folded(network).to(self._device)
         self._format = torch.channels_last if self._half else torch.contiguous_format
         self._network = network.to(memory_format=self._format)
         self._temperature, self._targets = temperature, tuple(targets)
@@ -86,6 +87,28 @@ class Together:
     def _stacked(self, arrays: Sequence[np.ndarray]) -> torch.Tensor:
         stacked = torch.from_numpy(np.stack(arrays)).to(self._device)
         return stacked.contiguous(memory_format=self._format) if stacked.ndim == 4 else stacked
+
+
+def _folded(network: MMHVAE) -> MMHVAE:
+    """Return a copy whose normalised weights are computed once, not in each pass: MPS did not know how to, once."""
+    # Removing the parametrizations of a copy would remove them from the original's classes too.
+    folded = copy.deepcopy(network)
+    for module in list(folded.modules()):
+        for name, child in list(module.named_children()):
+            if parametrize.is_parametrized(child, "weight"):
+                setattr(module, name, _plain(child))
+    return folded
+
+
+def _plain(layer: nn.Module) -> nn.Module:
+    """Return a layer, linear or 1x1, with the weight that its parametrization gives."""
+    has_bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        plain = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, bias=has_bias)
+    else:
+        plain = nn.utils.skip_init(nn.Conv2d, layer.in_channels, layer.out_channels, 1, bias=has_bias)
+    plain.load_state_dict({"weight": layer.weight, **({"bias": layer.bias} if has_bias else {})})
+    return plain
 
 
 def passes_through(

@@ -17,7 +17,7 @@ from ..volumes.files import read
 from ..volumes.likeness import warnings
 from ..volumes.preparation import PreparedCase
 from ..volumes.turning import ORDERS, Order, can_be_turned, turned
-from .devices import Resources, find_resources
+from .devices import Resources, find_resources, is_out_of_memory, out_of_memory
 from .passes import Pass, passes_through
 from .planes import PlaneSynthesizer
 
@@ -85,7 +85,12 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
                 f"{label(case.reference)} is too thin, or its slices are too thick, to be cut across its other axes: "
                 "only its own slices are used."
             )
-    passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
+    try:
+        passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(resources.device, error) from error
     return Plan(request, model.header, passes, resources, images, case, directions, tuple(targets), signs)
 
 

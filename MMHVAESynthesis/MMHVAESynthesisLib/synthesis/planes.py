@@ -82,12 +82,14 @@ class _Item:
 
     @property
     def modalities(self):
-        """The inputs that this plane has."""
-        return tuple(self.blend.inputs)
+        """The inputs that this tile has."""
+        return tuple(self.shared.inputs)
 
 
 def _cut(tile: Tile, inputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    return {modality: np.ascontiguousarray(tile.cut(image)) for modality, image in inputs.items()}
+    """Return the tile of each input that shows anything there: to the network nothing is not the same as no input."""
+    tiles = {modality: np.ascontiguousarray(tile.cut(image)) for modality, image in inputs.items()}
+    return {modality: image for modality, image in tiles.items() if (image != BACKGROUND).any()}
 
 
 class PlaneSynthesizer:
