@@ -44,6 +44,15 @@ def test_registers_through_the_executable(pair, runner):
     assert reports[-1].done == reports[-1].total
 
 
+def test_which_of_several_contrasts_it_follows_is_noted(pair):
+    noisy = phantom.noisy(pair[0], 3.0, seed=2)
+    moving = {"t2": pair[1], "flair": sitk.Image(pair[1]) + 0}
+    request = RegistrationRequest({"t2": pair[0], "flair": noisy}, moving, engine="brainsfit", starts=1)
+    assert engine.register(request, brainsfit=Recorder()).provenance["refined_on"] == "t2"
+    request = RegistrationRequest({"t2": pair[0]}, {"t2": pair[1]}, engine="brainsfit", starts=1)
+    assert "refined_on" not in engine.register(request, brainsfit=Recorder()).provenance
+
+
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [

@@ -64,6 +64,29 @@ def test_everything_is_written_and_agrees(folder, tmp_path):
     assert "Left where it was" in cli.describe(kept) and figures.LINEAR_ONLY not in cli.describe(kept)
 
 
+def test_figures_count_from_the_initial_transform(folder, tmp_path):
+    away = phantom.motion((0, 0, 0), (40, 0, 0))
+    initial = transforms.transform_of(away @ MOTION, phantom.CENTRE)
+    # The same head a long way off, nearly brought back by the initial transform.
+    moving = phantom.carried(sitk.ReadImage(str(folder / "T2 pre.nii.gz")), away)
+    sitk.WriteImage(moving, str(tmp_path / "far.nrrd"))
+    near = transforms.transform_of(phantom.motion((0, 0, 0), (41, 1, 0)) @ MOTION, phantom.CENTRE)
+    transforms.write(near, tmp_path / "near.h5")
+    fixed = np.array([[0.0, 0, 0], [10, 5, 0], [0, 10, -8]]) + phantom.CENTRE
+    lists = {}
+    for name, points in (("fixed", fixed), ("moving", [initial.TransformPoint(point.tolist()) for point in fixed])):
+        rows = "".join(f"{n},{','.join(map(str, point))}\n" for n, point in enumerate(points))
+        lists[name] = tmp_path / f"{name}.fcsv"
+        lists[name].write_text("# CoordinateSystem = LPS\n" + rows, encoding="utf-8")
+    landmarks = ("--fixed-landmarks", lists["fixed"], "--moving-landmarks", lists["moving"])
+    result = run(folder, "--t2", tmp_path / "far.nrrd", "--initial", tmp_path / "near.h5", *landmarks)
+    assert result["tre"]["before"]["mean_mm"] == pytest.approx(np.sqrt(2), abs=0.05)
+    assert result["tre"]["after"]["mean_mm"] < 0.3 and 1 < result["moved_mm"] < 2
+    said = cli.describe(result)
+    assert f"from where {tmp_path / 'near.h5'} puts it" in said
+    assert f"Left where {tmp_path / 'near.h5'} puts it" in cli.describe({**result, "kept_start": True})
+
+
 def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
     with pytest.raises(OutputError, match="must end with"):

@@ -127,6 +127,7 @@ def test_affine_recovers_a_scale_within_its_bounds(head, field, name):
     rigid = registered(field, moving, engine=name, starts=1)
     affine = registered(field, moving, engine=name, starts=1, kind="affine")
     assert phantom.error(affine.fixed_to_moving, scaled) < 0.5 < phantom.error(rigid.fixed_to_moving, scaled)
+    assert affine.confidence < 0.5, "a stretch that was found is no doubt"
 
 
 @pytest.mark.parametrize("name", BOTH)

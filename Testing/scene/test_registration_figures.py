@@ -55,6 +55,17 @@ def test_each_voxel_holds_how_far_the_mr_was_moved_there(slicer, made, transform
     assert add_displacement(transform) is node, "asked again, it is the same"
 
 
+def test_asked_again_after_the_transform_was_edited_it_is_brought_up_to_date(slicer, transform, add_displacement):
+    node = add_displacement(transform)
+    before = slicer.util.arrayFromVolume(node).copy()
+    matrix = slicer.util.arrayFromTransformMatrix(transform)
+    matrix[0, 3] += 50
+    slicer.util.updateTransformMatrixFromArray(transform, matrix)
+    assert add_displacement(transform) is node
+    after = slicer.util.arrayFromVolume(node)
+    assert ((after > 0) == (before > 0)).mean() > 0.99 and after.max() > before.max() + 20
+
+
 def test_undo_takes_it_away(slicer, made, registration, transform, add_displacement):
     before = made.everything()["nodes"].keys() - {transform.GetID()}
     node = add_displacement(transform)

@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--displacement",
         metavar="FILE",
-        help="also write how far the MR was moved, in mm, as a volume; it cannot show how the brain deformed",
+        help="also write how far the MR was moved (by --initial too), in mm, as a volume; it cannot show how the brain "
+        "deformed",
     )
     parser.add_argument("--checkerboard", metavar="FILE", help="also write a checkerboard picture, .png")
 
@@ -81,26 +82,33 @@ def run(
     result = register(request, progress, cancel)
     report = _figures(result)
     if points is not None:
-        report["tre"] = _tre(result, *points)
+        report["tre"] = _tre(_initial(args), result, *points)
+    report["initial"] = args.initial
     return {**report, "outputs": _write(args, request, result), "provenance": result.provenance}
 
 
 def describe(result: Dict[str, Any]) -> str:
     """Return the result for people: how far to trust it first, then the files."""
+    initial = result["initial"]
     lines = [
-        f"Moved {result['moved_mm']:.1f} mm (median over the field of view); "
-        f"typical error of the placement {result['confidence_mm']:.1f} mm (confidence).",
+        f"Moved {result['moved_mm']:.1f} mm{' from where ' + initial + ' puts it' if initial else ''} (median over the "
+        f"field of view); typical error of the placement {result['confidence_mm']:.1f} mm (confidence).",
     ]
     if result["kept_start"]:
-        lines = [f"Left where it was; confidence {result['confidence_mm']:.1f} mm."]
+        where = f"where {initial} puts it" if initial else "where it was"
+        lines = [f"Left {where}; confidence {result['confidence_mm']:.1f} mm."]
     for each in result["contrasts"]:
         title = ContrastSimilarity(**each).title(result["provenance"])
         lines.append(f"Similarity of {title} (LNCC): {each['before']:.3f} to {each['after']:.3f}.")
+    if "refined_on" in result["provenance"]:
+        lines.append(f"Refined on {label(result['provenance']['refined_on'])} alone: this engine follows one contrast.")
     if "tre" in result:
         before, after = (result["tre"][when]["mean_mm"] for when in ("before", "after"))
         lines.append(f"Landmarks: mean error {before:.2f} to {after:.2f} mm.")
     if "displacement" in result["outputs"]:
         lines.append(figures.LINEAR_ONLY)
+        if initial:
+            lines.append(f"What {initial} moved is part of the displacement.")
     return "\n".join([*lines, *result["outputs"].values()])
 
 
@@ -183,9 +191,16 @@ def _figures(result: RegistrationResult) -> Dict[str, Any]:
     }
 
 
-def _tre(result: RegistrationResult, fixed: np.ndarray, moving: np.ndarray) -> Dict[str, Dict[str, float]]:
+def _initial(args: argparse.Namespace) -> sitk.Transform:
+    """Return where the registration started from."""
+    return transforms.read(args.initial) if args.initial else sitk.Transform(3, sitk.sitkIdentity)
+
+
+def _tre(
+    initial: sitk.Transform, result: RegistrationResult, fixed: np.ndarray, moving: np.ndarray
+) -> Dict[str, Dict[str, float]]:
     errors = {
-        "before": landmarks.target_registration_error(sitk.Transform(), fixed, moving),
+        "before": landmarks.target_registration_error(initial, fixed, moving),
         "after": landmarks.target_registration_error(result.fixed_to_moving, fixed, moving),
     }
     return {

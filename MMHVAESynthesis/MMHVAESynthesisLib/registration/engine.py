@@ -247,6 +247,7 @@ def _provenance(
         "fixed": {m: source(request.fixed, m) for m in problem.modalities},
         "moving": {m: request.names.get(m, source(request.moving, m)) for m in acquired},
         **completion.provenance,
+        **({} if solution.refined_on is None else {"refined_on": solution.refined_on}),
         "above_chance": None if solution.above_chance is None else round(solution.above_chance, 3),
         "starts": request.starts,
         "seed": request.seed,

@@ -14,7 +14,7 @@ from .lncc import Schedule, descend
 from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
-from .solution import Solution
+from .solution import Solution, stretched_alike
 from .together import together
 
 COARSE = Schedule(30, 1.5, 0.1)
@@ -112,22 +112,26 @@ class LnccEngine:
 
     @staticmethod
     def _refined(problem: Problem, request: RegistrationRequest, start, report: Reporter, device):
-        """Return the pose that ``start`` leads to at 1 mm, and the poses of its repeats at 2 mm."""
+        """Return the pose that ``start`` leads to at 1 mm, and the poses of its repeats at 2 mm.
+
+        Repeats are rigid. An affine result's stretch is put onto them, so that they tell how well its place is known.
+        """
         pyramid, middle = problem.pyramid, problem.pyramid.level(2)
         begins = perturbed(start, problem.points, _JITTER, REPEATS, request.seed)
         parts = halves(middle, REPEATS, request.seed)
 
-        def fine(relay: Any) -> np.ndarray:
-            (pose,), _ = descend(pyramid.level(1), [start], FINE, relay, device)
+        def fine(relay: Any) -> Tuple[np.ndarray, np.ndarray]:
+            (rigid,), _ = descend(pyramid.level(1), [start], FINE, relay, device)
+            pose = rigid
             if request.kind == AFFINE:
-                (pose,), _ = descend(middle, [pose], STRETCH, relay, device, affine=True)
-            return pose
+                (pose,), _ = descend(middle, [rigid], STRETCH, relay, device, affine=True)
+            return rigid, pose
 
         def repeat(cut: slice):
             return lambda relay: descend(middle, begins[cut], REPEAT, relay, device, parts[cut])[0]
 
-        pose, *repeats = together([fine, *map(repeat, _cuts(REPEATS, _BATCH))], report)
-        return pose, [each for batch in repeats for each in batch]
+        (rigid, pose), *repeats = together([fine, *map(repeat, _cuts(REPEATS, _BATCH))], report)
+        return pose, stretched_alike([each for batch in repeats for each in batch], rigid, pose)
 
 
 def _cuts(count: int, size: int) -> List[slice]:

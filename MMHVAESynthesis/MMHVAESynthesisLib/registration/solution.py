@@ -22,6 +22,7 @@ class Solution:
     :param warnings: What a user should know whatever comes of it.
     :param doubts: About the pose; they go where it is given up.
     :param above_chance: How many times what chance gives the volumes correlate; None where no search tells.
+    :param refined_on: The one modality that the descent followed, where it cannot follow several.
     :param given_up: Whether the pose is the start since no placement is to be relied on, and a warning says so.
     """
 
@@ -31,6 +32,18 @@ class Solution:
     doubts: List[str] = field(default_factory=list)
     above_chance: Optional[float] = None
     given_up: bool = False
+    refined_on: Optional[str] = None
+
+
+def stretched_alike(repeats: Sequence[np.ndarray], rigid: np.ndarray, pose: np.ndarray) -> List[np.ndarray]:
+    """Return rigid repeats with the stretch that led from the rigid result to the final one: both (4, 4) local poses.
+
+    So the distance of the repeats from an affine result says how well it is placed, not how much it was stretched.
+    """
+    if pose is rigid:
+        return list(repeats)
+    stretch = np.linalg.inv(rigid) @ pose
+    return [repeat @ stretch for repeat in repeats]
 
 
 class Engine(Protocol):

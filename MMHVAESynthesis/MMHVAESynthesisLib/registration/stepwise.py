@@ -14,7 +14,7 @@ from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
 from .similarity import lncc
-from .solution import MOST_STRETCH, Solution
+from .solution import MOST_STRETCH, Solution, stretched_alike
 
 LEAST_SAMPLES = 2000
 """Voxels that a descent looks at, where the field has as many: mutual information of fewer is mostly chance."""
@@ -82,12 +82,13 @@ class StepwiseEngine:
             begins = perturbed(best, problem.points, _JITTER, REPEATS, request.seed)
             parts = halves(middle, REPEATS, request.seed)
             repeats = [run(middle, begin, 0.5, whole & part) for begin, part in zip(begins, parts)]
-            pose = run(fine, best, 0.2, fine.mask[pair])
+            pose = rigid = run(fine, best, 0.2, fine.mask[pair])
             if request.kind == AFFINE:
-                stretched = bounded(run(fine, pose, 0.2, fine.mask[pair], affine=True))
+                stretched = bounded(run(fine, rigid, 0.2, fine.mask[pair], affine=True))
                 # Another measure's optimum, or the bound, may be worse than no stretch at all.
-                pose = max(pose, stretched, key=lambda found: lncc(fine, found)[pair])
-        return Solution(pose, repeats)
+                pose = max(rigid, stretched, key=lambda found: lncc(fine, found)[pair])
+        used = problem.modalities[pair] if len(problem.modalities) > 1 else None
+        return Solution(pose, stretched_alike(repeats, rigid, pose), refined_on=used)
 
 
 def sampled_part(part: float, mask: np.ndarray) -> float:

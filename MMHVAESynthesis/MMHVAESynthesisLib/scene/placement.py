@@ -63,6 +63,17 @@ def under(transform: Any) -> List[Any]:
     return _children_by_parent().get(transform.GetID(), [])
 
 
+def transforms_under(transform: Any) -> List[Any]:
+    """Return the transform nodes that lie under ``transform``, however deep."""
+    found, waiting = [], [transform]
+    children = _children_by_parent()
+    while waiting:
+        below = [node for node in children.get(waiting.pop().GetID(), []) if node.IsA("vtkMRMLTransformNode")]
+        found += below
+        waiting += below
+    return found
+
+
 def put(moving: Iterable[Unit], transform: Any, undo: ExitStack) -> List[Any]:
     """Put units under ``transform``, which lies in the world, and return the stand-ins made for it.
 

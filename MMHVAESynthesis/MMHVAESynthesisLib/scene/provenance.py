@@ -13,7 +13,7 @@ import json
 import re
 import uuid
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from ..modalities import label
 
@@ -78,6 +78,11 @@ def with_input_warnings(result: Any, inputs: Mapping[str, Any]) -> Any:
         for modality, node in inputs.items()
         if is_synthetic(node)
     ]
+    return with_warnings(result, more)
+
+
+def with_warnings(result: Any, more: Iterable[str]) -> Any:
+    """Return ``result`` with more warnings, in its provenance too."""
     warnings = [*result.warnings, *more]
     return dataclasses.replace(result, warnings=warnings, provenance={**result.provenance, "warnings": warnings})
 

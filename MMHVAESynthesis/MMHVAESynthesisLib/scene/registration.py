@@ -39,6 +39,7 @@ def add(result: Any, planned: Plan) -> Any:
     :raises InputError: when a node left the scene meanwhile, or was moved.
     """
     check_unchanged(planned)
+    result = provenance.with_warnings(result, [*planned.warnings, *_left_behind(planned)])
     result = provenance.with_input_warnings(result, planned.moving)
     for warning in result.warnings:
         log.warning(warning)
@@ -51,12 +52,20 @@ def add(result: Any, planned: Plan) -> Any:
 def undo(transform: Union[str, Any]) -> None:
     """Take a registration back: what it moved lies where it lay before; all that was made for it leaves the scene.
 
-    Whatever else was put under the transform since then goes back to the world with it. A node that was taken out of
-    the transform, or hardened, stays as it is.
+    Whatever else was put under the transform since then goes back to the world with it. A node that the user put under
+    another transform stays as it is.
 
-    :raises InputError: when the node is not the transform of a registration, or a later one builds on it.
+    :raises InputError: when the node is not the transform of a registration, a later one builds on it, or a node that
+        it moved was hardened since, or taken out of it into the world: that would stay, and no longer fit the others.
     """
     node = checked(transform)
+    lost = _no_longer_under(node)
+    if lost is not None:
+        raise InputError(
+            f"'{lost.GetName()}' was hardened or taken out of '{node.GetName()}' since: it would stay where it is "
+            "while the rest goes back. Nothing was changed. Put it under the transform again first (where it was "
+            "hardened, apply the inverse to it before: module Transforms, Invert), or delete the transform yourself."
+        )
     later = _built_upon(node)
     if later is not None:
         raise InputError(
@@ -70,6 +79,23 @@ def undo(transform: Union[str, Any]) -> None:
             remove(spent)
     if hierarchy.HasItemAttribute(folder, REGISTRATION) and hierarchy.GetNumberOfItemChildren(folder) == 0:
         hierarchy.RemoveItem(folder, False, False)
+
+
+def _no_longer_under(transform: Any) -> Optional[Any]:
+    """Return a node that the registration moved and that lies in the world now, not under its transform."""
+    count = transform.GetNumberOfNodeReferences(CARRIED)
+    nodes = [transform.GetNthNodeReference(CARRIED, index) for index in range(count)]
+    return next((node for node in nodes if node is not None and node.GetParentTransformNode() is None), None)
+
+
+def _left_behind(planned: Plan) -> List[str]:
+    """Return warnings of shared parents that what moves will no longer follow: it gets copies of them."""
+    shared = {unit.parent.GetID(): unit for unit in placement.units(planned.carried) if unit.parent is not None}
+    return [
+        f"'{unit.node.GetName()}' lies under a copy of '{unit.parent.GetName()}' now and no longer follows it, since "
+        "other nodes that stay lie under it too: register again when it changes."
+        for unit in shared.values()
+    ]
 
 
 def checked(transform: Union[str, Any]) -> Any:
@@ -156,7 +182,7 @@ class _Run:
 
 def _built_upon(transform: Any) -> Optional[Any]:
     """Return a registration made later that has this one, or a stand-in of it, beneath or in a copy."""
-    own = [transform, *filter(placement.is_stand_in, placement.under(transform))]
+    own = [transform, *placement.transforms_under(transform)]
     for over in placement.above(transform):
         if over.GetAttribute(REGISTRATION) == "1":
             return over

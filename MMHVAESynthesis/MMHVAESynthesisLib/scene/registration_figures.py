@@ -16,7 +16,7 @@ from .removal import remove
 
 
 def add_displacement(registration: Union[str, Any]) -> Any:
-    """Add a volume of how far a registration moved the MR, and return its node; the one there is, where there is one.
+    """Add a volume of how far a registration moves the MR, and return its node: the one there is, brought up to date.
 
     It lies on the grid and under the parent transform of the first synthetic MR that the registration was made to, and
     is in mm, 0 outside the field of view. Its description says what a linear transform cannot show. Undoing the
@@ -26,9 +26,6 @@ def add_displacement(registration: Union[str, Any]) -> Any:
     :raises InputError: when it is not the transform of a registration, or its synthetic MR left the scene.
     """
     transform = checked(registration)
-    former = transform.GetNodeReference(DISPLACEMENT)
-    if former is not None:
-        return former
     reference = synthetic_of(transform)
     if reference is None:
         raise InputError(
@@ -38,6 +35,11 @@ def add_displacement(registration: Union[str, Any]) -> Any:
     moving_to_fixed = slicer.util.arrayFromTransformMatrix(transform)
     fixed_to_moving = affine_of(RAS_TO_LPS @ moving_to_fixed @ RAS_TO_LPS).GetInverse()
     image = displacement(fixed_to_moving, to_image(reference, "The synthetic MR"))
+    former = transform.GetNodeReference(DISPLACEMENT)
+    if former is not None:
+        set_voxels(former, image, reference)
+        former.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
+        return former
     with ExitStack() as undo:
         node = _added(image, transform, reference, undo)
         undo.pop_all()

@@ -1,21 +1,21 @@
 """What a registration of the scene is about: which nodes are registered, which move, which stay."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import slicer
 
 from ..errors import InputError
-from ..modalities import label
+from ..modalities import MODALITIES, US, label
 from ..models.recognition import recognised
 from ..registration.landmarks import target_registration_error
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
 from . import placement
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
-from .provenance import noted
+from .provenance import INPUT, noted
 from .registration_report import Landmarks
 
 
@@ -28,6 +28,7 @@ class Plan:
     :param carried: All nodes that will move, the MR first.
     :param staying: All nodes that must not move: the synthetic MR, the ultrasound, the landmarks in it.
     :param places: World matrices of what is registered, by node ID, as they were when this was made.
+    :param warnings: What the user has to know of the choice, a sentence each.
     """
 
     synthetic: Mapping[str, Any]
@@ -37,6 +38,7 @@ class Plan:
     staying: Sequence[Any]
     landmarks: Optional[Landmarks]
     places: Mapping[str, np.ndarray]
+    warnings: Sequence[str] = ()
 
     def request(self, **settings) -> RegistrationRequest:
         """Return the request to the engine, with the volumes in world coordinates.
@@ -96,6 +98,7 @@ def plan(
     mr = _volumes(moving, "The pre-operative")
     us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
     _check_differ(fixed, mr, us)
+    warnings = _made_from_mr(fixed, mr)
     lists = [
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
         for node, where in ((fixed_landmarks, "ultrasound"), (moving_landmarks, "MR"))
@@ -105,7 +108,8 @@ def plan(
     carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
     _check_can_move(list(carried.values()), staying)
-    return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, _places([*fixed.values(), *mr.values()]))
+    places = _places([*fixed.values(), *mr.values()])
+    return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, places, warnings)
 
 
 def _volumes(given: Mapping[str, Union[str, Any, None]], what: str) -> Dict[str, Any]:
@@ -126,6 +130,28 @@ def _check_differ(fixed: Mapping[str, Any], moving: Mapping[str, Any], us: Optio
                 f"'{node.GetName()}' is given as {uses[node.GetID()]} and as {use}: choose different volumes."
             )
         uses[node.GetID()] = use
+
+
+def _made_from_mr(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> Sequence[str]:
+    """Return warnings of synthetic MR that was made from MR too: it shows the brain where that MR has it.
+
+    :raises InputError: when that MR is what is to be registered: it would be found to lie right, wherever it lies.
+    """
+    warnings: List[str] = []
+    for modality, node in fixed.items():
+        sources = {m: node.GetNodeReference(INPUT + m) for m in MODALITIES if m != US}
+        for source in [each for each in sources.values() if each is not None]:
+            if any(source is mr for mr in moving.values()):
+                raise InputError(
+                    f"The synthetic {label(modality)} '{node.GetName()}' was made from '{source.GetName()}' itself, so "
+                    "that this MR would be found to lie right wherever it lies. Synthesise from the ultrasound alone, "
+                    "then register to that."
+                )
+            warnings.append(
+                f"The synthetic {label(modality)} was made from the MR '{source.GetName()}' too: only if that lies on "
+                "the ultrasound is this a registration to the ultrasound."
+            )
+    return list(dict.fromkeys(warnings))
 
 
 def _check_can_move(carried: Sequence[Any], staying: Sequence[Any]) -> None:

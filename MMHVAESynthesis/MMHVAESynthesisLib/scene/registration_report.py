@@ -4,8 +4,8 @@ Attributes, all ``MMHVAE.``: ``registration`` ("1"), ``similarityBefore``, ``sim
 ``contrasts`` (JSON, the same for each, and whether it was ``completed``), ``confidence`` (mm), ``moved`` (mm),
 ``overlap`` (0 to 1), ``keptStart``, ``landmarkErrorBefore`` and ``landmarkErrorAfter`` (JSON: mean, median, largest in
 mm; where landmarks were given), and the provenance: ``engine``, ``kind``, ``fixed``, ``moving``, ``carried``,
-``seconds``, ``version``, ``run`` and more; where contrasts were completed, ``completed``, ``completedFrom`` (JSON,
-modalities) and ``completionModel``.
+``seconds``, ``version``, ``run`` and more; ``refinedOn`` where the engine followed one of several contrasts; where
+contrasts were completed, ``completed``, ``completedFrom`` (JSON, modalities) and ``completionModel``.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import SimpleITK as sitk  # noqa: N813
 import slicer
 import vtk
 
+from ..modalities import label
 from ..registration.landmarks import TargetRegistrationError, target_registration_error
 from . import provenance
 
@@ -72,6 +73,8 @@ def rows(result: Any, errors: Optional[Errors]) -> List[Tuple[str, str, str, str
         (f"Similarity of {each.title(result.provenance)} (LNCC)", f"{each.before:.3f}", f"{each.after:.3f}", "")
         for each in result.contrasts
     ]
+    if "refined_on" in result.provenance:
+        lines.append(("Refined on this contrast alone", "", label(result.provenance["refined_on"]), ""))
     lines.append(("Similarity, mean (LNCC)", f"{result.metric_before:.3f}", f"{result.metric_after:.3f}", ""))
     if errors is not None:
         before, after = map(_summary, errors)

@@ -86,8 +86,8 @@ def find_device(name: str) -> torch.device:
         raise DeviceError(f"There is no device {name!r} here. Choose among: auto, {', '.join(available)}.")
     if not _works(wanted):
         raise DeviceError(
-            f"PyTorch {torch_version()} cannot compute on {wanted}: its memory may be full, or PyTorch may not support it "
-            "any more. Choose the device 'cpu', or install a PyTorch that does."
+            f"PyTorch {torch_version()} cannot compute on {wanted}: its memory may be full, or PyTorch may not support "
+            "it any more. Choose the device 'cpu', or install a PyTorch that does."
         )
     return torch.device(wanted)
 
