@@ -2,14 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from MMHVAESynthesisLib.training import cases, cysts, sweeps
+from MMHVAESynthesisLib.training import cases, cysts
 from MMHVAESynthesisLib.training.config import DataConfig
 from MMHVAESynthesisLib.training.cysts import with_cyst
 from MMHVAESynthesisLib.training.sweeps import SweepShelf, sweep_over
-from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep
 from MMHVAESynthesisLib.ultrasound.tissue import contrast_levels, tissue_from_mr
 
 SETTINGS = DataConfig(("mri",), sampling="crops", spacing=1.0)
@@ -47,14 +45,8 @@ def test_a_cyst_is_fluid_in_every_contrast(case, seed):
         assert np.median(found.volumes[name][core]) < 0.75 * case.white_matter[name]
 
 
-@pytest.fixture
-def solid_chance(monkeypatch):
-    return lambda chance: monkeypatch.setattr(cysts, "_SOLID_CHANCE", chance)
-
-
 @pytest.mark.parametrize("seed", range(6))
-def test_only_the_surroundings_of_the_cyst_change_and_nothing_outside_the_brain(case, seed, solid_chance):
-    solid_chance(0.0)
+def test_only_the_surroundings_of_the_cyst_change_and_nothing_outside_the_brain(case, seed):
     found, cyst = with_cyst(case, 1.0, np.random.default_rng(seed))
     away = ndimage.distance_transform_edt(~cyst) > 12
     for name, volume in found.volumes.items():
@@ -63,75 +55,7 @@ def test_only_the_surroundings_of_the_cyst_change_and_nothing_outside_the_brain(
     assert case.label is None and case.volumes["t2"].dtype == np.int16, "the case itself stays as it is"
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_solid_tumour_beside_a_cyst_is_bright_in_t2_and_flair_and_stays_inside_the_brain(
-    case, seed, solid_chance, monkeypatch
-):
-    solid_chance(1.0)
-    for name, values in (("_RADIUS_MM", (9, 11)), ("_SOLID_RADIUS", (1.2, 1.4)), ("_SOLID_ASIDE", (0.8, 0.9))):
-        monkeypatch.setattr(cysts, name, values)
-    found, cyst = with_cyst(case, 1.0, np.random.default_rng(seed))
-    brain = case.volumes["t2"] > 0
-    assert all(((volume > 0) == brain).all() for volume in found.volumes.values())
-    changed = np.abs(found.volumes["flair"] - case.volumes["flair"]) > 0.05 * case.white_matter["flair"]
-    solid = ndimage.binary_opening(changed & (ndimage.distance_transform_edt(~cyst) > 5), iterations=2)
-    assert solid.sum() > 100
-    assert np.median(found.volumes["t2"][solid]) > 1.3 * case.white_matter["t2"]
-    assert np.median(found.volumes["flair"][solid]) > 1.05 * case.white_matter["flair"]
-    assert np.median(found.volumes["cet1"][solid]) < 1.02 * case.white_matter["cet1"]
-
-
-@pytest.mark.parametrize("enhancing, value", [(False, 1), (True, 4)])
-def test_the_solid_part_enters_the_label_as_tumour(case, enhancing, value, solid_chance):
-    solid_chance(1.0)
-    label = np.zeros(case.shape, np.uint8)
-    label[20:24, 30:34, 40:44] = 1
-    label[60, 60, 60] = 3 * enhancing
-    labelled = dataclasses.replace(case, label=label)
-    found, cyst = with_cyst(labelled, 1.0, np.random.default_rng(1))
-    added = found.label != np.where(cyst, 0, label)
-    assert added.sum() > 200 and (found.label[added] == value).all() and found.label.dtype == np.uint8
-    assert not (added & cyst).any() and (case.volumes["t2"][added] > 0).all()
-    empty = dataclasses.replace(case, label=np.zeros(case.shape, np.uint8))
-    assert not with_cyst(empty, 1.0, np.random.default_rng(1))[0].label.any(), "what FLAIR shows is the lesion there"
-
-
-@pytest.mark.parametrize("is_labelled", [False, True])
-def test_ultrasound_over_a_cyst_shows_its_solid_part_as_a_lesion(case, is_labelled, solid_chance, monkeypatch):
-    solid_chance(1.0)
-    for name, values in (("_RADIUS_MM", (9, 11)), ("_SOLID_RADIUS", (1.2, 1.4)), ("_SOLID_ASIDE", (0.8, 0.9))):
-        monkeypatch.setattr(cysts, name, values)
-    label = np.zeros(case.shape, np.uint8)
-    label[34:38, 38:42, 38:42] = 1
-    met = []
-
-    def simulated(images, seed, label, *rest, **named):
-        arrays = {name: sitk.GetArrayFromImage(image) for name, image in images.items()}
-        met.append(tissue_from_mr(arrays, None if label is None else sitk.GetArrayFromImage(label), 1.0))
-        return simulate_sweep(images, seed, label, *rest, **named)
-
-    monkeypatch.setattr(sweeps, "simulate_sweep", simulated)
-    some = dataclasses.replace(case, label=label if is_labelled else None)
-    echoes = []
-    for seed in range(4):
-        found, cyst = with_cyst(some, 1.0, np.random.default_rng(seed))
-        sweep_over(found, 1.0, seed, False, cyst)
-        away = ndimage.distance_transform_edt(~cyst) > 4
-        solid = ndimage.binary_erosion(away & (found.volumes["flair"] > 1.3 * case.white_matter["flair"]), iterations=2)
-        echoes.append(np.maximum(met[-1].tumour, met[-1].oedema)[solid])
-    assert np.concatenate(echoes).size > 300 and np.concatenate(echoes).mean() > 0.4
-
-
-def test_no_solid_tumour_is_put_where_ultrasound_could_not_know_of_it(case, solid_chance):
-    solid_chance(1.0)
-    blind = dataclasses.replace(case, volumes={name: case.volumes[name] for name in ("t2", "cet1")})
-    found, cyst = with_cyst(blind, 1.0, np.random.default_rng(0))
-    away = ndimage.distance_transform_edt(~cyst) > 12
-    assert all(np.array_equal(found.volumes[name][away], volume[away]) for name, volume in blind.volumes.items())
-
-
-def test_it_lies_where_the_label_is_and_the_label_no_longer_holds_it(case, solid_chance):
-    solid_chance(0.0)
+def test_it_lies_where_the_label_is_and_the_label_no_longer_holds_it(case):
     label = np.zeros(case.shape, np.uint8)
     label[20:24, 30:34, 40:44] = 2
     label[60, 60, 60] = 4

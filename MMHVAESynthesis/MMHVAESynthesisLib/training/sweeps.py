@@ -27,12 +27,11 @@ def sweep_over(
 
     :param spacing: Of the case's voxels and of the sweep's, mm.
     :param at_tumour: Let the probe look at the tumour, where the case has a label.
-    :param target: What the probe looks at instead, a mask of the case's shape; the label then tells what is tumour.
+    :param target: What the probe looks at instead, a mask of the case's shape.
     :return: A case with iUS and MR, (k, j, i) of the sweep; and the sweep.
     """
     images = {name: _image(case.volumes[name], case, spacing) for name in case.modalities if name != US}
-    looks = at_tumour or target is not None
-    label = _image(case.label, case, spacing) if looks and case.label is not None else None
+    label = _image(case.label, case, spacing) if at_tumour and case.label is not None else None
     aim = None if target is None else _image(target.astype(np.uint8), case, spacing)
     sweep = simulate_sweep(images, seed, label, spacing, target=aim)
     field = sitk.GetArrayFromImage(sweep.mask) > 0
