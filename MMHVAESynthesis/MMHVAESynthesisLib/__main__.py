@@ -32,8 +32,8 @@ COMMANDS = {
     "machine": "machine",
 }
 """Each command's room. Its module ``cli`` has HELP, add_arguments(parser), run(args, progress, cancel) -> JSON-able
-result and, where the result is no list of files, describe(result) -> text. An ``exit_code`` in the result is the
-command's."""
+result and, where there is more to say than the files of its ``outputs``, describe(result) -> text. An ``exit_code``
+in the result is the command's; ``warnings`` in it, or in its ``provenance``, are logged."""
 
 _WATCH_SECONDS = 0.2
 
@@ -173,7 +173,7 @@ def _failed(args: argparse.Namespace, error: MMHVAEError) -> int:
 
 
 def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
-    for warning in result.get("provenance", {}).get("warnings", ()):
+    for warning in (*result.get("provenance", {}).get("warnings", ()), *result.get("warnings", ())):
         log.warning("%s", warning)
     if args.json or args.progress == "json":
         _print_json({"result": result})
@@ -185,7 +185,7 @@ def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
 
 
 def _list_files(result: Dict[str, Any]) -> str:
-    return "\n".join(file for kind in ("outputs", "uncertainty") for file in result.get(kind, {}).values())
+    return "\n".join(result["outputs"].values())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,37 @@
 """A case's folder is put in place whole, or the former one stays."""
 
+import hashlib
 import os
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from MMHVAESynthesisLib.batch import case_folder
 from MMHVAESynthesisLib.errors import OutputError
+
+
+def voxels(seed):
+    return sitk.GetImageFromArray(np.random.default_rng(seed).integers(0, 200, (4, 8, 8)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_the_digest_of_a_header_alone_is_of_its_voxels_too(tmp_path, ending, compressed):
+    file = tmp_path / f"us{ending}"
+    digests = []
+    for seed in (1, 2, 1):
+        sitk.WriteImage(voxels(seed), str(file), compressed)
+        digests.append(case_folder.described({"us": str(file)})["us"]["sha256"])
+    assert digests[0] == digests[2] != digests[1]
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii", ".nii.gz"])
+def test_the_digest_of_a_volume_in_one_file_is_that_of_the_file(tmp_path, ending):
+    file = tmp_path / f"us{ending}"
+    sitk.WriteImage(voxels(1), str(file))
+    expected = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert case_folder.described({"us": str(file)})["us"] == {"file": str(file), "sha256": expected}
 
 
 def test_former_results_stay_where_new_ones_cannot_be_put_in_place(tmp_path, monkeypatch):

@@ -143,6 +143,52 @@ def test_nor_are_results_further_down_or_named_in_a_roundabout_way(tree):
     assert found(inside)["1"] == {"us": "us.nrrd"}
 
 
+def test_files_beside_folders_of_cases_are_cases_too(tree, caplog):
+    folder = tree("Case1-US-before.nii.gz", "Case1-T2.nii.gz", "Case2-US.nrrd", "old/Case9-US.nii.gz", "atlas.nrrd")
+    assert found(find_cases(folder)) == {
+        "Case1": {"us": "Case1-US-before.nii.gz", "t2": "Case1-T2.nii.gz"},
+        "Case2": {"us": "Case2-US.nrrd"},
+        "old": {"us": "Case9-US.nii.gz"},
+    }
+    assert "No case, since the name says of no modality" in caplog.text and "atlas.nrrd" in caplog.text
+    (case,) = (case for case in find_cases(tree("Case1/flair.nrrd")) if case.name == "Case1")
+    assert sorted(case.inputs) == ["flair", "t2", "us"]
+
+
+@pytest.mark.parametrize("sign", [["results1/Case1/provenance.json"], ["results1/report.csv", "results1/report.html"]])
+def test_results_of_earlier_batches_are_no_cases(tree, caplog, sign):
+    results = ("results1/Case1/Case1_synthetic-T2.nii.gz", "results1/Case1/Case1_registered-T2.nrrd", *sign)
+    folder = tree("Case1-US-before.nii.gz", *results)
+    assert found(find_cases(folder, results=folder / "results2")) == {"Case1": {"us": "Case1-US-before.nii.gz"}}
+    assert "being results of an earlier batch" in caplog.text
+    inside = tree("in/1/us.nrrd", *(f"in/1/{name}" for name in results)) / "in"
+    assert found(find_cases(inside)) == {"1": {"us": "us.nrrd"}}
+
+
+def test_a_report_of_other_making_is_no_sign_of_results(tree):
+    assert list(found(find_cases(tree("1/us.nrrd", "1/report.csv")))) == ["1"]
+
+
+@pytest.mark.parametrize("name", ["IM0001", "a.dcm", "1.2.840.10008.5", "us.hdr", "T2.img.gz", "deep/er/brain.mgz"])
+def test_a_folder_of_images_in_other_formats_is_a_case_with_a_problem(tree, name):
+    one, two = find_cases(tree("1/us.nrrd", "1/notes.txt", f"2/{name}"))
+    assert not one.problem and one.notes == ("Guessed from the names of files: iUS is '1/us.nrrd'.",)
+    assert f"no NRRD, NIfTI or MetaImage in it, only 2/{name}" in two.problem and two.inputs == {}
+
+
+def test_images_in_other_formats_beside_volumes_are_noted(tree, caplog):
+    (case,) = find_cases(tree("1/us.nrrd", "flair.dcm", *(f"1/T2/IM{number}" for number in range(7))))
+    assert case.notes[-1] == (
+        "Not read, being in another format: 1/T2/IM0, 1/T2/IM1, 1/T2/IM2, 1/T2/IM3, 1/T2/IM4 and 2 more."
+    )
+    assert "flair.dcm" in caplog.text
+
+
+def test_a_folder_without_an_image_is_no_case_and_said_so(tree, caplog):
+    assert list(found(find_cases(tree("1/us.nrrd", "docs/README", "docs/protocol.pdf")))) == ["1"]
+    assert "for want of an image in it" in caplog.text and "docs" in caplog.text
+
+
 def test_no_folder_and_no_case_are_errors(tree, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         find_cases(tmp_path / "absent")

@@ -6,8 +6,9 @@ import SimpleITK as sitk
 
 pytest.importorskip("torch")
 
+from MMHVAESynthesisLib.__main__ import main  # noqa: E402
 from MMHVAESynthesisLib.batch import work  # noqa: E402
-from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
+from MMHVAESynthesisLib.batch.cases import Case, problem_of  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.batch.settings import Settings  # noqa: E402
 from MMHVAESynthesisLib.registration import transforms  # noqa: E402
@@ -22,6 +23,23 @@ def files(tmp_path):
     us = write(fan(16, 28, (1.5, 1.5, 1.5)), tmp_path / "us.nrrd")
     mr = fan(20, 32, (1.5, 1.5, 1.5), np.int16, seed=3, origin=(-3, -3, -3))
     return str(us), str(write(mr, tmp_path / "t2.nii.gz"))
+
+
+def test_an_input_is_not_registered_to_its_own_image(tmp_path, files, capsys):
+    us, t2 = files
+    roundabout = str(tmp_path / "x" / ".." / "t2.nii.gz")
+    case = Case("own", {"us": us, "t2": t2}, {"t2": roundabout})
+    registering, comparing = Settings(("t2",), device="cpu", register=True), Settings(("t2",), device="cpu")
+    outcome = work.process(work.Job(case, registering, str(tmp_path / "out"), "a digest"))
+    assert outcome.state == work.FAILED
+    assert outcome.reason == (
+        f"{roundabout} is given as an input and as pre-operative: synthesise from the ultrasound alone."
+    )
+    assert problem_of(case, comparing.register) == "" == problem_of(Case("a", {"us": us}, {"t2": t2}), True)
+    (tmp_path / "cases.csv").write_text("case,us,t2,preoperative_t2\nown,us.nrrd,t2.nii.gz,t2.nii.gz\n", "utf-8")
+    words = ["batch", "--manifest", str(tmp_path / "cases.csv"), "--output-dir", str(tmp_path / "out"), "--list"]
+    assert main([*words, "--register"]) == 0 and "as an input and as pre-operative" in capsys.readouterr().out
+    assert main(words) == 0 and "as an input and as pre-operative" not in capsys.readouterr().out
 
 
 def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files, model, monkeypatch):

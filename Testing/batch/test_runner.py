@@ -212,6 +212,22 @@ def test_cancelled_at_a_slice_it_leaves_whole_cases_and_goes_on_later(tmp_path, 
     assert states(run_batch(cases, settings, out)) == {"a": "kept", "b": "done", "c": "done"}
 
 
+def test_cancelled_it_does_not_say_that_results_of_an_earlier_run_are_not_there(tmp_path, cases, settings):
+    out, cancel = tmp_path / "out", threading.Event()
+    run_batch(cases[1:], settings, out)
+    with pytest.raises(Cancelled) as caught:
+        run_batch(cases, settings, out, lambda report: report.stage == "a: synthesis" and cancel.set(), cancel)
+    assert str(caught.value) == (
+        "Cancelled: 0 of 3 cases are finished; 2 more have results of an earlier run, which this one did not check. "
+        "The same command goes on from there."
+    )
+    rows = (out / "report.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert rows == ["case,state", "a,not done", *(f"{name},earlier results (not checked)" for name in "bc")]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "3 cases: 2 earlier results (not checked), 1 not done." in page
+    assert states(run_batch(cases, settings, out)) == {"a": "done", "b": "kept", "c": "kept"}
+
+
 def test_a_callback_that_raises_stops_the_workers(tmp_path, cases, settings):
     def faulty(report):
         if report.stage == "a: synthesis":
@@ -242,16 +258,19 @@ def test_several_devices_take_cases_from_one_queue(tmp_path, cases, settings, mo
     ("device", "there", "expected"),
     [
         ("auto", ["cuda:0", "cuda:1", "cpu"], ["cuda:0", "cuda:1"]),
+        ("auto", ["cuda:0", "cuda:1", "cuda:2 old", "cpu"], ["cuda:0", "cuda:1"]),
+        ("auto", ["cuda:0 old", "cuda:1 old", "cpu"], [None]),
         ("cuda", ["cuda:0", "cuda:1", "cpu"], ["cuda:0", "cuda:1"]),
         ("cuda:1", ["cuda:0", "cuda:1", "cpu"], [None]),
         ("auto", ["cuda:0", "cpu"], [None]),
         ("cpu", ["cuda:0", "cuda:1", "cpu"], [None]),
     ],
 )
-def test_all_cuda_devices_work_unless_one_is_chosen(monkeypatch, device, there, expected):
+def test_all_cuda_devices_that_compute_work_unless_one_is_chosen(monkeypatch, device, there, expected):
     import MMHVAESynthesisLib.synthesis.devices as devices
 
     monkeypatch.setattr(devices, "available_devices", lambda: there)
+    monkeypatch.setattr(devices, "computes", lambda device: "old" not in device)
     assert runner.devices_of(device) == expected
 
 

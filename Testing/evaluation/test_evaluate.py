@@ -1,13 +1,14 @@
 import argparse
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
-from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.errors import DependencyError, InputError
 from MMHVAESynthesisLib.evaluation import cli, samples
 from MMHVAESynthesisLib.evaluation import evaluate as evaluating
 from MMHVAESynthesisLib.models import checkpoint
@@ -74,7 +75,11 @@ def run(*words):
 def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
     figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 3)
     assert figures["cases"] == {"sweeps": ["kept", "kept"], "heads": ["kept"], "real iUS": ["real"]}
-    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8")) == figures
+    written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert {**written, "folder": str(tmp_path)} == figures
+    said = cli.describe(figures).splitlines()
+    assert len(said) == 7 and said[0].endswith(": T2 not met, ceT1 not met, FLAIR not met")
+    assert said[5].endswith((": met", ": not met")) and said[6].endswith(f"all verdicts: {tmp_path}")
     goals = list(figures["verdicts"].values())
     assert len(goals) == 6
     assert all(set(group) == {"t2", "cet1", "flair"} for group in goals[:4])
@@ -160,6 +165,13 @@ def test_every_case_has_a_probe_and_looks_of_its_own(data, model, tmp_path, monk
     config = TrainingConfig(sizes=SIZES, data=settings)
     evaluating.Evaluation(load_model(str(model)), config, loaded, [], tmp_path, 1, Reporter("x", 1, None, None))
     assert len(seeds) == 4 == len(set(seeds))
+
+
+def test_a_missing_package_is_said_before_any_work(data, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    with pytest.raises(DependencyError, match="pip install scikit-image"):
+        run("--data", data, "--model", model, "--output-dir", tmp_path / "out", "--planes", 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_held_out_cases_there_is_nothing_to_evaluate(tmp_path, model):

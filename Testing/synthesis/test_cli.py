@@ -204,6 +204,23 @@ def test_a_preview_writes_one_plane_and_estimates_the_whole(tmp_path, us, model,
     assert main(arguments(us, model, output, "--preview", "0", "--json")) == 3
 
 
+def test_a_preview_says_its_plane_the_time_for_all_and_what_is_unlikely(tmp_path, us, model, capsys, caplog):
+    image = read(us)
+    image.SetSpacing([9.0, 9.0, 9.0])
+    coarse = write(image, tmp_path / "coarse.nrrd")
+    assert main(arguments(coarse, model, tmp_path / "out", "--targets", "t2", "--preview", "3")) == 0
+    file, estimate = capsys.readouterr().out.splitlines()
+    assert file == str(tmp_path / "out" / "preview-T2.nrrd")
+    assert estimate.startswith("This is plane 3. ") and "All planes would take about 0:0" in estimate
+    assert "pixels of 9 mm" in caplog.text
+
+
+def test_a_result_is_told_as_its_files(tmp_path, us, model, capsys):
+    assert main(arguments(us, model, tmp_path / "out", "--targets", "t2", "--samples", "2")) == 0
+    names = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    assert names == ["Case27-US_synthetic-T2.nii.gz", "Case27-US_synthetic-T2-uncertainty.nii.gz"]
+
+
 def test_the_machine_names_its_devices(capsys):
     assert main(["machine", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["result"]

@@ -22,6 +22,8 @@ def test_one_command_trains_and_writes_weights_that_load(data, config, tmp_path)
     result = cli.run(arguments(*words, "--config", tmp_path / "own.json", "--output", tmp_path / "weights.safetensors"))
     assert (result["steps"], result["of"], result["complete"]) == (12, 12, True)
     json.dumps(result)
+    assert cli.describe(result).startswith("12 of 12 steps are done")
+    assert f"The weights are in {tmp_path / 'weights.safetensors'}." in cli.describe(result)
     model = loading.load(str(tmp_path / "weights.safetensors"))
     assert model.header.digest == result["digest"]
     assert model.header.sizes == config.sizes and model.header.spacing == config.data.spacing
@@ -47,6 +49,16 @@ def test_weights_of_other_sizes_and_absent_devices_are_refused_in_words(data, co
     with pytest.raises(DeviceError):
         cli.run(arguments(*words, "--device", "cuda:99"))
     assert not (tmp_path / "state").exists()
+
+
+def test_how_to_go_on_is_said_at_the_end_of_a_session():
+    result = {"steps": 5, "of": 10, "complete": False, "hours": 0.5, "state": "here", "output": None}
+    assert cli.describe(result).splitlines() == [
+        "5 of 10 steps are done, in 0.50 hours of training.",
+        "It goes on from here with the same command.",
+        "No weights were written: the same command with --output FILE writes them.",
+    ]
+    assert "complete; its state and curves are in here." in cli.describe({**result, "complete": True})
 
 
 def test_a_missing_data_folder_is_said_before_any_work(tmp_path):

@@ -115,6 +115,16 @@ def test_a_run_starts_from_the_weights_of_a_narrower_network(data, config, tmp_p
         assert cli.run(arguments(*words, "--init", tmp_path / "narrow.safetensors", "--minutes", 0.001))["steps"] == 1
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "advice"), [(8, 16, "take 12 or 20"), (14, 16, "take 20"), (16, 20, "keep 16"), (10, 12, None)]
+)
+def test_it_is_said_which_widths_cannot_be_reached(theirs, ours, advice):
+    narrow, wide = (dataclasses.replace(NARROW, base_features=width) for width in (theirs, ours))
+    assert widening.can_widen(narrow, wide) == (advice is None)
+    text = cli._other_sizes("x.safetensors", narrow, wide)
+    assert (advice is None) == ("twice decoder_features" not in text) and (advice or "") in text
+
+
 def test_a_narrower_configuration_is_refused_in_words(data, config, tmp_path):
     sizes = dataclasses.replace(config.sizes, base_features=config.sizes.base_features + 2)
     checkpoint.save(tmp_path / "wide.safetensors", ModelHeader("wide", sizes), MMHVAE(sizes))

@@ -1,4 +1,5 @@
 import os
+import struct
 import sys
 
 import numpy as np
@@ -78,6 +79,31 @@ def test_folder_that_cannot_be_written(tmp_path):
     assert not os.listdir(tmp_path / "new")
 
 
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("ElementDataFile = a b.raw\n", ["a b.raw"]),
+        ("NDims = 3\r\nElementDataFile = a1.raw\r\n", ["a1.raw"]),
+        ("ElementDataFile = LOCAL\na1.raw\n", []),
+        ("ElementDataFile = LIST\na1.raw\na2.raw\nabsent.raw\n", ["a1.raw", "a2.raw"]),
+        ("ElementDataFile = a%d.raw 1 3 1\n", ["a1.raw", "a2.raw", "a3.raw"]),
+        ("NRRD0004\n# about\ndata file: ./a1.raw\n", ["a1.raw"]),
+        ("NRRD0004\ndatafile: a%d.raw 3 1 -2\n", ["a3.raw", "a1.raw"]),
+        ("NRRD0004\ndata file: LIST 2\na1.raw\na3.raw\n", ["a1.raw", "a3.raw"]),
+        ("NRRD0004\ndata file: a%s%s.raw 1 2 1\n", []),
+        ("NRRD0004\nsizes: 2 2 2\n\ndata file: a1.raw\n", []),
+        ("", []),
+    ],
+)
+def test_files_of_the_voxels_are_found_by_their_header(tmp_path, header, named):
+    for name in ("a b.raw", "a1.raw", "a2.raw", "a3.raw"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "case.mhd").write_bytes(header.encode())
+    (tmp_path / "case.nii").write_bytes(header.encode())
+    assert files.voxel_files(tmp_path / "case.mhd") == [tmp_path / name for name in named]
+    assert files.voxel_files(tmp_path / "case.nii") == []
+
+
 def make_bad_files(folder):
     whole = files.write(volume(ball()), folder / "whole.nrrd", compress=False)
     (folder / "cut.nrrd").write_bytes(whole.read_bytes()[:-500])
@@ -105,6 +131,41 @@ def test_unreadable_files_are_told_apart(tmp_path, name, message):
     make_bad_files(tmp_path)
     with pytest.raises(InputError, match=message):
         files.read(tmp_path / name)
+
+
+def sheared_nifti(path, shear):
+    """Write a NIfTI file whose second axis leans towards the first."""
+    sitk.WriteImage(volume(ball()), str(path))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<hh", content, 252, 0, 1)
+    struct.pack_into("<12f", content, 280, *(1, shear, 0, 0), *(0, 1, 0, 0), *(0, 0, 1, 0))
+    path.write_bytes(content)
+
+
+def test_axes_that_are_not_at_right_angles_are_no_damage(tmp_path):
+    sheared_nifti(tmp_path / "straight.nii", 0.0)
+    assert files.read(tmp_path / "straight.nii").GetSize() == (44, 40, 10)
+    sheared_nifti(tmp_path / "sheared.nii", 0.1)
+    with pytest.raises(InputError, match="not at right angles.*save it as .nrrd, or resample it") as caught:
+        files.read(tmp_path / "sheared.nii")
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "said"),
+    [("win32", "Größe.nrrd", True), ("win32", "size.nrrd", False), ("linux", "ł.nrrd", False)],
+)
+def test_letters_that_may_not_be_opened_on_windows_are_named(tmp_path, monkeypatch, platform, name, said):
+    if not str(tmp_path).isascii():
+        pytest.skip("the folder for tests has such letters itself")
+    monkeypatch.setattr(sys, "platform", platform)
+    (tmp_path / name).write_bytes(b"nonsense")
+    with pytest.raises(InputError) as reading:
+        files.read(tmp_path / name)
+    with pytest.raises(OutputError) as writing:
+        files.write(volume(ball()), tmp_path / "absent" / name)
+    for caught in (reading, writing):
+        assert ("of plain letters" in str(caught.value)) == said
 
 
 def test_a_fourth_axis_of_one_is_dropped(tmp_path):

@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 from ..errors import InputError, OutputError
+from ..volumes.files import voxel_files
 
 PROVENANCE = "provenance.json"
+REPORT, TABLE = "report.html", "report.csv"
 FORMAT = 1
 
 _UNFINISHED = re.compile(r"\.(?P<case>.+)\.[0-9a-f]{32}\.(part|old)")
+
+
+def is_results(folder: Path) -> bool:
+    """Return whether a folder holds results: of a case, or those of a batch with its report."""
+    return (folder / PROVENANCE).is_file() or all((folder / name).is_file() for name in (REPORT, TABLE))
 
 
 def sha256(path: Path) -> str:
@@ -30,6 +37,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _digest(volume: Path) -> str:
+    """Return the sha256 of a volume's file; where that is a header alone, one of it and of the files of its voxels."""
+    digests = [sha256(volume), *map(sha256, voxel_files(volume))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
+
+
 def described(files: Mapping[str, str]) -> Dict[str, Dict[str, str]]:
     """Return ``{modality: {"file": name, "sha256": digest}}`` of a case's files.
 
@@ -38,7 +51,7 @@ def described(files: Mapping[str, str]) -> Dict[str, Dict[str, str]]:
     found = {}
     for modality, file in files.items():
         try:
-            found[modality] = {"file": str(file), "sha256": sha256(Path(file))}
+            found[modality] = {"file": str(file), "sha256": _digest(Path(file))}
         except FileNotFoundError as error:
             raise InputError(f"{file} does not exist: check the name of the file.") from error
         except OSError as error:

@@ -1,5 +1,6 @@
 """What a case is: a name, and files by modality."""
 
+import os
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -34,6 +35,23 @@ class Case:
     preoperative: Mapping[str, str] = field(default_factory=dict)
     notes: Tuple[str, ...] = ()
     problem: str = ""
+
+
+def problem_of(case: Case, register: bool) -> str:
+    """Return why nothing can be done with a case; empty where something can.
+
+    :param register: Whether its pre-operative MR is to be registered. An input that is that very MR would lie where the
+        MR lies: the synthetic MR made from it would be found there too, wherever the brain is.
+    """
+    if case.problem or not register:
+        return case.problem
+    inputs = {_place(file) for file in case.inputs.values()}
+    both = [file for file in case.preoperative.values() if _place(file) in inputs]
+    return f"{both[0]} is given as an input and as pre-operative: synthesise from the ultrasound alone." if both else ""
+
+
+def _place(file: str) -> str:
+    return os.path.normcase(os.path.realpath(os.path.expanduser(file)))
 
 
 def checked_name(name: str) -> str:

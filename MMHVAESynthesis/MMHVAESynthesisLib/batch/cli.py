@@ -7,7 +7,7 @@ from ..progress import CancelFlag, ProgressCallback
 from ..registration.engine import ENGINES
 from ..request import AFFINE, RIGID
 from ..synthesis import cli as synthesis
-from .cases import Case
+from .cases import Case, problem_of
 from .settings import Settings
 from .source import cases_of
 from .table import COLUMNS
@@ -52,7 +52,7 @@ def run(
     settings = _settings(args)
     cases = cases_of(args.manifest, args.folder, args.register, args.output_dir)
     if args.list:
-        return {"cases": [vars(case) for case in cases]}
+        return {"cases": [{**vars(case), "problem": problem_of(case, args.register)} for case in cases]}
     from .runner import run_batch
 
     return run_batch(cases, settings, args.output_dir, progress, cancel, args.scheduler).summary()

@@ -9,6 +9,8 @@ from .cases import Case
 from .work import DONE, FAILED, Outcome
 
 NOT_DONE = "not done"
+EARLIER = "earlier results (not checked)"
+"""States of a case that a cancelled run did not come to the end of, without and with results of an earlier one."""
 
 _FIRST = ("case", "state", "reason", "warnings", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
@@ -23,7 +25,8 @@ FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "move
 """How the page writes numbers; the others with two decimals."""
 
 EXPLANATIONS = {
-    "state": "done, failed, or not done because the batch was cancelled",
+    "state": "done, failed, or not done because the batch was cancelled; earlier results: those of a run before it, of "
+    "which the next one will find out whether they are finished",
     "seconds": "to compute the case",
     "uncertainty": "mean standard deviation over the samples, 0 to 255",
     "uncertainty_p95": "95th percentile of the standard deviation over the samples, 0 to 255",
@@ -42,9 +45,12 @@ EXPLANATIONS = {
 
 
 def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
-    """Return a case's figures by column; what there is none of is left out."""
+    """Return a case's figures by column; what there is none of is left out.
+
+    :param provenance: Of the results that are in its folder; None where there are none.
+    """
     if outcome is None:
-        return {"case": case.name, "state": NOT_DONE}
+        return {"case": case.name, "state": NOT_DONE if provenance is None else EARLIER}
     if outcome.state == FAILED:
         return {"case": case.name, "state": FAILED, "reason": outcome.reason, "inputs": labels(case.inputs)}
     figures: Dict[str, Any] = {
@@ -105,3 +111,10 @@ def provenances(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path
     """Return ``{case: provenance}`` of the cases that are done."""
     done = {outcome.case for outcome in outcomes if outcome.state != FAILED}
     return {case.name: read_provenance(folder / case.name) for case in cases if case.name in done}
+
+
+def earlier(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Dict[str, Mapping[str, Any]]:
+    """Return ``{case: provenance}`` of the cases that have no outcome, but results of an earlier run."""
+    reached = {outcome.case for outcome in outcomes}
+    found = {case.name: read_provenance(folder / case.name) for case in cases if case.name not in reached}
+    return {name: provenance for name, provenance in found.items() if provenance is not None}

@@ -4,28 +4,42 @@
   ``sub-01/ses-pre/anat``); BIDS' ``derivatives``, ``sourcedata`` and ``code`` are left out.
 - All files in one folder: a file's name begins with the case's up to its first figures (``ReMIND-001-3D_AX_T2``,
   ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``).
+- Files beside folders of cases: both, but for those files whose names say nothing.
+
+Results of earlier batches are no cases. A folder that holds images in other formats alone is a case with a problem.
+What is left out is logged.
 
 What a file shows is guessed from its name (``modalities.recognise``). Every guess is noted. Of several files of a case
 that look like one modality, the one is taken whose name says that it was taken before (``USpredura``, ``US-before``,
 ``preop``); where not exactly one does, the case is a problem and not a choice.
 """
 
+import logging
 import os
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple, Union
+from typing import Dict, Iterable, List, Optional, Set, Tuple, Union
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US, is_preoperative, label, labels, recognise
 from ..volumes import files
+from .case_folder import is_results
 from .cases import Case, checked_name, usable
 
+log = logging.getLogger(__name__)
+
 _READABLE = (*files.WRITABLE, ".nhdr", ".mhd")
+_OTHER_FORMATS = re.compile(r"\.(dcm|dicom|ima|\d+|hdr|img|mgz|mgh|mnc|gipl|par|rec|head|brik)", re.IGNORECASE)
+"""Endings; one of figures is that of a DICOM file called after its identifier."""
+
+_NO_IMAGE = re.compile(r"readme|licen[cs]e|changes|authors|citation|makefile", re.IGNORECASE)
 _LEFT_OUT = ("derivatives", "sourcedata", "code")
 _POSTOPERATIVE = re.compile(r"\bpost ?op\w*\b")
 _BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
 _HOW = "Register it (--register), or say in a table what lies on the ultrasound."
+_SAVE = "load a DICOM series in Slicer and save it as .nrrd."
+_SHOWN = 5
 
 
 def find_cases(source: Union[str, Path], register: bool = False, results: Union[str, Path, None] = None) -> List[Case]:
@@ -44,24 +58,66 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
-    groups = {path.name: _volumes(path, results) for path in entries if path.is_dir() and _is_case(path)}
-    groups = {name: volumes for name, volumes in groups.items() if volumes} or _by_start(_volumes(folder, None, "*"))
-    return usable([_case(name, volumes, folder, register) for name, volumes in sorted(groups.items())])
+    folders = {
+        path.name: _images(path, results)
+        for path in entries
+        if path.is_dir() and path.name not in _LEFT_OUT and _may_hold_cases(path, results)
+    }
+    folders = {name: images for name, images in folders.items() if images}
+    loose = [path for path in entries if not path.is_dir() and not path.name.startswith(".")]
+    groups = _joined(folders, _by_start([path for path in loose if _is_volume(path)]))
+    _tell("Not read, being in another format", [path for path in loose if _looks_foreign(path)])
+    return usable([_case(name, images, folder, register) for name, images in sorted(groups.items())])
 
 
-def _is_case(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name not in _LEFT_OUT
+def _may_hold_cases(path: Path, results: Optional[Path]) -> bool:
+    if path == results or path.name.startswith("."):
+        return False
+    if is_results(path):
+        _tell("No case, being results of an earlier batch", [path])
+        return False
+    return True
 
 
-def _volumes(folder: Path, results: Optional[Path], pattern: str = "**/*") -> List[Path]:
-    return sorted(
-        path
-        for path in folder.glob(pattern)
-        if files.suffix(path) in _READABLE
-        and path.is_file()
-        and not path.name.startswith(".")
-        and results not in path.parents
-    )
+def _images(folder: Path, results: Optional[Path]) -> List[Path]:
+    """Return the volumes of a case's folder, at any depth, and its images in formats that are not read."""
+    found: List[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if _may_hold_cases(Path(place, name), results)]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    images = [path for path in found if _is_volume(path) or _looks_foreign(path)]
+    if found and not images:
+        _tell("No case, for want of an image in it", [folder])
+    return sorted(images)
+
+
+def _is_volume(path: Path) -> bool:
+    return files.suffix(path) in _READABLE
+
+
+def _looks_foreign(path: Path) -> bool:
+    """Return whether a file looks like an image in a format that is not read: DICOM files often have no ending."""
+    name = Path(path.name[:-3] if path.name.lower().endswith(".gz") else path.name)
+    return bool(_OTHER_FORMATS.fullmatch(name.suffix) if name.suffix else not _NO_IMAGE.match(name.name))
+
+
+def _joined(folders: Dict[str, List[Path]], loose: Dict[str, List[Path]]) -> Dict[str, List[Path]]:
+    """Return the files of all cases.
+
+    Loose ones beside folders count only where they belong to one, or a name says what they are: an atlas may lie there.
+    """
+    groups = dict(folders)
+    for name, paths in loose.items():
+        if not folders or name in folders or any(_guess(name, path) for path in paths):
+            groups[name] = [*folders.get(name, ()), *paths]
+        else:
+            _tell("No case, since the name says of no modality", paths)
+    return groups
+
+
+def _tell(why: str, paths: Iterable[Path]) -> None:
+    for path in paths:
+        log.warning("%s: %s", why, path)
 
 
 def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
@@ -74,8 +130,12 @@ def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
     return groups
 
 
-def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
+def _case(name: str, images: List[Path], folder: Path, register: bool) -> Case:
     name = checked_name(name)
+    volumes = [path for path in images if _is_volume(path)]
+    foreign = [path for path in images if path not in volumes]
+    if not volumes:
+        return Case(name, problem=f"There is no NRRD, NIfTI or MetaImage in it, only {_some(foreign, folder)}: {_SAVE}")
     every, unknown = _recognised(name, volumes)
     elsewhere = [] if register else _lying_elsewhere(every)
     every = {m: [path for path in paths if path not in elsewhere] for m, paths in every.items()}
@@ -87,7 +147,7 @@ def _case(name: str, volumes: List[Path], folder: Path, register: bool) -> Case:
     chosen = {modality: str(paths[0]) for modality, paths in found.items()}
     inputs = {m: file for m, file in chosen.items() if m == US or not register}
     preoperative = {m: file for m, file in chosen.items() if m not in inputs}
-    notes = _notes(chosen, {*unknown, *later}, elsewhere, folder)
+    notes = _notes(chosen, {*unknown, *later}, elsewhere, foreign, folder)
     return Case(name, inputs, preoperative, notes, _problem(chosen, inputs, volumes, folder))
 
 
@@ -102,7 +162,9 @@ def _lying_elsewhere(found: Dict[str, List[Path]]) -> List[Path]:
     return [p for p in mr if is_preoperative(p.name) or _POSTOPERATIVE.search(_words(p, p.parent))]
 
 
-def _notes(chosen: Dict[str, str], unused: Set[Path], elsewhere: List[Path], folder: Path) -> Tuple[str, ...]:
+def _notes(
+    chosen: Dict[str, str], unused: Set[Path], elsewhere: List[Path], foreign: List[Path], folder: Path
+) -> Tuple[str, ...]:
     """Say what was guessed and what was left out, in a sentence each."""
     guessed = ", ".join(f"{label(m)} is '{_shown(Path(file), folder)}'" for m, file in chosen.items())
     left_out = ", ".join(_shown(path, folder) for path in sorted(unused))
@@ -110,6 +172,7 @@ def _notes(chosen: Dict[str, str], unused: Set[Path], elsewhere: List[Path], fol
     return (
         *([f"Guessed from the names of files: {guessed}."] if guessed else []),
         *([f"Not used: {left_out}."] if left_out else []),
+        *([f"Not read, being in another format: {_some(foreign, folder)}."] if foreign else []),
         *([f"Pre- or post-operative by name, so not on the ultrasound: {shown}. {_HOW}"] if elsewhere else []),
     )
 
@@ -141,12 +204,18 @@ def _problem(chosen, inputs, volumes: List[Path], folder: Path) -> str:
         return ""
     if chosen:
         return f"There is no ultrasound to register to, only {labels(chosen)}."
-    shown = ", ".join(_shown(path, folder) for path in volumes[:5])
+    shown = _some(volumes, folder)
     return f"No volume looks like {labels(MODALITIES)} by its name ({shown}): name the files in a table."
 
 
 def _words(path: Path, folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", " ", _shown(path, folder).lower())
+
+
+def _some(paths: List[Path], folder: Path) -> str:
+    """Return the names of the first few files, and how many more there are."""
+    more = len(paths) - _SHOWN
+    return ", ".join(_shown(path, folder) for path in paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _shown(path: Path, folder: Path) -> str:

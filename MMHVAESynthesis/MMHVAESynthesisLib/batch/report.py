@@ -13,13 +13,12 @@ from .. import __version__
 from ..errors import OutputError
 from ..modalities import label, labels
 from . import figures
+from .case_folder import REPORT, TABLE
 from .cases import Case
 from .page import PAGE
 from .pictures import UNCERTAINTY_WHITE
 from .quality import PREOPERATIVE
 from .work import Outcome
-
-REPORT, TABLE = "report.html", "report.csv"
 
 _SHORT = {PREOPERATIVE: "pre-op"}
 
@@ -31,8 +30,9 @@ def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> T
     :raises OutputError: when one cannot be written.
     """
     known = figures.provenances(cases, outcomes, folder)
+    there = {**known, **figures.earlier(cases, outcomes, folder)}
     by_case = {outcome.case: outcome for outcome in outcomes}
-    rows = [figures.row(case, by_case.get(case.name), known.get(case.name)) for case in cases]
+    rows = [figures.row(case, by_case.get(case.name), there.get(case.name)) for case in cases]
     sections = [_section(case, row, known.get(case.name), folder) for case, row in zip(cases, rows)]
     page = PAGE.format(
         summary=_summary(rows, known),

@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Unio
 from ..errors import SOME_CASES_FAILED, Cancelled
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..volumes import files
-from . import report
+from . import figures, report
 from .cases import CASES, Case, usable
 from .settings import Settings
 from .work import DONE, FAILED, KEPT, Job, Outcome, model_digest, process
@@ -93,8 +93,10 @@ def run_batch(
     except Cancelled as error:
         result = _reported(cases, board, folder)
         done = len(result.of_state(DONE)) + len(result.of_state(KEPT))
+        earlier = len(figures.earlier(cases, result.outcomes, folder))
+        more = f"; {earlier} more have results of an earlier run, which this one did not check" if earlier else ""
         raise Cancelled(
-            f"Cancelled: {done} of {len(cases)} cases are finished. The same command goes on from there."
+            f"Cancelled: {done} of {len(cases)} cases are finished{more}. The same command goes on from there."
         ) from error
     return _reported(cases, board, folder)
 
@@ -133,15 +135,16 @@ def _run_here(
 
 
 def devices_of(device: str) -> List[Optional[str]]:
-    """Return one device for each worker: all CUDA devices where they are meant, else the one of the settings (None).
+    """Return one device for each worker: all CUDA devices that work where they are meant, else the settings' (None).
 
-    :raises DeviceError: when there is no such device.
+    :raises DeviceError: when there is no such device, or PyTorch cannot compute on it.
     """
-    from ..synthesis.devices import available_devices, find_device
+    from ..synthesis.devices import available_devices, computes, find_device
 
     find_device(device)
     cuda = [name for name in available_devices() if name.startswith("cuda")]
-    return list(cuda) if device in ("auto", "cuda") and len(cuda) > 1 else [None]
+    several = device in ("auto", "cuda") and len(cuda) > 1
+    return [name for name in cuda if computes(name)] or [None] if several else [None]
 
 
 class _Either:

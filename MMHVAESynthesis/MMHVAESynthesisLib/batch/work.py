@@ -24,7 +24,7 @@ from ..synthesis.result import SynthesisResult
 from ..volumes import files
 from . import pictures, quality
 from .case_folder import FORMAT, CaseFolder, described, is_finished
-from .cases import Case
+from .cases import Case, problem_of
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,9 @@ def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optio
 
 def _process(job: Job, progress, cancel) -> str:
     case, output = job.case, Path(job.output)
-    if case.problem:
-        raise InputError(case.problem)
+    problem = problem_of(case, job.settings.register)
+    if problem:
+        raise InputError(problem)
     provenance: Dict[str, Any] = {
         "format": FORMAT,
         "case": case.name,

@@ -2,11 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from ..dependencies import require_torch
+from ..modalities import label
 from ..progress import CancelFlag, ProgressCallback
 from ..training.cases import data_folder
+from .metrics import require_structural_similarity
 
 HELP = "measure a model on held-out cases: the paper's tables and figures"
 
@@ -27,14 +29,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
 ) -> Dict[str, Any]:
-    """Run the command; return the figures and verdicts, JSON-able.
+    """Run the command; return the figures and verdicts, JSON-able, and the ``folder`` that they are in.
 
     :raises MMHVAEError: when something cannot be used.
     """
     require_torch()
+    require_structural_similarity()
     from ..models.loading import load
     from .evaluate import evaluate
 
     data = data_folder(args.data)
     folder, planes = Path(args.output_dir), max(1, args.planes)
-    return evaluate(load(args.model), data, folder, planes, args.held_out, progress, cancel)
+    figures = evaluate(load(args.model), data, folder, planes, args.held_out, progress, cancel)
+    return {**figures, "folder": str(folder)}
+
+
+def describe(result: Dict[str, Any]) -> str:
+    """Return the result for people."""
+    lines = [f"{goal}: {_verdict(found)}" for goal, found in result["verdicts"].items()]
+    return "\n".join([*lines, f"The tables, the pictures, and figures.json with all verdicts: {result['folder']}"])
+
+
+def _verdict(found: Mapping[str, Any]) -> str:
+    """Return in words whether a goal is met, or for which modalities."""
+    if "met" in found:
+        return "met" if found["met"] else "not met"
+    return ", ".join(f"{label(target)} {_verdict(each)}" for target, each in found.items()) or "nothing to judge by"

@@ -5,7 +5,7 @@ The data range of PSNR and SSIM is the target slice's maximum minus its minimum.
 """
 
 import math
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import numpy as np
 
@@ -38,11 +38,20 @@ def ssim(target: np.ndarray, image: np.ndarray) -> float:
 
     :raises DependencyError: when scikit-image is missing.
     """
+    structural_similarity = require_structural_similarity()
+    return float(structural_similarity(target, image, data_range=float(target.max()) - float(target.min())))
+
+
+def require_structural_similarity() -> Callable:
+    """Return scikit-image's function.
+
+    :raises DependencyError: when scikit-image is missing.
+    """
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
         raise DependencyError("SSIM needs the package scikit-image: pip install scikit-image.") from error
-    return float(structural_similarity(target, image, data_range=float(target.max()) - float(target.min())))
+    return structural_similarity
 
 
 class Perceptual:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -121,6 +122,15 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
         "seconds": shown.seconds,
         "warnings": shown.warnings,
     }
+
+
+def describe(result: Dict[str, Any]) -> str:
+    """Return the result for people."""
+    lines = [file for kind in ("outputs", "uncertainty") for file in result.get(kind, {}).values()]
+    if "plane" in result:
+        time = timedelta(seconds=round(result["seconds"]))
+        lines.append(f"This is plane {result['plane']}. All planes would take about {time} (hours:minutes:seconds).")
+    return "\n".join(lines)
 
 
 def _request(args: argparse.Namespace) -> SynthesisRequest:

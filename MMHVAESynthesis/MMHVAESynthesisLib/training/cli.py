@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional
 
 from ..dependencies import require_torch
 from ..errors import ModelError
+from ..network.sizes import NetworkSizes
 from ..progress import CancelFlag, ProgressCallback
 from . import presets
 from .cases import data_folder
@@ -65,10 +66,7 @@ def run(
     if args.init:
         model = load_model(args.init)
         if model.header.sizes != config.sizes and not can_widen(model.header.sizes, config.sizes):
-            raise ModelError(
-                f"{args.init} has other sizes than the configuration, which can begin from equal ones, or from ones of "
-                f"smaller base_features or max_features: {model.header.sizes}."
-            )
+            raise ModelError(_other_sizes(args.init, model.header.sizes, config.sizes))
         cases = tuple(model.header.training.get("cases", ()))
         init = Start(model.network.state_dict(), model.header.name, model.header.digest, cases, model.header.sizes)
     try:
@@ -76,9 +74,35 @@ def run(
             data_folder(args.data), Path(args.state), config, init, args.minutes, args.device, progress, cancel
         )
         result = {"steps": session.step, "of": session.steps, "complete": complete, "hours": session.seconds / 3600}
+        result.update(state=args.state, output=args.output)
         if args.output and distributed.rank() == 0:
             header = export(session, Path(args.output))
-            result.update(output=args.output, digest=header.digest)
+            result.update(digest=header.digest)
         return result
     finally:
         distributed.stop()
+
+
+def _other_sizes(file: str, theirs: NetworkSizes, ours: NetworkSizes) -> str:
+    """Return why a network of our sizes cannot begin from weights of theirs, see ``widening.can_widen``."""
+    text = (
+        f"{file} has other sizes than the configuration, which can begin from equal ones, or from ones of smaller "
+        f"base_features or max_features: {theirs}."
+    )
+    twice = 2 * ours.decoder_features
+    if theirs.base_features < ours.base_features and twice in (theirs.base_features, ours.base_features):
+        others = [str(width) for width in (twice - 4, twice + 4) if width >= theirs.base_features]
+        advice = f"take {' or '.join(others)}" if ours.base_features == twice else f"keep {twice}"
+        text += f" Where base_features differ, neither may be {twice}, twice decoder_features: {advice} for it."
+    return text
+
+
+def describe(result: Dict[str, Any]) -> str:
+    """Return the result for people."""
+    lines = [f"{result['steps']} of {result['of']} steps are done, in {result['hours']:.2f} hours of training."]
+    if result["complete"]:
+        lines.append(f"The training is complete; its state and curves are in {result['state']}.")
+    else:
+        lines.append(f"It goes on from {result['state']} with the same command.")
+    weights = f"The weights are in {result['output']}." if result["output"] else ""
+    return "\n".join([*lines, weights or "No weights were written: the same command with --output FILE writes them."])

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 import shutil
+import sys
 import uuid
 from pathlib import Path
-from typing import Union
+from typing import List, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +19,12 @@ log = logging.getLogger(__name__)
 
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 """File name endings that can be written: formats that keep the geometry, in one file."""
+
+_HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
+"""Endings of formats whose header may name other files for the voxels."""
+
+_LONGEST_HEADER = 1 << 20
+_VOXELS_ELSEWHERE = re.compile(r"(?:ElementDataFile *=|data ?file:) *(\S|\S.*\S) *", re.IGNORECASE)
 
 _GEOMETRY_TOLERANCE = 1e-3
 """In voxels. NIfTI keeps its matrix in single precision."""
@@ -35,6 +43,42 @@ def stem(path: Path) -> str:
     'us'
     """
     return path.name[: len(path.name) - len(suffix(path))] or path.name
+
+
+def voxel_files(source: Union[str, Path]) -> List[Path]:
+    """Return the files in which a volume's voxels lie where its own file is a header alone, those that are there.
+
+    NRRD: http://teem.sourceforge.net/nrrd/format.html, "data file"; MetaImage: its field ElementDataFile. Each may name
+    one file, a list of files, or a pattern with first number, last number and step.
+
+    :return: Empty where the voxels lie behind the header, and for all other formats.
+    :raises OSError: when the file cannot be read.
+    """
+    path = Path(source)
+    if suffix(path) not in _HEADERS:
+        return []
+    with open(path, "rb") as file:
+        lines = re.split("\r?\n", file.read(_LONGEST_HEADER).decode("utf-8", "surrogateescape"))
+    for number, line in enumerate(lines):
+        named = _VOXELS_ELSEWHERE.fullmatch(line)
+        if named:
+            places = [path.parent / name for name in _named(named.group(1), lines[number + 1 :])]
+            return [place for place in places if place.is_file()]
+        if not line:  # what follows in a NRRD file are voxels
+            return []
+    return []
+
+
+def _named(value: str, following: List[str]) -> List[str]:
+    """Return the names of files for which a header's field stands, given the lines behind it."""
+    first, *more = value.split()
+    if first.upper() in ("LIST", "LOCAL"):
+        return [line.strip() for line in following if line.strip()] if first.upper() == "LIST" else []
+    try:
+        start, end, step = map(int, more[:3])
+        return [first % number for number in range(start, end + (1 if step > 0 else -1), step)]
+    except (TypeError, ValueError):  # no pattern: a name, which may have blanks
+        return [value]
 
 
 def count_voxels(source: Union[str, Path]) -> int:
@@ -74,10 +118,25 @@ def read(source: Union[str, Path]) -> sitk.Image:
         return reader.Execute()
     except RuntimeError as error:
         log.debug("reading %s", path, exc_info=True)
+        if "orthonormal" in str(error):  # as NIfTI files may be that were written in single precision, or sheared
+            raise InputError(
+                f"{path} has axes that are not at right angles to one another, which cannot be read from NIfTI: load "
+                "it in Slicer and save it as .nrrd, or resample it to a grid with right angles."
+            ) from error
         raise InputError(
             f"{path} cannot be read as a volume: it is damaged, cut off or in an unknown format. "
-            "Give a NRRD, NIfTI or MetaImage file."
+            f"Give a NRRD, NIfTI or MetaImage file.{_of_letters(path)}"
         ) from error
+
+
+def _of_letters(path: Path) -> str:
+    """Return a sentence on a name that ITK's readers and writers may not open on Windows; empty for others."""
+    if sys.platform != "win32" or str(path).isascii():
+        return ""
+    return (
+        " Or it is its name: it has letters that the library which reads and writes volumes may not be able to open on "
+        "Windows. Move it to a folder and a name of plain letters (a to z) and figures."
+    )
 
 
 def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
@@ -130,7 +189,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
         log.debug("writing %s", path, exc_info=True)
         raise OutputError(
             f"{path} could not be written whole: is the disk full, or the folder not writable? "
-            "Nothing was left half-written."
+            f"Nothing was left half-written.{_of_letters(path)}"
         ) from error
     finally:
         if part.exists():

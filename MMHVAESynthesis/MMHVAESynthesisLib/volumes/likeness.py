@@ -46,7 +46,8 @@ def _filling(case: PreparedCase) -> List[str]:
         covered = case.coverage[modality].of_reference
         if covered < _LITTLE_OVERLAP:
             found.append(
-                f"{label(modality)} covers only {covered:.0%} of {label(case.reference)}: do both lie in one place?"
+                f"{label(modality)} covers only {covered:.0%} of {label(case.reference)}: do both lie in one place? If "
+                "so, what it does not cover may come out worse than without it."
             )
     return found
 
