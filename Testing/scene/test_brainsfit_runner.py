@@ -32,13 +32,6 @@ SETTINGS = {
 
 
 @pytest.fixture
-def made(scene):
-    from scene import registered
-
-    return registered
-
-
-@pytest.fixture
 def module(made, monkeypatch, tmp_path):
     """The module BRAINSFit, whose executable is the stand-in beside this file."""
     from scene import command_line_modules

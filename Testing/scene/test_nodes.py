@@ -16,13 +16,6 @@ def nodes(scene):
     return nodes
 
 
-@pytest.fixture
-def scenes(scene):
-    from scene import scenes
-
-    return scenes
-
-
 def world_ras(slicer, node, ijk):
     """Where Slicer itself puts a voxel: through the volume's matrix, then point by point through the parents."""
     matrix = vtk.vtkMatrix4x4()

@@ -21,13 +21,6 @@ def provenance(scene):
     return provenance
 
 
-@pytest.fixture
-def scenes(scene):
-    from scene import scenes
-
-    return scenes
-
-
 def folder_of(slicer, node):
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     return hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))

@@ -7,24 +7,10 @@ pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-c
 
 
 @pytest.fixture
-def made(scene):
-    from scene import registered
-
-    return registered
-
-
-@pytest.fixture
 def add_displacement(scene):
     from MMHVAESynthesisLib.scene.registration_figures import add_displacement
 
     return add_displacement
-
-
-@pytest.fixture
-def registration(scene):
-    from MMHVAESynthesisLib.scene import registration
-
-    return registration
 
 
 @pytest.fixture

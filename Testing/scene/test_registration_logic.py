@@ -32,13 +32,6 @@ def field(phantom, head):
     return phantom.noisy(phantom.field(head, size=(36, 34, 32)), 0.3)
 
 
-@pytest.fixture
-def made(scene):
-    from scene import registered
-
-    return registered
-
-
 @pytest.fixture(scope="session")
 def module(slicer):
     """The module, loaded as Slicer loads it. Loading drops the library's modules; the other suites' are put back."""

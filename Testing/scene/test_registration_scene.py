@@ -9,34 +9,6 @@ pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-c
 
 
 @pytest.fixture
-def scenes(scene):
-    from scene import scenes
-
-    return scenes
-
-
-@pytest.fixture
-def made(scene):
-    from scene import registered
-
-    return registered
-
-
-@pytest.fixture
-def registration(scene):
-    from MMHVAESynthesisLib.scene import registration
-
-    return registration
-
-
-@pytest.fixture
-def plan(scene):
-    from MMHVAESynthesisLib.scene.registration_plan import plan
-
-    return plan
-
-
-@pytest.fixture
 def pair(scenes):
     """A synthetic T2 and a pre-operative one, each at a place of its own."""
     return scenes.volume("US synthetic T2"), scenes.volume("Case1 T2", matrix=scenes.oblique(left_handed=True), seed=1)
@@ -247,66 +219,6 @@ def test_undo_spares_what_the_user_put_elsewhere_since(slicer, registration, pla
     assert other.GetParentTransformNode() is taken_out
     assert late.GetScene() is not None and late.GetTransformNodeID() is None
     assert hierarchy.GetItemName(folder) == "Case1 T2 to ultrasound (MMHVAE)", "what the user put there stays there"
-
-
-def test_what_was_hardened_since_cannot_be_sent_back_and_nothing_is(slicer, registration, plan, scenes, made, pair):
-    other = scenes.volume("Plan")
-    before = made.to_world(pair[1]), made.to_world(other)
-    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}, also=[other]))
-    pair[1].HardenTransform()
-    start = made.everything()
-    with pytest.raises(InputError, match="'Case1 T2' was hardened or taken out.*Nothing was changed"):
-        registration.undo(transform)
-    assert made.everything() == start
-    # the way back that the sentence names
-    inverse = linear(slicer, "Back", np.linalg.inv(made.motion()))
-    pair[1].SetAndObserveTransformNodeID(inverse.GetID())
-    pair[1].HardenTransform()
-    pair[1].SetAndObserveTransformNodeID(transform.GetID())
-    registration.undo(transform)
-    for node, place in zip((pair[1], other), before):
-        np.testing.assert_allclose(made.to_world(node), place, atol=1e-6)
-
-
-def test_mr_that_the_synthesis_was_made_from_is_not_registered_to_it(registration, plan, scenes, made, pair):
-    synthetic, mr = pair
-    synthetic.SetNodeReferenceID("MMHVAE.input.us", scenes.volume("US").GetID())
-    plan({"t2": synthetic}, {"t2": mr})
-    synthetic.SetNodeReferenceID("MMHVAE.input.t2", mr.GetID())
-    flair = scenes.volume("Case1 FLAIR")
-    for moving in ({"t2": mr}, {"flair": flair, "t2": mr}):
-        with pytest.raises(InputError, match="was made from 'Case1 T2' itself.*from the ultrasound alone"):
-            plan({"t2": synthetic}, moving)
-    transform = registration.add(made.result(made.motion()), plan({"t2": synthetic}, {"t2": flair}))
-    (warning,) = json.loads(transform.GetAttribute("MMHVAE.warnings"))
-    assert "made from the MR 'Case1 T2' too" in warning
-
-
-def test_that_the_mr_no_longer_follows_a_shared_parent_is_told(registration, plan, scenes, made, pair):
-    shared = scenes.parent(pair[1], scenes.rotation(20), "Tracker")
-    alone = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
-    assert json.loads(alone.GetAttribute("MMHVAE.warnings")) == []
-    registration.undo(alone)
-    pair[0].SetAndObserveTransformNodeID(shared.GetID())
-    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
-    (warning,) = json.loads(transform.GetAttribute("MMHVAE.warnings"))
-    assert "'Case1 T2' lies under a copy of 'Tracker' now and no longer follows it" in warning
-
-
-def test_a_registration_of_what_lies_deep_under_an_earlier_one_is_undone_first(
-    slicer, registration, plan, scenes, made, pair
-):
-    second = scenes.volume("FLAIR")
-    parent = scenes.parent(pair[1], scenes.rotation(20), "P")
-    second.SetAndObserveTransformNodeID(parent.GetID())
-    first = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1], "flair": second}))
-    assert parent.GetParentTransformNode() is first
-    later = registration.add(made.result(made.motion(3)), plan({"t2": pair[0]}, {"t2": pair[1]}))
-    with pytest.raises(InputError, match="undo that one first"):
-        registration.undo(first)
-    registration.undo(later)
-    registration.undo(first)
-    assert pair[1].GetParentTransformNode() is parent and parent.GetTransformNodeID() is None
 
 
 def test_undo_keeps_the_place_when_the_former_parent_is_gone(slicer, registration, plan, scenes, made, pair):

@@ -11,13 +11,6 @@ pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-c
 
 
 @pytest.fixture
-def made(scene):
-    from scene import registered
-
-    return registered
-
-
-@pytest.fixture
 def view(scene):
     from MMHVAESynthesisLib.scene import registration_view
 
