@@ -76,6 +76,7 @@ class MMHVAESynthesisParameterNode:
     cet1Volume: vtkMRMLScalarVolumeNode
     flairVolume: vtkMRMLScalarVolumeNode
     guessed: str = ""
+    inputsChosen: bool = False
     usTarget: bool = False
     t2Target: bool = True
     cet1Target: bool = True
@@ -113,6 +114,7 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameterNode = None
         self._guiTag = None
+        self._bound = []
 
     def setup(self):
         from MMHVAESynthesisLib.app.panel import Panel
@@ -129,6 +131,7 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
 
@@ -159,12 +162,18 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, caller, event, node):
-        if node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
-            self.panel.inputs.guess_soon()
+        if self._parameterNode is not None:
+            self.panel.on_added(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        # Slicer's selectors hear of it later (priority -10) and would choose the row before the node's in its stead.
+        if self._parameterNode is not None:
+            self.panel.let_go(node, self._bound)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, caller, event, node):
-        if node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
+        if self._parameterNode is not None:
             self.panel.on_removed(node)
 
     def initializeParameterNode(self):
@@ -179,8 +188,9 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
+            widgets = self.boundWidgets()
             # Slicer's connectGui gives back no tag to disconnect with.
-            self._guiTag = parameterNode.connectParametersToGui(self.boundWidgets())
+            self._guiTag, self._bound = parameterNode.connectParametersToGui(widgets), list(widgets)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self.panel.bind(parameterNode)
 

@@ -56,6 +56,21 @@ def test_a_child_that_is_killed_for_memory_is_told_as_such(job, start, code):
     assert isinstance(job.error, JobError) and "memory ran out" in str(job.error)
 
 
+def test_a_child_that_is_killed_under_slicers_launcher_is_told_as_such(job, start):
+    start.process.report(3)
+    start.process.errors.append("error: [bin/python-real] exit abnormally - Report the problem.")
+    start.process.code = 1
+    assert job.poll() == FAILED
+    assert isinstance(job.error, JobError) and "memory ran out" in str(job.error)
+
+
+def test_what_a_child_said_itself_counts_whatever_the_launcher_says(job, start):
+    start.process.errors.append("error: [bin/python-real] exit abnormally - Report the problem.")
+    start.process.say(error="What is wrong.", kind="InputError", exit_code=3)
+    start.process.code = 1
+    assert job.poll() == FAILED and str(job.error) == "What is wrong."
+
+
 @pytest.mark.parametrize(("code", "words"), [(1, "exit code 1"), (-11, "signal 11"), (0, "without a result")])
 def test_a_child_that_ends_without_a_word_is_told_as_such(job, start, code, words):
     start.process.errors.append("Traceback ...")

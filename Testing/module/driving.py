@@ -12,6 +12,14 @@ def poll(panel):
     panel.panel.work._runner.poll()
 
 
+def settle():
+    """Let Slicer handle what is due once the work of the moment is done."""
+    import qt
+
+    for _ in range(3):
+        qt.QCoreApplication.processEvents()
+
+
 def apply(panel):
     """Press Apply."""
     assert panel.ui.applyButton.text == "Apply"

@@ -1,6 +1,8 @@
 """Selectors that fill themselves, and say that they did."""
 
-from .driving import apply, finish
+import pytest
+
+from .driving import apply, finish, settle
 
 
 def test_guesses_are_shown_as_guesses_until_the_user_chooses(slicer, panel, scenes):
@@ -17,31 +19,99 @@ def test_guesses_are_shown_as_guesses_until_the_user_chooses(slicer, panel, scen
     assert panel.ui.usState.text.startswith("Guessed") and "Guessed" not in panel.ui.t2State.text
 
 
-def process_events():
-    import qt
-
-    for _ in range(3):
-        qt.QCoreApplication.processEvents()
-
-
 def test_what_is_loaded_while_the_panel_is_open_is_guessed_until_the_user_chooses(slicer, panel, scenes):
     us = scenes.volume("iUS")
     assert panel.ui.usSelector.currentNode() is None, "while it is still being loaded nothing is known of it"
-    process_events()
+    settle()
     assert panel.ui.usSelector.currentNode() is us
     panel.ui.usSelector.setCurrentNode(None)
     scenes.volume("FLAIR")
-    process_events()
+    settle()
     assert panel.ui.usSelector.currentNode() is panel.ui.flairSelector.currentNode() is None
     slicer.mrmlScene.Clear(0)
     t2 = scenes.volume("T2")
-    process_events()
+    settle()
     assert panel.ui.t2Selector.currentNode() is t2
     panel.exit()
     slicer.mrmlScene.RemoveNode(t2)
     scenes.volume("FLAIR")
-    process_events()
+    settle()
     assert panel.logic.getParameterNode().flairVolume is None, "a panel that is not open chooses nothing"
+
+
+def chosen(panel):
+    nodes = (getattr(panel.ui, f"{modality}Selector").currentNode() for modality in ("us", "t2", "cet1", "flair"))
+    return [node.GetName() for node in nodes if node is not None]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_what_the_user_left_empty_is_empty_after_the_scene_was_saved_and_loaded(
+    slicer, panel, scenes, tmp_path, is_open
+):
+    for name in ("iUS", "T2", "FLAIR"):
+        scenes.volume(name)
+    settle()
+    panel.ui.t2Selector.setCurrentNode(None)
+    panel.ui.flairSelector.setCurrentNode(None)
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    if not is_open:
+        panel.exit()
+        panel.parent.isEntered = False
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    settle()
+    if not is_open:
+        panel.enter()
+    assert chosen(panel) == ["iUS"]
+    scenes.volume("ceT1")
+    settle()
+    assert chosen(panel) == ["iUS"]
+
+
+@pytest.mark.parametrize("button", ["applyButton", "previewButton"])
+def test_what_is_loaded_after_a_run_began_is_no_input_of_the_next(slicer, ready, scenes, child, button):
+    slicer.mrmlScene.Clear(0)
+    scenes.volume("Case27-US-before")
+    settle()
+    assert chosen(ready) == ["Case27-US-before"]
+    getattr(ready.ui, button).click()
+    ready.panel.work.stop()
+    scenes.volume("3D_AX_T1_postcontrast")
+    scenes.volume("2D_AX_T2_FLAIR")
+    settle()
+    assert chosen(ready) == ["Case27-US-before"]
+
+
+def test_a_choice_that_is_there_when_the_panel_opens_is_not_added_to(panel, scenes):
+    scenes.volume("iUS")
+    settle()
+    panel.exit()
+    panel.enter()
+    scenes.volume("T2")
+    settle()
+    assert chosen(panel) == ["iUS"]
+
+
+def test_hidden_and_synthetic_volumes_are_no_reason_to_guess(panel, scenes):
+    renamed = scenes.volume("unnamed")
+    settle()
+    renamed.SetName("FLAIR")
+    scenes.volume("map").SetHideFromEditors(True)
+    scenes.volume("result").SetAttribute("MMHVAE.synthetic", "1")
+    settle()
+    assert chosen(panel) == []
+    scenes.volume("something")
+    settle()
+    assert chosen(panel) == ["FLAIR"]
+
+
+def test_a_guessed_volume_that_leaves_the_scene_makes_room_for_the_next_guess(slicer, panel, scenes):
+    first = scenes.volume("iUS")
+    settle()
+    slicer.mrmlScene.RemoveNode(first)
+    scenes.volume("iUS of another sweep")
+    settle()
+    assert chosen(panel) == ["iUS of another sweep"]
 
 
 def test_several_volumes_that_speak_for_one_modality_are_not_guessed(panel, scenes):

@@ -7,7 +7,7 @@ import pytest
 from app.test_guess import LISTINGS
 
 from .conftest import BUNDLED, FETCHABLE
-from .driving import apply, choose_file
+from .driving import apply, choose_file, finish, poll, settle
 
 UI = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "UI" / "MMHVAESynthesis.ui"
 SELECTORS = ["usSelector", "t2Selector", "cet1Selector", "flairSelector"]
@@ -156,6 +156,45 @@ def test_what_can_move_along_is_of_this_scene_though_another_had_the_same_ids(sl
     assert items.item(0).text() == "Tracts" and panel.panel.registration._checked() == [node]
 
 
+def test_what_can_move_along_is_listed_as_it_is_loaded_renamed_and_removed(slicer, panel):
+    def listed():
+        settle()
+        return [panel.ui.alsoList.item(row).text() for row in range(panel.ui.alsoList.count)]
+
+    kinds = ("vtkMRMLSegmentationNode", "vtkMRMLModelNode", "vtkMRMLMarkupsCurveNode")
+    nodes = [slicer.mrmlScene.AddNewNodeByClass(kind, kind[7:-4]) for kind in kinds]
+    assert listed() == ["Segmentation", "Model", "MarkupsCurve"]
+    nodes[1].SetName("Tracts")
+    assert listed() == ["Segmentation", "Tracts", "MarkupsCurve"]
+    slicer.mrmlScene.RemoveNode(nodes[0])
+    assert listed() == ["Tracts", "MarkupsCurve"]
+
+
+def test_a_change_of_the_scene_that_is_due_when_the_panel_is_left_does_no_harm(slicer, panel):
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "Tracts")
+    panel.exit()
+    settle()
+    assert panel.ui.alsoList.count == 0
+
+
+def test_a_model_is_downloaded_whatever_becomes_of_the_scene(slicer, panel, child):
+    panel.ui.downloadButton.click()
+    slicer.mrmlScene.Clear(0)
+    assert child.process.deeds == [] and panel.ui.applyButton.text == "Cancel" and panel.ui.applyButton.enabled
+    child.process.say(result={"path": "p", "said": "s"})
+    child.process.code = 0
+    poll(panel)
+    assert "is here, and verified" in panel.ui.statusLabel.text and panel.ui.applyButton.text == "Apply"
+
+
+def test_a_run_from_a_synthetic_input_says_so(ready, child):
+    ready.ui.usSelector.currentNode().SetAttribute("MMHVAE.synthetic", "1")
+    apply(ready)
+    finish(ready, child, warnings=["Odd."])
+    text = ready.ui.warningsLabel.text
+    assert "Odd." in text and "'Doe-US' is itself synthetic" in text and not ready.ui.warningsLabel.isHidden()
+
+
 def test_a_panel_that_was_left_does_not_follow_the_scene(panel, scenes):
     node = scenes.volume("US")
     panel.ui.usSelector.setCurrentNode(node)
@@ -233,7 +272,7 @@ def test_every_bound_widget_names_a_parameter(module):
     root = ElementTree.parse(UI).getroot()
     bound = [each.find("string").text for each in root.iter("property") if each.get("name") == "SlicerParameterName"]
     kinds = module.MMHVAESynthesisParameterNode._fields
-    assert len(bound) == len(set(bound)) and set(bound) == set(kinds) - {"guessed"}
+    assert len(bound) == len(set(bound)) and set(bound) == set(kinds) - {"guessed", "inputsChosen"}
 
 
 def test_the_code_uses_widgets_that_exist_and_no_widget_is_idle():

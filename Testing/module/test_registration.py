@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from .driving import apply, cancel, finish, poll
+from .driving import apply, cancel, finish, poll, settle
 
 
 @pytest.fixture
@@ -204,6 +204,36 @@ def test_landmarks_give_the_error_before_and_after(slicer, paired, child, moved)
     paired.ui.registerButton.click()
     end(paired, child, moved)
     assert "Landmark error, mean: 3.74 → 0.00 mm" in paired.ui.registrationState.text
+
+
+def test_register_follows_the_landmarks_as_they_are_placed_and_removed(slicer, paired):
+    names = ("fixedLandmarks", "movingLandmarks")
+    nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name) for name in names]
+    for node in nodes:
+        getattr(paired.ui, node.GetName()).setCurrentNode(node)
+    assert paired.ui.registerButton.enabled is False
+
+    def can_register(change, *arguments):
+        change(*arguments)
+        settle()
+        return paired.ui.registerButton.enabled
+
+    assert not can_register(nodes[0].AddControlPoint, [0, 0, 0])
+    assert can_register(nodes[1].AddControlPoint, [1, 2, 3])
+    assert not can_register(nodes[1].UnsetNthControlPointPosition, 0)
+    assert can_register(nodes[1].SetNthControlPointPosition, 0, 1, 2, 4)
+    assert not can_register(nodes[0].RemoveNthControlPoint, 0)
+    assert "1 in the MR" in paired.ui.registrationState.text
+    paired.exit()
+    assert paired.panel.registration.Observations == []
+
+
+def test_a_registration_of_a_synthetic_volume_says_so(paired, child, moved):
+    paired.ui.t2Preop.currentNode().SetAttribute("MMHVAE.synthetic", "1")
+    paired.ui.registerButton.click()
+    end(paired, child, moved, warnings=["Odd."])
+    text = paired.ui.warningsLabel.text
+    assert "Odd." in text and "'preop_T2w' is itself synthetic" in text
 
 
 def test_cancel_and_failure_leave_everything_where_it_is(paired, scenes, child):
@@ -411,6 +441,20 @@ def test_brainsfit_that_fails_is_told_and_register_works_again(heads, brainsfit,
     work_on(heads, lambda: not heads.panel.work.is_running)
     assert "BRAINSFit failed" in heads.ui.statusLabel.text and "no samples inside the mask" in heads.ui.statusLabel.text
     assert heads.ui.registerButton.enabled is True and heads.ui.installButton.isHidden()
+
+
+def test_diagnostics_of_brainsfit_name_no_volume(heads, monkeypatch):
+    from MMHVAESynthesisLib.errors import InputError
+    from MMHVAESynthesisLib.registration import engine
+
+    def fail(*_args):
+        raise InputError("The pre-operative T2 'John Doe' does not reach the ultrasound.")
+
+    monkeypatch.setattr(engine, "register", fail)
+    heads.ui.registerButton.click()
+    work_on(heads, lambda: not heads.panel.work.is_running)
+    assert "'John Doe'" in heads.ui.statusLabel.text
+    assert "Doe" not in heads.panel.report() and "InputError" in heads.panel.report().partition("Log:")[2]
 
 
 def test_the_child_registers_as_the_library_does(module):

@@ -73,7 +73,8 @@ def test_the_mark_is_in_the_picture(slicer, layout, ready, child):
     assert ((plain[..., 0] > 150) & (plain[..., 1] > 120) & (plain[..., 2] < 120)).sum() == 0
 
 
-def test_a_volume_that_is_overwritten_while_shown_gets_its_mark(slicer, layout, ready, child, scenes):
+def test_a_volume_that_is_overwritten_while_shown_gets_its_mark(slicer, layout, ready, child, scenes, monkeypatch):
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_: True)
     mine = scenes.volume("Mine")
     slicer.util.setSliceViewerLayers(background=mine)
     ready.ui.t2Output.setCurrentNode(mine)

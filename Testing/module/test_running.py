@@ -47,7 +47,8 @@ def test_what_is_chosen_reaches_the_command_line(ready, child, model_path):
     ready.panel.work.stop()
 
 
-def test_a_run_from_apply_to_the_volumes_in_the_scene(slicer, ready, scenes, child):
+def test_a_run_from_apply_to_the_volumes_in_the_scene(slicer, ready, scenes, child, monkeypatch):
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_: True)
     us = ready.ui.usSelector.currentNode()
     scenes.parent(us, scenes.rotation(20))
     mine = scenes.volume("Mine", shape=(2, 3, 4))

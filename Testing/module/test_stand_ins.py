@@ -94,6 +94,21 @@ def test_a_forgotten_scene_connection_leaves_the_selector_empty(slicer, qt, tmp_
     assert ui.t2Selector.nodeCount() == 0 and ui.cet1Selector.nodeCount() == 1
 
 
+def test_a_selector_whose_node_leaves_the_scene_takes_the_row_before_it_as_chosen(slicer, scene, qt):
+    selector, told = slicer.qMRMLNodeComboBox(), []
+    selector.nodeTypes, selector.noneEnabled = ("vtkMRMLScalarVolumeNode",), True
+    selector.setMRMLScene(scene)
+    first, second, third = (slicer.util.addVolumeFromArray(np.zeros((2, 2, 2)), name=name) for name in "ABC")
+    selector.setCurrentNode(second)
+    selector.connect("currentNodeChanged(vtkMRMLNode*)", told.append)
+    scene.RemoveNode(third)
+    assert selector.currentNode() is second and told == []
+    scene.RemoveNode(second)
+    assert selector.currentNode() is first and told == [first]
+    scene.RemoveNode(first)
+    assert selector.currentNode() is None and told == [first, None]
+
+
 def test_a_wrapper_that_is_let_go_of_is_not_called_any_more(slicer, panel, module):
     node = panel.logic.getParameterNode().parameterNode
     panel.setParameterNode(None)

@@ -12,7 +12,7 @@ from ..errors import Cancelled, MMHVAEError
 from ..progress import Progress
 from ..request import RegistrationRequest
 from .i18n import _
-from .jobs import CANCELLED, DONE, FAILED, RUNNING, SILENCE_SECONDS, JobError
+from .jobs import CANCELLED, DONE, FAILED, RUNNING, SILENCE_SECONDS, JobError, nameless
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ class BrainsfitJob:
     def _end(self, state: str, error: Optional[MMHVAEError] = None) -> None:
         if self.state == RUNNING:
             self.state, self.error = state, error
-            self._said.append(str(error) if error is not None else state)
+            # The log is for reports, and the error's sentence may name a volume.
+            self._said.append(nameless(error) if error is not None else state)
 
     def _on_progress(self, progress: Progress) -> None:
         self.progress, self._heard = progress, time.monotonic()

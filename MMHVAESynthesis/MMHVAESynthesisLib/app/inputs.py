@@ -1,6 +1,6 @@
 """The panel's section Inputs: four selectors, what each volume is, and guesses that say that they are guesses."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import qt
 import slicer
@@ -25,7 +25,8 @@ class Inputs:
         self._ui = ui
         self._parameters: Optional[Any] = None
         self._known: Dict[str, Optional[str]] = {}
-        self._guessing = self._is_due = self._chosen_by_hand = False
+        self._added: List[Any] = []
+        self._guessing = False
         ui.guessButton.connect("clicked(bool)", lambda *_: self.guess())
 
     def bind(self, parameters: Optional[Any]) -> None:
@@ -34,7 +35,9 @@ class Inputs:
         if parameters is not None:
             self._known = self._ids()
             self._say("")
-            if not self.nodes():
+            if self.nodes():
+                self.decide()
+            elif not parameters.inputsChosen:
                 self.guess(quietly=True)
 
     def nodes(self) -> Dict[str, Any]:
@@ -42,19 +45,28 @@ class Inputs:
         chosen = {modality: getattr(self._parameters, f"{modality}Volume") for modality in MODALITIES}
         return {modality: node for modality, node in chosen.items() if node is not None}
 
-    def guess_soon(self) -> None:
-        """Guess once the loading that goes on is done, unless the user has begun to choose in this scene."""
-        if not self._is_due and not self._chosen_by_hand:
-            self._is_due = True
-            qt.QTimer.singleShot(0, self._guess_now)
+    def note(self) -> None:
+        """Take what is chosen as it is now for no choice of the user's: a volume leaves the scene."""
+        self._known = self._ids()
 
-    def forget(self) -> None:
-        """Begin anew: the scene is closed."""
-        self._chosen_by_hand = False
+    def decide(self) -> None:
+        """Take what is chosen, and what is left empty, for what the user wants in this scene."""
+        self._parameters.inputsChosen = True
+
+    def guess_soon(self, node: Any) -> None:
+        """Guess once the loading of a volume is done, unless the inputs of this scene are decided."""
+        if not self._added:
+            qt.QTimer.singleShot(0, self._guess_now)
+        self._added.append(node)
 
     def _guess_now(self) -> None:
-        self._is_due = False
-        if not self._chosen_by_hand:
+        from ..scene.loaded import loaded_volumes
+
+        added, self._added = self._added, []
+        if self._parameters is None or self._parameters.inputsChosen:
+            return
+        # Not for hidden volumes, nor for synthetic ones, which are marked only after they were added.
+        if any(volume.node is node for volume in loaded_volumes() for node in added):
             self.guess(quietly=True)
 
     def guess(self, quietly: bool = False) -> None:
@@ -90,7 +102,8 @@ class Inputs:
         ids = self._ids()
         changed = [modality for modality in MODALITIES if ids[modality] != self._known.get(modality)]
         self._known = ids
-        self._chosen_by_hand = self._chosen_by_hand or bool(changed)
+        if changed:
+            self.decide()
         guessed = [modality for modality in self._guessed() if modality not in changed and ids[modality]]
         if guessed != self._guessed():
             self._parameters.guessed = ",".join(guessed)

@@ -21,6 +21,9 @@ SILENCE_SECONDS = 60.0
 """After so long without a word from the child the user is told."""
 
 _KILLED_FOR_MEMORY = (-9, 137, 0xC0000017, 0xC000012D)
+_LAUNCHERS_WORDS = "exit abnormally"
+"""PythonSlicer, a launcher, says so of a Python that was killed, and then ends with the exit code 1."""
+
 _GARBAGE_KEPT = 20
 
 
@@ -141,10 +144,10 @@ class Job:
     def _error_of(self, code: int, said: Dict[str, Any]) -> errors.MMHVAEError:
         if "error" in said:
             return _errors_by_name().get(said.get("kind"), JobError)(said["error"])
-        if code in _KILLED_FOR_MEMORY:
+        if code in _KILLED_FOR_MEMORY or (not said and _LAUNCHERS_WORDS in self.log()):
             return JobError(
                 _(
-                    "The system ended the computation, most likely because memory ran out. Close other programs, "
+                    "The computation was ended from outside, most likely because memory ran out. Close other programs, "
                     "choose fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
                 )
             )
@@ -162,6 +165,12 @@ class Job:
                 "please report it. Nothing was changed."
             ).format(how=how.format(number=abs(code)))
         )
+
+
+def nameless(error: Exception) -> str:
+    """Say of a failure what no name of a volume can be in; what a child said of it, without names, is in its log."""
+    kind = type(error).__name__
+    return kind if isinstance(error, errors.MMHVAEError) and not isinstance(error, JobError) else f"{kind}: {error}"
 
 
 def _seconds(value: Any) -> Optional[float]:

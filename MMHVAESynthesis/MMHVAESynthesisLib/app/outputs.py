@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 
 from ..errors import InputError
 from ..modalities import MODALITIES
+from ..scene.provenance import is_synthetic
 
 
 class Outputs:
@@ -30,6 +31,11 @@ class Outputs:
         """Return the volumes that the user chose for results, by modality, of those that are synthesised."""
         chosen = {modality: getattr(self._parameters, f"{modality}Output") for modality in self.targets()}
         return {modality: node for modality, node in chosen.items() if node is not None}
+
+    def of_others(self) -> List[Any]:
+        """Return those of the chosen volumes whose voxels this software did not make."""
+        chosen = self.nodes().values()
+        return [node for node in chosen if node.GetImageData() is not None and not is_synthetic(node)]
 
     def samples(self) -> int:
         """Return how many samples to draw; 1 without uncertainty."""

@@ -1,7 +1,8 @@
 """The panel: its sections put together, and what its buttons do."""
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -32,7 +33,7 @@ class Panel:
     def __init__(self, ui: Any, start: Start):
         self.ui, self._start = ui, start
         self._parameters: Optional[Any] = None
-        self._torch = ""
+        self._torch, self._is_due = "", False
         self.inputs, self.outputs = Inputs(ui), Outputs(ui)
         self.options = Options(ui, self.update)
         self.work = Work(ui, self.update)
@@ -45,6 +46,7 @@ class Panel:
             self.options.device,
             lambda: self._torch,
             self._models.get,
+            self.update_soon,
         )
         self.machine = Machine(ui, self.options, lambda arguments: self._start(arguments), self._on_torch)
         # CTK may show what was hidden while a section was folded: on unfolding everything is shown as it should be.
@@ -67,14 +69,48 @@ class Panel:
         self.update()
 
     def on_scene_close(self) -> None:
-        """Stop what is running, whose result would find another scene, and forget what was chosen in this one."""
+        """Stop what is running for the scene: its result would find another one."""
         self.work.abandon()
-        self.inputs.forget()
+
+    def let_go(self, node: Any, names: Sequence[str]) -> None:
+        """Choose nothing wherever a node is chosen that is about to leave the scene.
+
+        :param names: Of the parameters that could be that node.
+        """
+        chosen = [name for name in names if getattr(self._parameters, name) is node]
+        if chosen:
+            with slicer.util.NodeModify(self._parameters.parameterNode):
+                for name in chosen:
+                    setattr(self._parameters, name, None)
+                self.inputs.note()
+
+    def on_added(self, node: Any) -> None:
+        """Take note that a node came into the scene."""
+        if node.IsA("vtkMRMLScalarVolumeNode"):
+            self.inputs.guess_soon(node)
+        self._list_soon(node)
 
     def on_removed(self, node: Any) -> None:
-        """Take note that a volume left the scene, by whatever hand."""
-        if noted(node).get("role") == ROLE_IMAGE:
+        """Take note that a node left the scene, by whatever hand."""
+        if node.IsA("vtkMRMLScalarVolumeNode") and noted(node).get("role") == ROLE_IMAGE:
             self.results.update()
+        self._list_soon(node)
+
+    def _list_soon(self, node: Any) -> None:
+        if node.IsA("vtkMRMLDisplayableNode"):
+            self.update_soon()
+
+    def update_soon(self, *_args) -> None:
+        """Show everything as it is once the work that goes on in the scene is done, however much it is."""
+        if not self._is_due:
+            self._is_due = True
+            qt.QTimer.singleShot(0, self._update_now)
+
+    def _update_now(self) -> None:
+        self._is_due = False
+        # Meanwhile the panel may have been left, or have gone away.
+        if self._parameters is not None:
+            self.update()
 
     def close(self) -> None:
         """End what is running: the panel goes away."""
@@ -104,8 +140,17 @@ class Panel:
         """Start, or stop what is running."""
         if self.work.is_running:
             self.work.cancel()
-        else:
+        elif self._may_overwrite():
             self._synthesize(preview=False)
+
+    def _may_overwrite(self) -> bool:
+        """Ask before a volume is overwritten that this software did not make: it may be a patient's only copy."""
+        names = ", ".join(f"'{node.GetName()}'" for node in self.outputs.of_others())
+        question = _(
+            "Chosen as output, but not made by this software: {names}. Apply replaces all voxels there by synthetic "
+            "ones, which cannot be undone. Overwrite?"
+        )
+        return not names or slicer.util.confirmOkCancelDisplay(question.format(names=names), _("Overwrite a volume"))
 
     def on_preview(self, *_args) -> None:
         """Synthesise one slice."""
@@ -128,7 +173,7 @@ class Panel:
             return _("The model '{name}' is here, and verified.").format(name=name)
 
         arguments = ["models", "download", name, *(["--accept-licence"] if licence else [])]
-        self.work.begin(lambda: Job(arguments, self._start), done)
+        self.work.begin(lambda: Job(arguments, self._start), done, of_scene=False)
 
     def on_copy(self, *_args) -> None:
         """Copy a report to the clipboard."""
@@ -187,6 +232,7 @@ class Panel:
         from ..scene.work import prepare
         from .synthesis import SynthesisJob
 
+        self.inputs.decide()
         prepared: List[Any] = []
         model = self.options.model()
 
@@ -211,7 +257,6 @@ class Panel:
             return job
 
         def done(job) -> str:
-            self.work.warn(job.made.warnings)
             return self._show_preview(job.made) if preview else self._add(prepared[0], job.made, model)
 
         self.work.begin(make, done)
@@ -219,12 +264,15 @@ class Panel:
     def _show_preview(self, shown: Any) -> str:
         from .preview import show
 
+        self.work.warn(shown.warnings)
         return show(self.ui.previewPicture, shown, self.work.seconds)
 
     def _add(self, work: Any, result: Any, model: Optional[str]) -> str:
         nodes = work.add(result)
         self.results.update()
-        run = self.results.run_of(next(iter(nodes.values())))
+        made = next(iter(nodes.values()))
+        self.work.warn_of(made)
+        run = self.results.run_of(made)
         self._models[run.id] = model
         self.results.show(run)
         self.registration.propose_where_empty()

@@ -4,7 +4,9 @@ from typing import Any, Callable, Dict, List, Optional
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
 from ..errors import MMHVAEError
 from ..modalities import US
@@ -21,10 +23,16 @@ _LNCC, _MATTES, _BRAINSFIT = "lncc", "mattes", "brainsfit"
 _REGISTRATION = PREFIX + "registration"
 """The attribute of scene/registration.py, which is not imported before it is needed: it brings SimpleITK with it."""
 
+_POINT_EVENTS = (
+    "PointAddedEvent",
+    "PointRemovedEvent",
+    "PointPositionDefinedEvent",
+    "PointPositionUndefinedEvent",
+)
 _CARRIED = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLModelNode", "vtkMRMLMarkupsNode")
 
 
-class Registration:
+class Registration(VTKObservationMixin):
     """Which synthetic MR against which pre-operative MR, what else moves along, and the result.
 
     :param ui: The widgets.
@@ -33,6 +41,7 @@ class Registration:
     :param device: Returns where to compute.
     :param torch_problem: Returns what is wrong with PyTorch, in a sentence; empty where nothing is known to be.
     :param model_of: Returns the model that was chosen for a run of this session, by the run's ID; else None.
+    :param update_soon: Has the panel updated, once for many changes of the scene.
     """
 
     def __init__(
@@ -43,11 +52,16 @@ class Registration:
         device: Callable[[], str],
         torch_problem: Callable[[], str],
         model_of: Callable[[str], Optional[str]],
+        update_soon: Callable[..., None],
     ):
+        super().__init__()
         self._ui, self._work, self._start = ui, work, start
         self._device, self._torch_problem, self._model_of = device, torch_problem, model_of
+        self._update_soon = update_soon
         self._parameters: Optional[Any] = None
         self._listed: List[Any] = []
+        self._watched: List[Any] = []
+        self._names: List[str] = []
         self._note = ""
         self._fill()
         ui.engineSelector.connect("currentIndexChanged(int)", self._on_engine)
@@ -78,6 +92,7 @@ class Registration:
     def bind(self, parameters: Optional[Any]) -> None:
         """Work on a parameter node from now on; None on none."""
         self._parameters, self._note = parameters, ""
+        self._watch([])
 
     def propose(self, *_args) -> None:
         """Choose the last run's synthetic MR, and the loaded MR whose names or DICOM tags speak for its contrasts."""
@@ -111,6 +126,7 @@ class Registration:
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
+        self._watch([each for each in (*self._landmarks(), *self._listed) if each is not None])
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
@@ -164,8 +180,8 @@ class Registration:
             return RegistrationJob(request, self._start)
 
         def done(job) -> str:
-            self._work.warn(job.made.warnings)
             transform = registration.add(job.made, planned[0])
+            self._work.warn_of(transform)
             self._ui.beforeCheckBox.checked = False
             self.look()
             confidence = f"{job.made.confidence:.1f}"
@@ -214,6 +230,26 @@ class Registration:
         ui.fadeSlider.toolTip = _("From '{synthetic}' to '{mr}'.").format(synthetic=names[0], mr=names[1])
         self.update()
 
+    def _watch(self, nodes: List[Any]) -> None:
+        """Follow these nodes and no others: which points they have, and what they are called."""
+        self._names = [node.GetName() for node in nodes]
+        if _are_same(nodes, self._watched):
+            return
+        self.removeObservers()
+        self._watched = nodes
+        for node in nodes:
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_modified)
+            for event in _POINT_EVENTS if node.IsA("vtkMRMLMarkupsNode") else ():
+                self.addObserver(node, getattr(node, event), self._update_soon)
+
+    def _on_modified(self, *_event) -> None:
+        # Whatever else changes of a node, as at each move of a point, is nothing to the panel.
+        if [node.GetName() for node in self._watched] != self._names:
+            self._update_soon()
+
+    def _landmarks(self) -> List[Any]:
+        return [self._parameters.fixedLandmarks, self._parameters.movingLandmarks]
+
     def _chosen(self, kind: str) -> Dict[str, Any]:
         nodes = {modality: getattr(self._parameters, f"{modality}{kind}") for modality in MR}
         return {modality: node for modality, node in nodes.items() if node is not None}
@@ -240,9 +276,8 @@ class Registration:
     def _list_others(self) -> None:
         """List what else could move along, what the user checked still checked."""
         nodes, items = self._others(), self._ui.alsoList
-        # Not by IDs: those of another scene's nodes are the same.
-        are_same = len(nodes) == len(self._listed) and all(new is old for new, old in zip(nodes, self._listed))
-        if are_same and [node.GetName() for node in nodes] == [items.item(row).text() for row in range(items.count)]:
+        shown = [items.item(row).text() for row in range(items.count)]
+        if _are_same(nodes, self._listed) and [node.GetName() for node in nodes] == shown:
             return
         checked = self._checked()
         items.clear()
@@ -256,7 +291,7 @@ class Registration:
     def _others(self) -> List[Any]:
         taken = [*self._chosen("Synthetic").values(), *self._chosen("Preop").values()]
         taken += [node.GetNodeReference(INPUT + US) for node in self._chosen("Synthetic").values()]
-        taken += [self._parameters.fixedLandmarks, self._parameters.movingLandmarks]
+        taken += self._landmarks()
         return [
             node
             for kind in _CARRIED
@@ -288,6 +323,11 @@ class Registration:
             change = f"{before} → {after}" if before else after
             lines.append(f"{what}: {change} {unit}".strip())
         return "\n".join(lines)
+
+
+def _are_same(nodes: List[Any], others: List[Any]) -> bool:
+    # Not by IDs: those of another scene's nodes are the same.
+    return len(nodes) == len(others) and all(new is old for new, old in zip(nodes, others))
 
 
 def _brainsfit() -> Any:

@@ -1,5 +1,6 @@
 """The panel's part that works: Apply and Cancel, progress, outcome, log, diagnostics."""
 
+import json
 import logging
 import time
 from typing import Any, Callable, Mapping, Sequence
@@ -8,8 +9,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import MMHVAEError, TorchError
+from ..scene.provenance import noted
 from . import texts
-from .jobs import CANCELLED, DONE, Job, JobError
+from .jobs import CANCELLED, DONE, Job, nameless
 from .runner import Runner
 
 _WRONG = "color: #c0392b"
@@ -33,7 +35,7 @@ class Work:
         self._on_done: Callable[[Job], str] = lambda job: ""
         self._since, self._clickable, self._log = 0.0, 0.0, ""
         self._outcome, self._failed, self._lacks_torch = "", False, False
-        self._noted = ""
+        self._noted, self._of_scene = "", True
         ui.logButton.connect("toggled(bool)", self._on_log_button)
         for widget in (ui.progressBar, ui.logText, ui.warningsLabel, ui.previewPicture, ui.installButton):
             widget.setVisible(False)
@@ -43,12 +45,14 @@ class Work:
         """Whether a job is at work or stopping."""
         return self._runner.is_running
 
-    def begin(self, make: Callable[[], Job], on_done: Callable[[Job], str]) -> None:
+    def begin(self, make: Callable[[], Job], on_done: Callable[[Job], str], of_scene: bool = True) -> None:
         """Start a job; what cannot even start is shown as a failure.
 
         :param make: Makes the job.
         :param on_done: Takes what a job that is done brought, and returns what to say of it.
+        :param of_scene: Whether its result is for the scene, so that it ends with that.
         """
+        self._of_scene = of_scene
         self.warn(())
         self._ui.previewPicture.setVisible(False)
         self._lacks_torch = False
@@ -79,8 +83,8 @@ class Work:
             self._on_change(self._runner.job)
 
     def abandon(self) -> None:
-        """Ask the job to stop and drop whatever it still brings: its scene is gone."""
-        if self.is_running:
+        """Ask a job of the scene to stop and drop whatever it still brings: its scene is gone."""
+        if self.is_running and self._of_scene:
             self._runner.abandon()
             self._say(_("Cancelled, because the scene was closed."))
             self._on_state()
@@ -95,11 +99,15 @@ class Work:
         self._ui.warningsLabel.setStyleSheet(_WARNED)
         self._ui.warningsLabel.setVisible(bool(warnings))
 
+    def warn_of(self, node: Any) -> None:
+        """Show the warnings of a run that are noted on a node that it made."""
+        self.warn(json.loads(noted(node).get("warnings", "[]")))
+
     def fail(self, error: Exception) -> None:
         """Show a failure; a missing PyTorch can be installed with a click."""
         self._lacks_torch = isinstance(error, TorchError)
         self._say(str(error), failed=True)
-        self._noted = _nameless(error)
+        self._noted = nameless(error)
         self._on_state()
 
     def say(self, text: str, torch_works: bool = False) -> None:
@@ -191,12 +199,6 @@ class Work:
             text = (job.log() if job is not None else self._log) or _("(nothing yet)")
             if text != self._ui.logText.plainText:
                 self._ui.logText.setPlainText(text)
-
-
-def _nameless(error: Exception) -> str:
-    """Say of a failure what no name of a volume can be in; what the child said of it, without names, is in its log."""
-    kind = type(error).__name__
-    return kind if isinstance(error, MMHVAEError) and not isinstance(error, JobError) else f"{kind}: {error}"
 
 
 def copy(text: str) -> None:

@@ -1,10 +1,14 @@
 """Slicer's widgets that follow a MRML scene."""
 
+import vtk
 from PySide6.QtCore import Property, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 from shiboken6 import isValid
 
 from .ctk_widgets import stored
+
+_PRIORITY = -10.0
+"""Of the observer of nodes that leave."""
 
 
 class qMRMLWidget(QWidget):  # noqa: N801
@@ -28,7 +32,11 @@ class qMRMLWidget(QWidget):  # noqa: N801
 
 
 class qMRMLNodeComboBox(qMRMLWidget):  # noqa: N801
-    """Lists the scene's nodes of some classes. Selects nothing by itself; without a scene it stays empty."""
+    """Lists the scene's nodes of some classes; without a scene it stays empty.
+
+    Nothing is selected by itself, but when the selected node leaves the scene the row before it is, and that is told as
+    if the user had chosen it. Slicer's takes the row out before the node is gone, with an observer of a low priority.
+    """
 
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
@@ -53,6 +61,8 @@ class qMRMLNodeComboBox(qMRMLWidget):  # noqa: N801
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent)
             self._observers = [scene.AddObserver(event, self._on_scene_changed) for event in events]
+            leaving = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._on_node_leaves, _PRIORITY)
+            self._observers.append(leaving)
         self._refresh()
 
     def _unobserve(self):
@@ -65,6 +75,16 @@ class qMRMLNodeComboBox(qMRMLWidget):  # noqa: N801
             self._unobserve()
         elif not self._scene.IsBatchProcessing():
             self._refresh()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_leaves(self, scene, _event, node):
+        if isValid(self) and node in self._nodes and not scene.IsClosing():
+            row = self._nodes.index(node)
+            del self._nodes[row]
+            self._box.removeItem(row)
+            # QComboBox's own choice.
+            row = self._box.currentIndex
+            self._select(self._nodes[row] if row >= 0 else None)
 
     def _shown(self, node) -> bool:
         if node.GetHideFromEditors() and not self.showHidden:
