@@ -31,12 +31,15 @@ _T1 = r"(t ?1w?i?|mprage|mp ?rage|bravo|spgr|fspgr|t ?1 ?weighted|t ?1 ?tfe|vibe
 _CET1 = re.compile(rf"\b{_T1}\b.*\b{_CONTRAST}\b|\b{_CONTRAST}\b.*\b{_T1}\b|\bt ?1 ?w?({_CONTRAST})\b")
 _NO_CONTRAST = re.compile(
     rf"\b(pre|non|no|ohne|o|vor|sans|avant|w ?o|minus) ?{_CONTRAST}\b"
-    r"|\b(without|native|nativ|unenhanced|sans|ohne|vor|avant)\b"
+    r"|\b(without|native|nativ|unenhanced|sans)\b"
 )
 _PRE = re.compile(r"\bpre\b(?! ?op)")
 _POST_WHAT = re.compile(r"\bpost ?(op\w*|resection|surg\w*|treatment|rt)\b")
 """After what, when it is not the contrast agent."""
-_C_MINUS = re.compile(r"\bC ?-(?=$|[\s_.])", re.IGNORECASE)
+_C_MINUS = re.compile(r"(?<![a-z+])C-(?=$|[\s_.])", re.IGNORECASE)
+_SEQUENCE = r"(tirm|tse|fse|3d|2d|ax\w*|cor\w*|sag\w*|tra\w*|blade|propeller|cube)"
+_T1_FLAIR = re.compile(rf"(?<!space )(?<!to )(?<!reg )\b{_T1} ({_SEQUENCE} )*(flair|tirm|dark ?fluid)\b")
+"""A T1 that was made as a FLAIR; not a FLAIR that lies in the space of a T1."""
 _T2 = re.compile(r"\b(t ?2w?i?|t ?2 ?weighted|ciss|fiesta|t ?2 ?tse|t ?2 ?fse)\b")
 _PREOPERATIVE = re.compile(r"(?<![a-z])pr(?:e|ae|ä)[ _.-]?op(erative|erativ)?(?![a-z])", re.IGNORECASE)
 _T2_STAR = re.compile(r"\b(t ?2 ?\*|t ?2 ?star|swi|gre|dsc|perf\w*|epi|map|t2s)\b|t2 ?\*")
@@ -101,14 +104,13 @@ def recognise(name: str, dicom: Optional[Mapping[str, str]] = None) -> Optional[
 
 def _recognise_mr(text: str, agent: bool) -> Optional[str]:
     text = _POST_WHAT.sub(" ", text)
-    is_t1 = re.search(rf"\b{_T1}\b", text)
-    if _FLAIR.search(text) and not is_t1:
+    if _T1_FLAIR.search(text):
+        text = _FLAIR.sub(" ", text)
+    if _FLAIR.search(text):
         return FLAIR
-    # The FLAIR of a T1-FLAIR is only how it was made.
-    text = _FLAIR.sub(" ", text) if is_t1 else text
     if _CET1.search(text) and not _NO_CONTRAST.search(text):
         return CET1
-    if is_t1:
+    if re.search(rf"\b{_T1}\b", text):
         return CET1 if agent and not _NO_CONTRAST.search(text) and not _PRE.search(text) else None
     if _T2.search(text) and not _T2_STAR.search(text):
         return T2

@@ -62,6 +62,7 @@ def test_a_child_that_is_killed_under_slicers_launcher_is_told_as_such(job, star
     start.process.code = 1
     assert job.poll() == FAILED
     assert isinstance(job.error, JobError) and "memory ran out" in str(job.error)
+    assert "crashed" in str(job.error) and "the log says more" in str(job.error)
 
 
 def test_what_a_child_said_itself_counts_whatever_the_launcher_says(job, start):

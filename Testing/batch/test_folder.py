@@ -194,3 +194,9 @@ def test_no_folder_and_no_case_are_errors(tree, tmp_path):
         find_cases(tmp_path / "absent")
     with pytest.raises(InputError, match="There is no case"):
         find_cases(tree("notes.txt"))
+
+
+def test_what_is_no_case_does_not_stop_the_others(tree, caplog):
+    folder = tree("Case1/us.nrrd", "export .../IM0001", "case1_T2.nii.gz")
+    assert found(find_cases(folder)) == {"Case1": {"us": "us.nrrd", "t2": "case1_T2.nii.gz"}}
+    assert "IM0001" in caplog.text

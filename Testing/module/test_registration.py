@@ -66,6 +66,15 @@ def test_the_last_run_and_the_loaded_mr_are_proposed(paired):
     assert "Proposed" in paired.ui.registrationState.text and "please check" in paired.ui.registrationState.text
 
 
+def test_mr_that_the_synthesis_was_made_from_is_not_proposed(slicer, paired):
+    synthetic, t2 = paired.ui.t2Synthetic.currentNode(), paired.ui.t2Preop.currentNode()
+    synthetic.SetNodeReferenceID("MMHVAE.input.t2", t2.GetID())
+    paired.ui.proposeButton.click()
+    assert paired.ui.t2Preop.currentNode() is None and paired.ui.cet1Preop.currentNode().GetName() == "preop_t1_gd"
+    paired.ui.t2Preop.setCurrentNode(t2)
+    assert "from the ultrasound alone" in paired.ui.registrationState.text and not paired.ui.registerButton.enabled
+
+
 def test_several_mr_that_speak_for_a_contrast_are_left_to_the_user(paired, scenes):
     scenes.volume("T2 of last year")
     paired.ui.proposeButton.click()

@@ -80,3 +80,20 @@ def test_a_registration_of_what_lies_deep_under_an_earlier_one_is_undone_first(
     registration.undo(later)
     registration.undo(first)
     assert pair[1].GetParentTransformNode() is parent and parent.GetTransformNodeID() is None
+
+
+def test_of_two_registrations_under_one_parent_the_later_one_is_taken_back_first(
+    registration, plan, scenes, made, pair
+):
+    second = scenes.volume("FLAIR")
+    parent = scenes.parent(pair[1], scenes.rotation(20), "P")
+    second.SetAndObserveTransformNodeID(parent.GetID())
+    start = made.everything()
+    first = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    between = made.everything()
+    later = registration.add(made.result(made.motion(3)), plan({"t2": pair[0]}, {"flair": second}))
+    assert parent.GetParentTransformNode() is later
+    registration.undo(later)
+    assert made.everything() == between
+    registration.undo(first)
+    assert made.everything() == start

@@ -221,6 +221,15 @@ def test_a_result_is_told_as_its_files(tmp_path, us, model, capsys):
     assert names == ["Case27-US_synthetic-T2.nii.gz", "Case27-US_synthetic-T2-uncertainty.nii.gz"]
 
 
+def test_the_machine_names_no_device_that_cannot_compute(capsys, monkeypatch):
+    from MMHVAESynthesisLib.synthesis import devices
+
+    monkeypatch.setattr(devices, "available_devices", lambda: ["cuda:0", "cpu"])
+    monkeypatch.setattr(devices, "computes", lambda name: name == "cpu")
+    assert main(["machine", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["result"]["devices"]) == ["cpu"]
+
+
 def test_the_machine_names_its_devices(capsys):
     assert main(["machine", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["result"]

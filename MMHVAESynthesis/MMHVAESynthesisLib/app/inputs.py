@@ -35,9 +35,9 @@ class Inputs:
         if parameters is not None:
             self._known = self._ids()
             self._say("")
-            if self.nodes():
+            if any(modality not in self._guessed() for modality in self.nodes()):
                 self.decide()
-            elif not parameters.inputsChosen:
+            elif not parameters.inputsChosen and not self.nodes():
                 self.guess(quietly=True)
 
     def nodes(self) -> Dict[str, Any]:

@@ -22,7 +22,7 @@ SILENCE_SECONDS = 60.0
 
 _KILLED_FOR_MEMORY = (-9, 137, 0xC0000017, 0xC000012D)
 _LAUNCHERS_WORDS = "exit abnormally"
-"""PythonSlicer, a launcher, says so of a Python that was killed, and then ends with the exit code 1."""
+"""PythonSlicer, a launcher, says so of a Python that was killed or crashed, and then ends with the exit code 1."""
 
 _GARBAGE_KEPT = 20
 
@@ -144,11 +144,19 @@ class Job:
     def _error_of(self, code: int, said: Dict[str, Any]) -> errors.MMHVAEError:
         if "error" in said:
             return _errors_by_name().get(said.get("kind"), JobError)(said["error"])
-        if code in _KILLED_FOR_MEMORY or (not said and _LAUNCHERS_WORDS in self.log()):
+        if code in _KILLED_FOR_MEMORY:
             return JobError(
                 _(
-                    "The computation was ended from outside, most likely because memory ran out. Close other programs, "
+                    "The system ended the computation, most likely because memory ran out. Close other programs, "
                     "choose fewer threads (Advanced) or crop the volume; then try again. Nothing was changed."
+                )
+            )
+        if not said and _LAUNCHERS_WORDS in self.log():
+            return JobError(
+                _(
+                    "The computation crashed, or the system ended it since memory ran out: close other programs, "
+                    "choose fewer threads (Advanced) or crop the volume, then try again. If that does not help, the "
+                    "installation is at fault: the log says more. Nothing was changed."
                 )
             )
         if self._garbage and code == 0:

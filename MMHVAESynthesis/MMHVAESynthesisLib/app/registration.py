@@ -101,7 +101,9 @@ class Registration(VTKObservationMixin):
 
         made = runs()
         outputs = made[0].outputs if made else {}
-        found = guess(loaded_volumes(), MR)
+        # MR that they were made from would be found to lie right, wherever it lies: registering it is refused.
+        sources = [output.GetNodeReference(INPUT + modality) for output in outputs.values() for modality in MR]
+        found = guess(loaded_volumes(), MR, taken=[node for node in sources if node is not None])
         with slicer.util.NodeModify(self._parameters.parameterNode):
             for modality in MR:
                 volume = found.chosen.get(modality)

@@ -69,16 +69,21 @@ def checked_name(name: str) -> str:
     return name
 
 
+def folder_identity(name: str) -> str:
+    """Return what two names have in common that mean one folder on some system."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def check_distinct(cases: Iterable[Case]) -> None:
     """Raise :class:`InputError` where two cases would share a folder on some system."""
     seen: Dict[str, str] = {}
     for case in cases:
-        identity = unicodedata.normalize("NFC", case.name).casefold()
-        if identity in seen:
+        same = folder_identity(case.name)
+        if same in seen:
             raise InputError(
-                f"Two cases are called {seen[identity]!r} and {case.name!r}: give each case a name of its own."
+                f"Two cases are called {seen[same]!r} and {case.name!r}: give each case a name of its own."
             )
-        seen[identity] = case.name
+        seen[same] = case.name
 
 
 def usable(cases: List[Case]) -> List[Case]:

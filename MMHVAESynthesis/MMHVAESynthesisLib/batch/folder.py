@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..modalities import MODALITIES, US, is_preoperative, label, labels, recognise
 from ..volumes import files
 from .case_folder import is_results
-from .cases import Case, checked_name, usable
+from .cases import Case, checked_name, folder_identity, usable
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
         for path in entries
         if path.is_dir() and path.name not in _LEFT_OUT and _may_hold_cases(path, results)
     }
-    folders = {name: images for name, images in folders.items() if images}
+    folders = {name: images for name, images in folders.items() if images and _is_worth_a_case(name, images)}
     loose = [path for path in entries if not path.is_dir() and not path.name.startswith(".")]
     groups = _joined(folders, _by_start([path for path in loose if _is_volume(path)]))
     _tell("Not read, being in another format", [path for path in loose if _looks_foreign(path)])
@@ -91,6 +91,17 @@ def _images(folder: Path, results: Optional[Path]) -> List[Path]:
     return sorted(images)
 
 
+def _is_worth_a_case(name: str, images: List[Path]) -> bool:
+    """Return False for a folder of other formats alone whose name no case can have: it need not stop the others."""
+    if any(map(_is_volume, images)):
+        return True
+    try:
+        return bool(checked_name(name))
+    except InputError:
+        _tell("Not read, being in another format", images)
+        return False
+
+
 def _is_volume(path: Path) -> bool:
     return files.suffix(path) in _READABLE
 
@@ -107,8 +118,10 @@ def _joined(folders: Dict[str, List[Path]], loose: Dict[str, List[Path]]) -> Dic
     Loose ones beside folders count only where they belong to one, or a name says what they are: an atlas may lie there.
     """
     groups = dict(folders)
-    for name, paths in loose.items():
-        if not folders or name in folders or any(_guess(name, path) for path in paths):
+    names = {folder_identity(name): name for name in folders}
+    for start, paths in loose.items():
+        name = names.get(folder_identity(start), start)
+        if not folders or name in folders or any(_guess(start, path) for path in paths):
             groups[name] = [*folders.get(name, ()), *paths]
         else:
             _tell("No case, since the name says of no modality", paths)

@@ -17,14 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
 ) -> Dict[str, Any]:
-    """Return the devices (best first, with their names) and the versions, JSON-able.
+    """Return the devices that PyTorch can compute on (best first, with their names) and the versions, JSON-able.
 
     :raises DependencyError: when PyTorch is missing or does not work.
     """
     require_torch()
     from ..synthesis import devices
 
-    found = {name: devices.described(name) for name in devices.available_devices()}
+    working = [name for name in devices.available_devices() if devices.computes(name)]
+    found = {name: devices.described(name) for name in working}
     return {"devices": found, "torch": devices.torch_version(), "python": platform.python_version()}
 
 

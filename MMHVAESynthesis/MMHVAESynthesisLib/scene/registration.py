@@ -186,9 +186,10 @@ def _built_upon(transform: Any) -> Optional[Any]:
     for over in placement.above(transform):
         if over.GetAttribute(REGISTRATION) == "1":
             return over
-    for other in registrations():
+    made = registrations()
+    for other in made[made.index(transform) + 1 :]:
         copied = [node.GetNodeReference(placement.STANDS_FOR) for node in placement.under(other)]
-        if other is not transform and any(node is each for node in copied if node is not None for each in own):
+        if any(node is each for node in copied if node is not None for each in own):
             return other
     return None
 
