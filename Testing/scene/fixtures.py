@@ -1,31 +1,30 @@
 """What the tests of the scene ask for by name; the library is imported when the scene is there."""
 
+import importlib
+
 import pytest
 
 
-@pytest.fixture
-def scenes(scene):
-    from scene import scenes
+def _imported(name, attribute=None):
+    """Return a fixture that is a module, or something in it."""
 
-    return scenes
+    @pytest.fixture
+    def imported(scene):
+        module = importlib.import_module(name)
+        return module if attribute is None else getattr(module, attribute)
 
-
-@pytest.fixture
-def made(scene):
-    from scene import registered
-
-    return registered
+    return imported
 
 
-@pytest.fixture
-def registration(scene):
-    from MMHVAESynthesisLib.scene import registration
-
-    return registration
+scenes = _imported("scene.scenes")
+made = _imported("scene.registered")
+outputs = _imported("MMHVAESynthesisLib.scene.outputs")
+provenance = _imported("MMHVAESynthesisLib.scene.provenance")
+registration = _imported("MMHVAESynthesisLib.scene.registration")
+plan = _imported("MMHVAESynthesisLib.scene.registration_plan", "plan")
 
 
 @pytest.fixture
-def plan(scene):
-    from MMHVAESynthesisLib.scene.registration_plan import plan
-
-    return plan
+def pair(scenes):
+    """A synthetic T2 and a pre-operative one, each at a place of its own."""
+    return scenes.volume("US synthetic T2"), scenes.volume("Case1 T2", matrix=scenes.oblique(left_handed=True), seed=1)

@@ -41,12 +41,24 @@ def volume(name="Case27-US", matrix=None, shape=(5, 6, 7), dtype=np.uint8, seed=
     return slicer.util.addVolumeFromArray(array, oblique() if matrix is None else matrix, name)
 
 
-def parent(node, matrix, name="Placement"):
-    """Put a node under a new linear transform."""
+def linear(name, matrix):
+    """A new linear transform."""
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     slicer.util.updateTransformMatrixFromArray(transform, matrix)
+    return transform
+
+
+def parent(node, matrix, name="Placement"):
+    """Put a node under a new linear transform."""
+    transform = linear(name, matrix)
     node.SetAndObserveTransformNodeID(transform.GetID())
     return transform
+
+
+def folder_of(node):
+    """The item of the subject hierarchy that a node lies in."""
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    return hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
 
 
 def result(inputs, targets=("t2", "cet1"), samples=1, seed=0) -> Result:

@@ -7,25 +7,6 @@ import SimpleITK as sitk  # noqa: N813
 from MMHVAESynthesisLib.errors import InputError
 
 
-@pytest.fixture
-def outputs(scene):
-    from MMHVAESynthesisLib.scene import outputs
-
-    return outputs
-
-
-@pytest.fixture
-def provenance(scene):
-    from MMHVAESynthesisLib.scene import provenance
-
-    return provenance
-
-
-def folder_of(slicer, node):
-    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    return hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
-
-
 def test_outputs_lie_voxel_for_voxel_on_the_reference(slicer, outputs, scenes):
     reference = scenes.volume(matrix=scenes.oblique(left_handed=True))
     transform = scenes.parent(reference, scenes.rotation(20))
@@ -61,8 +42,8 @@ def test_one_run_is_one_folder_beside_the_input(slicer, outputs, provenance, sce
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Surgery")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(reference), study)
     nodes = outputs.add(scenes.result({"us": reference}, samples=2), {"us": reference})
-    folders = {folder_of(slicer, node) for node in nodes.values()}
-    folders |= {folder_of(slicer, provenance.uncertainty_node(node)) for node in nodes.values()}
+    folders = {scenes.folder_of(node) for node in nodes.values()}
+    folders |= {scenes.folder_of(provenance.uncertainty_node(node)) for node in nodes.values()}
     (folder,) = folders
     assert hierarchy.GetItemName(folder) == "US: MMHVAE synthesis"
     assert hierarchy.GetItemParent(folder) == study
@@ -80,7 +61,7 @@ def test_two_runs_do_not_collide(slicer, outputs, provenance, scenes):
         "US synthetic T2 (MMHVAE) 2",
         "US synthetic FLAIR (MMHVAE) 2",
     ]
-    assert folder_of(slicer, first["t2"]) != folder_of(slicer, second["t2"])
+    assert scenes.folder_of(first["t2"]) != scenes.folder_of(second["t2"])
     assert provenance.noted(first["t2"])["run"] == provenance.noted(first["cet1"])["run"]
     assert provenance.noted(first["t2"])["run"] != provenance.noted(second["t2"])["run"]
 
@@ -156,7 +137,7 @@ def test_a_saved_scene_comes_back_with_everything(slicer, outputs, provenance, s
     assert provenance.uncertainty_node(node).GetName() == "US ö synthetic T2 uncertainty (MMHVAE)"
     assert node.GetParentTransformNode().GetName() == "Placement"
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    assert hierarchy.GetItemName(folder_of(slicer, node)) == "US ö: MMHVAE synthesis"
+    assert hierarchy.GetItemName(scenes.folder_of(node)) == "US ö: MMHVAE synthesis"
 
 
 def test_given_nodes_are_overwritten_in_place(slicer, outputs, provenance, scenes):
@@ -167,9 +148,9 @@ def test_given_nodes_are_overwritten_in_place(slicer, outputs, provenance, scene
     bare = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Bare")
     result = scenes.result(inputs, targets=("t2", "cet1", "flair"))
     given = outputs.checked({"t2": mine, "cet1": "Bare" and bare, "flair": None}, inputs, ["t2", "cet1", "flair"])
-    home = folder_of(slicer, mine)
+    home = scenes.folder_of(mine)
     nodes = outputs.add(result, inputs, given)
-    assert nodes["t2"] is mine and mine.GetName() == "My T2" and folder_of(slicer, mine) == home
+    assert nodes["t2"] is mine and mine.GetName() == "My T2" and scenes.folder_of(mine) == home
     assert nodes["cet1"] is bare and bare.GetName() == "Bare"
     assert nodes["flair"].GetName() == "US synthetic FLAIR (MMHVAE)"
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(mine), sitk.GetArrayViewFromImage(result.images["t2"]))

@@ -8,20 +8,6 @@ from MMHVAESynthesisLib.errors import InputError
 pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-core")
 
 
-@pytest.fixture
-def pair(scenes):
-    """A synthetic T2 and a pre-operative one, each at a place of its own."""
-    return scenes.volume("US synthetic T2"), scenes.volume("Case1 T2", matrix=scenes.oblique(left_handed=True), seed=1)
-
-
-def linear(slicer, name, matrix, parent=None):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
-    slicer.util.updateTransformMatrixFromArray(node, matrix)
-    if parent is not None:
-        node.SetAndObserveTransformNodeID(parent.GetID())
-    return node
-
-
 def test_what_was_hardened_since_cannot_be_sent_back_and_nothing_is(slicer, registration, plan, scenes, made, pair):
     other = scenes.volume("Plan")
     before = made.to_world(pair[1]), made.to_world(other)
@@ -32,7 +18,7 @@ def test_what_was_hardened_since_cannot_be_sent_back_and_nothing_is(slicer, regi
         registration.undo(transform)
     assert made.everything() == start
     # the way back that the sentence names
-    inverse = linear(slicer, "Back", np.linalg.inv(made.motion()))
+    inverse = scenes.linear("Back", np.linalg.inv(made.motion()))
     pair[1].SetAndObserveTransformNodeID(inverse.GetID())
     pair[1].HardenTransform()
     pair[1].SetAndObserveTransformNodeID(transform.GetID())

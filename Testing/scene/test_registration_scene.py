@@ -8,25 +8,6 @@ from MMHVAESynthesisLib.errors import InputError
 pytest.importorskip("vtk", reason="not installed: vtk, which comes with slicer-core")
 
 
-@pytest.fixture
-def pair(scenes):
-    """A synthetic T2 and a pre-operative one, each at a place of its own."""
-    return scenes.volume("US synthetic T2"), scenes.volume("Case1 T2", matrix=scenes.oblique(left_handed=True), seed=1)
-
-
-def folder_of(slicer, node):
-    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    return hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
-
-
-def linear(slicer, name, matrix, parent=None):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
-    slicer.util.updateTransformMatrixFromArray(node, matrix)
-    if parent is not None:
-        node.SetAndObserveTransformNodeID(parent.GetID())
-    return node
-
-
 def cells(table):
     return [
         [table.GetCellText(row, column) for column in range(table.GetNumberOfColumns())]
@@ -64,7 +45,7 @@ SHAPES = {
 def test_named_nodes_move_and_no_others_whatever_the_parents(slicer, registration, plan, scenes, made, pair, shape):
     nodes = {"synthetic": pair[0], "mr": pair[1], "second": scenes.volume("S"), "other": scenes.volume("O")}
     for number, name in enumerate(name for name in "PQRE" if name in {**SHAPES[shape], **dict.fromkeys("P")}):
-        nodes[name] = linear(slicer, name, made.motion(20 + 30 * number, (number, 2, -5)))
+        nodes[name] = scenes.linear(name, made.motion(20 + 30 * number, (number, 2, -5)))
     for child, parent in SHAPES[shape].items():
         nodes[child].SetAndObserveTransformNodeID(None if parent is None else nodes[parent].GetID())
     start, matrix = made.everything(), made.motion()
@@ -99,7 +80,7 @@ def test_a_shared_parent_keeps_its_other_nodes_and_a_copy_carries_the_mr(
     copy = pair[1].GetParentTransformNode()
     assert copy.GetName() == f"Tracker (for {transform.GetName()})" and copy.GetParentTransformNode() is transform
     assert pair[0].GetParentTransformNode() is shared and shared.GetParentTransformNode() is None
-    assert folder_of(slicer, copy) == folder_of(slicer, transform)
+    assert scenes.folder_of(copy) == scenes.folder_of(transform)
 
 
 def surface(slicer, vtk):
@@ -139,7 +120,7 @@ def test_what_was_planned_on_the_mr_is_carried(slicer, registration, plan, scene
 
 
 def test_a_named_transform_moves_with_all_that_is_under_it(slicer, registration, plan, scenes, made, pair):
-    group = linear(slicer, "Group", scenes.rotation(10))
+    group = scenes.linear("Group", scenes.rotation(10))
     members = [scenes.volume("A"), scenes.volume("B")]
     for node in members:
         node.SetAndObserveTransformNodeID(group.GetID())
@@ -195,14 +176,14 @@ def test_how_good_it_is_stands_on_the_node_and_in_a_table(slicer, registration, 
     assert [table.GetColumnName(index) for index in range(4)] == ["Measure", "Before", "After", "Unit"]
 
 
-def test_one_run_is_one_folder_beside_the_mr(slicer, registration, plan, made, pair):
+def test_one_run_is_one_folder_beside_the_mr(slicer, registration, plan, scenes, made, pair):
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Before surgery")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(pair[1]), study)
     transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
-    folder = folder_of(slicer, transform)
+    folder = scenes.folder_of(transform)
     assert hierarchy.GetItemName(folder) == transform.GetName() and hierarchy.GetItemParent(folder) == study
-    assert folder_of(slicer, transform.GetNodeReference(registration.TABLE)) == folder
+    assert scenes.folder_of(transform.GetNodeReference(registration.TABLE)) == folder
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(pair[1])) == study
 
 
@@ -212,7 +193,7 @@ def test_undo_spares_what_the_user_put_elsewhere_since(slicer, registration, pla
     taken_out = scenes.parent(other, scenes.rotation(5), "The user's own")
     late = scenes.volume("Late")
     late.SetAndObserveTransformNodeID(transform.GetID())
-    folder = folder_of(slicer, transform)
+    folder = scenes.folder_of(transform)
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(late), folder)
     registration.undo(transform)
@@ -233,7 +214,7 @@ def test_undo_keeps_the_place_when_the_former_parent_is_gone(slicer, registratio
 
 
 def test_undo_of_anything_else_is_refused(slicer, registration, scenes, made, pair):
-    mine = linear(slicer, "Mine", scenes.rotation(20))
+    mine = scenes.linear("Mine", scenes.rotation(20))
     before = made.everything()
     for node in (mine, "Mine", pair[0]):
         with pytest.raises(InputError, match="is not the transform of a registration"):
@@ -276,7 +257,7 @@ def test_registrations_of_two_volumes_do_not_touch_each_other(slicer, registrati
     first = registration.add(made.result(made.motion(10)), plan({"t2": pair[0]}, {"t2": pair[1]}))
     second = registration.add(made.result(made.motion(20), ("t2",)), plan({"t2": pair[0]}, {"t2": other}))
     assert pair[1].GetParentTransformNode() is first and other.GetParentTransformNode() is second
-    assert folder_of(slicer, first) != folder_of(slicer, second)
+    assert scenes.folder_of(first) != scenes.folder_of(second)
     registration.undo(first)
     assert other.GetParentTransformNode() is second and pair[1].GetTransformNodeID() is None
     registration.undo(second)
@@ -362,7 +343,7 @@ def test_what_cannot_be_moved_or_registered_is_refused_before_any_work(slicer, p
     us, bent = scenes.volume("US"), scenes.volume("Bent")
     bent.SetAndObserveTransformNodeID(made.non_linear().GetID())
     text = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "Notes")
-    group = linear(slicer, "Group", np.eye(4))
+    group = scenes.linear("Group", np.eye(4))
     synthetic.SetAndObserveTransformNodeID(group.GetID())
     three, two = made.markups("Three", np.eye(3)), made.markups("Two", np.eye(3)[:2])
     none, twice = made.markups("None", []), [scenes.volume("Twin"), scenes.volume("Twin")]
