@@ -41,7 +41,7 @@ def test_a_case_without_ultrasound_makes_the_first_and_third_pass():
 
 def test_one_makes_one_pass_and_draws_every_subset_small_ones_more_often():
     rng = np.random.default_rng(0)
-    steps = [plan(ALL, "one", rng) for _ in range(6000)]
+    steps = [plan(ALL, "one", rng, 0.55) for _ in range(6000)]
     assert all(len(passes) == 1 and len(passes[0]) == 1 for passes in steps)
     seen = Counter(passes[0][0][1] for passes in steps)
     assert len(seen) == 15

@@ -88,7 +88,7 @@ class Learner:
         terms: Dict[str, float] = {}
         # The same subset in every process, so that none waits long for another.
         shared = np.random.default_rng([self.config.seed, step, 5])
-        steps = plan(tuple(inputs), self.config.subsets, shared)
+        steps = plan(tuple(inputs), self.config.subsets, shared, self.config.us_alone)
         # A case with fewer subsets goes through its own again: every process has to take as many steps as the others.
         for number in range(distributed.most(len(steps)) if self.config.subsets == "all" else len(steps)):
             passes = steps[number % len(steps)]

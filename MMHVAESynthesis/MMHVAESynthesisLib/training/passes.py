@@ -12,8 +12,6 @@ Subset = Tuple[str, ...]
 ALL_SEEN, US_SEEN, MR_SEEN, MIXED_SEEN = "observed", "us", "mr", "mixed"
 """The names of the passes: all that the case has, iUS alone, a subset R of its MR; and iUS with some of the MR."""
 
-_US_ALONE = 0.55
-
 
 def mr_subsets(observed: Sequence[str]) -> List[Subset]:
     """Return every non-empty subset R of the MR in ``observed``, singles first.
@@ -25,16 +23,19 @@ def mr_subsets(observed: Sequence[str]) -> List[Subset]:
     return [subset for count in range(1, len(mr) + 1) for subset in combinations(mr, count)]
 
 
-def plan(observed: Sequence[str], subsets: str, rng: np.random.Generator) -> List[List[Tuple[str, Subset]]]:
+def plan(
+    observed: Sequence[str], subsets: str, rng: np.random.Generator, us_alone: float = 0.0
+) -> List[List[Tuple[str, Subset]]]:
     """Return the optimiser steps for one batch, each the list of its passes: ``(name, inputs)``.
 
     :param observed: O, the modalities of the case.
     :param subsets: ``uniform``: one step with one R drawn uniformly; ``all``: a step for each R; ``one``: one step of
         one pass, see :func:`one_subset`.
+    :param us_alone: With ``one``, the share of steps that see iUS alone where the case has it.
     :return: A case without MR makes the first two passes, one without iUS the first and the third.
     """
     if subsets == "one":
-        seen = one_subset(observed, rng)
+        seen = one_subset(observed, rng, us_alone)
         return [[(_name(seen, observed), seen)]]
     fixed: List[Tuple[str, Subset]] = [(ALL_SEEN, tuple(observed))]
     if US in observed:
@@ -47,14 +48,14 @@ def plan(observed: Sequence[str], subsets: str, rng: np.random.Generator) -> Lis
     return [fixed + [(MR_SEEN, choice)] for choice in choices]
 
 
-def one_subset(observed: Sequence[str], rng: np.random.Generator) -> Subset:
+def one_subset(observed: Sequence[str], rng: np.random.Generator, us_alone: float) -> Subset:
     """Draw one non-empty subset of O, in its order: a third of the cost of three passes, so three times the steps.
 
-    More than half of the draws are iUS alone where it is there: what users have, and what is hardest to learn. In the
-    others k modalities come up as 1/sqrt(k), all sets of a size alike. Unlike the published mixture this one also holds
-    iUS with some of the MR.
+    A share of the draws is iUS alone where it is there: what users have, and what is hardest to learn. In the others k
+    modalities come up as 1/sqrt(k), all sets of a size alike. Unlike the published mixture this one also holds iUS with
+    some of the MR.
     """
-    if US in observed and rng.random() < _US_ALONE:
+    if US in observed and rng.random() < us_alone:
         return (US,)
     chances = np.arange(1, len(observed) + 1) ** -0.5
     count = 1 + int(rng.choice(len(observed), p=chances / chances.sum()))
