@@ -226,3 +226,19 @@ def test_fusions_of_the_ablation_have_no_fast_form(fusion):
 def test_wrong_images_are_refused(wrong):
     with pytest.raises(ValueError):
         FastMMHVAE(made(TINY))({m: torch.zeros(shape) for m, shape in wrong.items()}, noise(TINY))
+
+
+@pytest.mark.parametrize("sizes", [SMALL, tiny(precision="variance")], ids=["small", "variance"])
+@pytest.mark.parametrize("modalities", [("us", "t2"), ("us", "t2", "flair"), ("t2",)], ids="+".join)
+def test_inputs_with_a_say_in_a_part_of_the_field(sizes, modalities):
+    network = made(sizes)
+    given, draws = images(sizes, modalities, 2), noise(sizes, 2)
+    maps = {modalities[-1]: torch.zeros_like(given[modalities[-1]])}
+    maps[modalities[-1]][0, :, : sizes.size // 3] = 1
+    exact = copy.deepcopy(network).double()
+    double = [{m: image.double() for m, image in kind.items()} for kind in (given, maps)]
+    expected = exact(double[0], [d.double() for d in draws], 0.7, coverage=double[1])
+    readable = network(given, draws, 0.7, coverage=maps)
+    found = FastMMHVAE(network)(given, draws, 0.7, coverage=maps)
+    assert relative(found.z1, expected.z1) <= max(TOLERANCE, SLACK * relative(readable.z1, expected.z1))
+    assert relative(found.z1, network(given, draws, 0.7).z1.double()) > 100 * TOLERANCE

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 from MMHVAESynthesisLib.errors import ModelError  # noqa: E402
 from MMHVAESynthesisLib.modalities import MODALITIES  # noqa: E402
 from MMHVAESynthesisLib.models.names import from_released  # noqa: E402
+from MMHVAESynthesisLib.network.coverage import Coverage  # noqa: E402
 from MMHVAESynthesisLib.network.gaussians import Gaussian, kl_estimate, product_of_experts  # noqa: E402
 from MMHVAESynthesisLib.network.model import MMHVAE  # noqa: E402
 from MMHVAESynthesisLib.network.sizes import NetworkSizes  # noqa: E402
@@ -213,3 +214,59 @@ def test_ultrasound_masks_the_outputs_whatever_order_a_network_was_trained_in(ma
     with torch.no_grad():
         output = computing(given, network.noise(1), 0.7).images["t2"]
     assert (output[:, :, :3] == -1).all() and (output[:, :, -3:] > -1).all()
+
+
+@pytest.mark.parametrize("precision", ["scale", "variance"])
+def test_an_input_without_a_say_is_no_input(precision):
+    network = tiny(precision=precision)
+    given, draws = images(TINY, ["us", "t2", "flair"]), network.noise(2)
+    nowhere = {"t2": torch.zeros_like(given["t2"]), "flair": torch.zeros_like(given["t2"])}
+    with torch.no_grad():
+        found = network(given, draws, coverage=nowhere)
+        expected = network({"us": given["us"]}, draws)
+    torch.testing.assert_close(found.z1, expected.z1)
+    for target, image in expected.images.items():
+        torch.testing.assert_close(found.images[target], image)
+
+
+def test_an_input_with_a_say_everywhere_is_as_published():
+    network = tiny()
+    given, draws = images(TINY, ["us", "t2"]), network.noise(2)
+    given["us"][:, :, :5] = -1
+    # Outside the field nothing is shown, so what an input covers there does not count.
+    inside = (given["us"] != -1).float()
+    with torch.no_grad():
+        expected = network(given, draws).z1
+        for maps in ({}, {"t2": torch.ones_like(inside)}, {"t2": inside}):
+            torch.testing.assert_close(network(given, draws, coverage=maps).z1, expected)
+
+
+def test_an_expert_enters_the_product_to_the_power_of_its_share():
+    """For the paper's weights that is the density itself to that power: shares of 1/2 twice make one expert."""
+    torch.manual_seed(0)
+    prior, expert = (Gaussian(torch.randn(1, 3), torch.randn(1, 3)) for _ in range(2))
+    half = torch.full((1, 1), 0.5)
+    found = product_of_experts(prior, [expert, expert], "variance", [half, half])
+    expected = product_of_experts(prior, [expert], "variance")
+    torch.testing.assert_close(found.loc, expected.loc)
+    torch.testing.assert_close(found.logscale, expected.logscale)
+
+
+def test_a_say_is_counted_place_by_place_at_every_size():
+    field = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    field[..., 4:] = True
+    cover = torch.zeros(1, 1, 16, 16)
+    cover[..., :10] = 1
+    coverage = Coverage({"t2": cover}, field)
+    whole, (share,) = coverage.shares(["us", "t2"], 1)[0], coverage.shares(["t2"], 1)
+    assert whole is None and float(share) == pytest.approx(6 / 12)
+    (share,) = coverage.shares(["t2"], 4)
+    assert share[0, 0, 0].tolist() == [1, 1, 0.5, 0]
+    torch.testing.assert_close(coverage.shares(["t2"], 16)[0] * field, cover * field)
+
+
+@pytest.mark.parametrize("maps", [{"flair": (2, 1, 16, 16)}, {"t2": (2, 1, 8, 8)}, {"t2": (1, 1, 16, 16)}])
+def test_a_say_of_another_input_or_shape_is_refused(maps):
+    network = tiny()
+    with pytest.raises(ValueError, match="coverage"):
+        network(images(TINY, ["us", "t2"]), network.noise(2), coverage={m: torch.ones(s) for m, s in maps.items()})

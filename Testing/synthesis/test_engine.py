@@ -12,8 +12,10 @@ from MMHVAESynthesisLib.synthesis import devices, passes, plan, planes  # noqa: 
 from MMHVAESynthesisLib.synthesis.engine import preview, synthesize  # noqa: E402
 from MMHVAESynthesisLib.synthesis.noise import slice_noise  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import same_geometry  # noqa: E402
+from MMHVAESynthesisLib.volumes.intensity import to_image  # noqa: E402
+from MMHVAESynthesisLib.volumes.preparation import PreparedCase  # noqa: E402
 
-from .making import SIZES, array, fan, model_file, volume_like  # noqa: E402
+from .making import SIZES, SPACING, array, fan, model_file, volume_like  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +230,11 @@ def test_a_gpu_that_pytorch_has_no_kernels_for_is_passed_over(model, monkeypatch
 
 
 def test_what_runs_on_gpus_gives_the_same_and_leaves_the_model_as_it_is(model, monkeypatch):
-    us = fan(4)
-    expected = run({"us": us}, model)
+    inputs = half_covered()  # in some slices of a batch T2 covers the field, in others not
+    expected = run(inputs, model)
     monkeypatch.setattr(passes, "can_be_fast", lambda network: False)
     for _ in range(2):  # the model's network is kept, and has to be whole the second time
-        found = run({"us": us}, model)
+        found = run(inputs, model, batch=4)
         for target, image in expected.images.items():
             np.testing.assert_allclose(array(found.images[target]), array(image), atol=1e-3)
     network = load(model).network
@@ -261,6 +263,33 @@ def test_where_an_input_ends_its_absence_is_no_input(model):
         expected, found = array(image), array(both.images[target])
         np.testing.assert_allclose(found[..., 54:], expected[..., 54:], atol=1e-3)
         assert np.abs(found - expected)[..., :20].max() > 1
+
+
+def half_covered(planes=5):
+    us = fan(planes, 64)
+    t2 = array(fan(planes, 64, seed=3)).copy()
+    t2[1 : planes // 2 + 1, 40:] = 0
+    return {"us": us, "t2": volume_like(us, t2)}
+
+
+def test_an_input_has_no_say_where_its_field_of_view_ends(tmp_path):
+    """Voxels are those of the network that is told where T2 ends, not of one that takes what lies beyond for black."""
+    path = model_file(tmp_path, size=64)
+    inputs = half_covered()
+    found = run(inputs, path, temperature=0.0)
+    network = load(path).network
+    case = PreparedCase(inputs, network.sizes.modalities, SPACING, 64)
+    k = 2
+    tensors = {m: torch.from_numpy(image)[None, None] for m, image in case.plane(k).items()}
+    ends = torch.ones(1, 1, 64, 64)
+    ends[..., 40:] = 0  # columns run along J
+    noise = [torch.zeros(1, *shape) for shape in network.sizes.noise_shapes()]
+    with torch.no_grad():
+        told, untold = (network(tensors, noise, 0.0, coverage=c).images for c in ({"t2": ends}, {}))
+    for target, image in found.images.items():
+        voxels = array(image)[k].T
+        np.testing.assert_allclose(voxels, to_image(told[target][0, 0].numpy()), atol=1e-2)
+        assert np.abs(voxels - to_image(untold[target][0, 0].numpy())).max() > 1
 
 
 def test_out_of_memory_takes_smaller_batches_with_the_same_result(model, monkeypatch):

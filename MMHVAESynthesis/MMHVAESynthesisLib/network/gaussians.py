@@ -1,7 +1,7 @@
 """Diagonal Gaussians, their products and samples."""
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -42,14 +42,21 @@ class Gaussian:
         return -0.5 * ((z - self.loc) / scale) ** 2 - torch.log(scale)
 
 
-def product_of_experts(prior: Gaussian, experts: Sequence[Gaussian], precision: str) -> Gaussian:
+def product_of_experts(
+    prior: Gaussian, experts: Sequence[Gaussian], precision: str, shares: Sequence[Optional[Tensor]] = ()
+) -> Gaussian:
     """Multiply a prior and experts (Dorent et al. 2025, eq. 14).
 
     :param precision: ``variance`` weighs each Gaussian by 1/scale^2, as the paper; ``scale`` by 1/scale, as the
         released code and so its weights.
+    :param shares: For each expert the power, 0 to 1, to which it enters the product: its precision is multiplied by
+        that (not in the paper); None, and no shares at all, mean 1.
     """
     power = 2 if precision == "variance" else 1
     weights = [torch.exp(-power * gaussian.logscale) for gaussian in (prior, *experts)]
+    for place, share in enumerate(shares, start=1):
+        if share is not None:
+            weights[place] = weights[place] * share
     total = sum(weights[1:], weights[0])
     weighted = [weight * gaussian.loc for weight, gaussian in zip(weights, (prior, *experts))]
     return Gaussian(sum(weighted[1:], weighted[0]) / total, -torch.log(total) / power)

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrizations import weight_norm
 
 from .cells import DecoderCell, Expert, conv1x1_normalised
+from .coverage import Shares
 from .gaussians import Gaussian, average, kl_estimate, product_of_experts
 from .sizes import NetworkSizes
 
@@ -27,14 +28,19 @@ def stack_features(features: Dict[str, Tensor], modalities: Tuple[str, ...]) -> 
     return torch.cat([features.get(modality, zeros) for modality in modalities], dim=1)
 
 
+def _flat(shares: Shares) -> Shares:
+    """Return shares of a whole slice, (B, 1, 1, 1), as (B, 1)."""
+    return [None if share is None else share.flatten(1) for share in shares]
+
+
 class _Fusion:
     """Joins what the inputs say of one level into its posterior."""
 
     sizes: NetworkSizes
 
-    def _posterior(self, prior: Gaussian, experts: List[Gaussian]) -> Gaussian:
+    def _posterior(self, prior: Gaussian, experts: List[Gaussian], shares: Shares) -> Gaussian:
         if self.sizes.fusion == "product":
-            return product_of_experts(prior, experts, self.sizes.precision)
+            return product_of_experts(prior, experts, self.sizes.precision, shares)
         return average(experts)
 
     @staticmethod
@@ -64,14 +70,15 @@ class CoarsestLevel(nn.Module, _Fusion):
             sources = list(features.values())
         return [Gaussian.from_features(self.down(source.flatten(1))) for source in sources]
 
-    def forward(self, features: Dict[str, Tensor], noise: Tensor, sampling: Sampling):
+    def forward(self, features: Dict[str, Tensor], noise: Tensor, sampling: Sampling, shares: Shares = ()):
         """Draw z_L from each input's coarsest features, (B, c_P, S/2^P, S/2^P).
 
+        :param shares: Which share of the field each input covers, (B, 1, 1, 1).
         :return: Features for the next level, (B, m, S/2^P, S/2^P), and the KL estimate or None.
         """
         experts = self._experts(features)
         prior = Gaussian.standard_like(experts[0])
-        z, kl = self._draw(prior, self._posterior(prior, experts), noise, sampling)
+        z, kl = self._draw(prior, self._posterior(prior, experts, _flat(shares)), noise, sampling)
         edge = self.sizes.coarsest_size
         return self.up(z).view(-1, self.sizes.max_features, edge, edge), kl
 
@@ -100,16 +107,19 @@ class Level(nn.Module, _Fusion):
             sources = list(skips.values())
         return [Gaussian.from_features(self.expert(torch.cat([h, source], dim=1))) for source in sources]
 
-    def forward(self, z: Tensor, skips: Dict[str, Tensor], noise: Optional[Tensor], sampling: Sampling):
+    def forward(
+        self, z: Tensor, skips: Dict[str, Tensor], noise: Optional[Tensor], sampling: Sampling, shares: Shares = ()
+    ):
         """Draw the next group.
 
         :param z: The coarser group (or the coarsest level's features), (B, C, H, W).
         :param skips: Each input's skip at this size, (B, c, 2H, 2W).
         :param noise: Standard normal, (B, c/2, 2H, 2W); None where the level is not random.
+        :param shares: Which share of the field each input covers, (B, 1, 2H, 2W).
         :return: The sample, (B, c/2, 2H, 2W), and the KL estimate or None.
         """
         h = self.cell(self.up(F.interpolate(z, scale_factor=2, mode="bilinear", align_corners=False)))
         prior = Gaussian.from_features(self.prior(h))
         if not self.is_random:
             return prior.loc, None
-        return self._draw(prior, self._posterior(prior, self._experts(h, skips)), noise, sampling)
+        return self._draw(prior, self._posterior(prior, self._experts(h, skips), shares), noise, sampling)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..modalities import US
 from .cells import EncoderCell, ImageDecoder
+from .coverage import Coverage, checked_maps
 from .levels import CoarsestLevel, Level, Sampling
 from .sizes import NetworkSizes
 
@@ -88,6 +89,7 @@ class MMHVAE(nn.Module):
         temperature: float = 0.7,
         targets: Optional[Sequence[str]] = None,
         with_kl: bool = False,
+        coverage: Optional[Dict[str, Tensor]] = None,
     ) -> Output:
         """Synthesise the target modalities.
 
@@ -96,25 +98,32 @@ class MMHVAE(nn.Module):
         :param temperature: Scales the spread of every sample; 0 gives the location of the posterior.
         :param targets: Only their decoders run; None means all.
         :param with_kl: Also estimate the KL divergence of each level; needs a temperature above 0.
+        :param coverage: ``{modality: (B, 1, S, S)}``, 1 where an input has a say and 0 where not, for those that show
+            a part of the field only. Its expert is then taken to the power of the share it covers, place by place (not
+            in the paper; without, as published). Only a product of experts heeds it.
         :raises ValueError: when an image is missing, unknown or of the wrong shape, or the KL is asked for at 0.
         """
         ordered = ordered_images(images, self.sizes)
         if with_kl and temperature == 0:
             raise ValueError("the KL estimate is undefined at temperature 0")
         features = {modality: self.encoders[modality](image) for modality, image in ordered.items()}
-        z1, kl = self._draw(features, noise, Sampling(temperature, with_kl))
         mask = next(iter(ordered.values())) == BACKGROUND
+        cover = Coverage(checked_maps(coverage or {}, ordered), ~mask)
+        z1, kl = self._draw(features, noise, Sampling(temperature, with_kl), cover)
         wanted = self.sizes.modalities if targets is None else targets
         synthetic = {target: self.decoders[target](z1).masked_fill(mask, BACKGROUND) for target in wanted}
         return Output(synthetic, z1, kl)
 
-    def _draw(self, features: Dict[str, List[Tensor]], noise: Sequence[Tensor], sampling: Sampling):
+    def _draw(self, features: Dict[str, List[Tensor]], noise: Sequence[Tensor], sampling: Sampling, coverage: Coverage):
         """Draw all latent groups, coarsest first; return z1 and the KL estimates."""
-        z, kl = self.coarsest({modality: maps[-1] for modality, maps in features.items()}, noise[0], sampling)
+        inputs = tuple(features)
+        coarsest = {modality: maps[-1] for modality, maps in features.items()}
+        z, kl = self.coarsest(coarsest, noise[0], sampling, coverage.shares(inputs, 1))
         terms = [kl]
         for step, level in enumerate(self.levels):
             skips = {modality: maps[level.halvings] for modality, maps in features.items()}
-            z, kl = level(z, skips, noise[step + 1] if level.is_random else None, sampling)
+            shares = coverage.shares(inputs, self.sizes.size // 2**level.halvings)
+            z, kl = level(z, skips, noise[step + 1] if level.is_random else None, sampling, shares)
             if level.is_random:
                 terms.append(kl)
         return z, terms if sampling.with_kl else None

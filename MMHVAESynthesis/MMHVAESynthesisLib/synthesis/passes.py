@@ -20,10 +20,12 @@ class Shared:
     """What all samples of one tile share.
 
     :param inputs: ``{modality: (S, S)}`` in [-1, 1], background -1.
+    :param coverage: ``{modality: (S, S)}``, 1 where an input has a say and 0 where not, of those that show a part only.
     :param encoded: Kept by whoever computes it, for the next sample.
     """
 
     inputs: Mapping[str, np.ndarray]
+    coverage: Mapping[str, np.ndarray] = field(default_factory=dict)
     encoded: Any = field(default=None, repr=False)
 
 
@@ -51,8 +53,11 @@ class OneByOne:
 
     def _image(self, one: Pass) -> Dict[str, np.ndarray]:
         if one.shared.encoded is None:
-            inputs = {modality: torch.from_numpy(tile)[None, None] for modality, tile in one.shared.inputs.items()}
-            one.shared.encoded = self._network.encode(inputs)
+            inputs, coverage = (
+                {modality: torch.from_numpy(tile)[None, None] for modality, tile in tiles.items()}
+                for tiles in (one.shared.inputs, one.shared.coverage)
+            )
+            one.shared.encoded = self._network.encode(inputs, coverage)
         noise = [torch.from_numpy(level)[None] for level in one.noise]
         output = self._network.sample(one.shared.encoded, noise, self._temperature, self._targets)
         return {target: image[:, 0].numpy() for target, image in output.images.items()}
@@ -78,15 +83,25 @@ class Together:
             modality: self._stacked([one.shared.inputs[modality][None] for one in passes])
             for modality in passes[0].shared.inputs
         }
+        coverage = {
+            modality: self._stacked([_cover(one.shared, modality)[None] for one in passes])
+            for modality in {modality for one in passes for modality in one.shared.coverage}
+        }
         noise = [self._stacked(level) for level in zip(*(one.noise for one in passes))]
         half = torch.autocast(self._device.type, torch.float16) if self._half else nullcontext()
         with torch.inference_mode(), half:
-            images = self._network(inputs, noise, self._temperature, self._targets).images
+            images = self._network(inputs, noise, self._temperature, self._targets, coverage=coverage).images
         return {target: image[:, 0].float().cpu().numpy() for target, image in images.items()}
 
     def _stacked(self, arrays: Sequence[np.ndarray]) -> torch.Tensor:
         stacked = torch.from_numpy(np.stack(arrays)).to(self._device)
         return stacked.contiguous(memory_format=self._format) if stacked.ndim == 4 else stacked
+
+
+def _cover(shared: Shared, modality: str) -> np.ndarray:
+    """Return where an input of a tile has a say, (S, S); everywhere where nothing else is said."""
+    cover = shared.coverage.get(modality)
+    return np.ones_like(shared.inputs[modality]) if cover is None else cover
 
 
 def _folded(network: MMHVAE) -> MMHVAE:

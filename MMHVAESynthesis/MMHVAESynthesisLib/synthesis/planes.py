@@ -8,6 +8,7 @@ import numpy as np
 
 from ..network.sizes import NetworkSizes
 from ..request import SynthesisRequest
+from ..volumes.cover import uncovered
 from ..volumes.grid import Tile
 from ..volumes.intensity import BACKGROUND, to_image
 from ..volumes.preparation import PreparedCase
@@ -92,6 +93,18 @@ def _cut(tile: Tile, inputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
     return {modality: image for modality, image in tiles.items() if (image != BACKGROUND).any()}
 
 
+def _gaps(inputs: Dict[str, np.ndarray], reference: str) -> Dict[str, np.ndarray]:
+    """Return where the inputs of a plane that do not cover the reference's field show nothing."""
+    gaps = {m: uncovered(inputs[reference], image) for m, image in inputs.items() if m != reference}
+    return {modality: gap for modality, gap in gaps.items() if gap is not None}
+
+
+def _shared(tile: Tile, inputs: Dict[str, np.ndarray], gaps: Dict[str, np.ndarray]) -> Shared:
+    given = _cut(tile, inputs)
+    covers = {m: 1 - np.ascontiguousarray(tile.cut(gap), np.float32) for m, gap in gaps.items() if m in given}
+    return Shared(given, {modality: cover for modality, cover in covers.items() if not cover.all()})
+
+
 class PlaneSynthesizer:
     """Takes planes of a case through the network. Can be called from several threads at once.
 
@@ -147,7 +160,8 @@ class PlaneSynthesizer:
 
     def _items(self, blends: Sequence[_Blend]):
         for blend in blends:
-            shared = {index: Shared(_cut(tile, blend.inputs)) for index, tile, _ in blend.tiles}
+            gaps = _gaps(blend.inputs, self._case.reference)
+            shared = {index: _shared(tile, blend.inputs, gaps) for index, tile, _ in blend.tiles}
             for sample in range(self._samples):
                 for index, tile, weights in blend.tiles:
                     # Let go with the last sample, so that a batch does not keep what its planes no longer need.

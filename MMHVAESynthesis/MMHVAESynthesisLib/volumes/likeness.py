@@ -47,7 +47,7 @@ def _filling(case: PreparedCase) -> List[str]:
         if covered < _LITTLE_OVERLAP:
             found.append(
                 f"{label(modality)} covers only {covered:.0%} of {label(case.reference)}: do both lie in one place? If "
-                "so, what it does not cover may come out worse than without it."
+                "so, the rest comes from the other inputs alone."
             )
     return found
 

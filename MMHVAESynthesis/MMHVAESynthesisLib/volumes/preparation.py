@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..modalities import US, label
 from .checks import array_view, slabs
+from .cover import filled
 from .files import same_geometry
 from .grid import SliceGrid
 from .intensity import BACKGROUND, IntensityRange, RangeFinder, is_zero_filled, shifted
@@ -97,12 +98,6 @@ class _ResampledSource(_Source):
         resample.SetOutputDirection(direction)
         plane_image = resample.Execute(self._resampled)
         return (array_view(plane_image)[0].T - self._background).astype(np.float32)
-
-
-def filled(mask: np.ndarray) -> np.ndarray:
-    """Return a 2D mask with its holes filled."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(mask, np.uint8))
-    return sitk.GetArrayFromImage(sitk.BinaryFillhole(image, fullyConnected=False, foregroundValue=1)).astype(bool)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ which is 2 sigmoid(y) - 1. The sigmoid takes a sixth of the time of tanh; its er
 the logarithm of a scale, and so is taken there and not in locations.
 """
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -19,20 +19,29 @@ def unclamped(weights: Tensor) -> Tensor:
     return weights * (2 / _BOUND)
 
 
-def draw(prior: Optional[Tensor], experts: List[Tensor], noise: Tensor, temperature: float, power: int) -> Tensor:
+def draw(
+    prior: Optional[Tensor],
+    experts: List[Tensor],
+    noise: Tensor,
+    temperature: float,
+    power: int,
+    shares: Sequence[Optional[Tensor]] = (),
+) -> Tensor:
     """Draw from the product of a prior and experts (Dorent et al. 2025, eq. 14).
 
     :param prior: None is N(0, 1). It is overwritten, as are the experts.
     :param experts: At least one.
     :param noise: Standard normal, (C, N).
     :param power: 1 weighs by 1 / scale, as released; 2 by 1 / scale^2, as the paper.
+    :param shares: For each expert the share of the field that its input covers, (1, N); see ``network.coverage``.
     :return: (C, N).
     """
     if prior is None:
         prior = torch.zeros_like(experts[0])
-    if len(experts) == 1:
+    partly = any(share is not None for share in shares)
+    if len(experts) == 1 and not partly:
         return _draw_from_two(prior, experts[0], noise, temperature, power)
-    return _draw_from_many([prior, *experts], noise, temperature, power)
+    return _draw_from_many([prior, *experts], noise, temperature, power, [None, *shares] if partly else ())
 
 
 def location(gaussian: Tensor) -> Tensor:
@@ -66,11 +75,15 @@ def _draw_from_two(prior: Tensor, expert: Tensor, noise: Tensor, temperature: fl
     return z.add_(_log_scale(log_e, 1).exp_().mul_(root).mul_(noise), alpha=temperature)
 
 
-def _draw_from_many(gaussians: List[Tensor], noise: Tensor, temperature: float, power: int) -> Tensor:
+def _draw_from_many(
+    gaussians: List[Tensor], noise: Tensor, temperature: float, power: int, shares: Sequence[Optional[Tensor]]
+) -> Tensor:
     total = weighted = None
-    for gaussian in gaussians:
+    for place, gaussian in enumerate(gaussians):
         loc, log = _parts(gaussian)
         weight = _log_scale(log, -power).exp_()
+        if shares and shares[place] is not None:
+            weight.mul_(shares[place])
         if total is None:
             total, weighted = weight, loc.mul_(weight)
         else:

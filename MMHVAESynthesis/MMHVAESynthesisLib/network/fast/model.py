@@ -1,12 +1,13 @@
 """The network for inference: slices through it one by one, all that samples of a slice share computed once."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from .. import levels
+from ..coverage import Coverage, Shares, checked_maps
 from ..model import BACKGROUND, MMHVAE, Encoder, Output, ordered_images
 from .cells import DecoderCell, EncoderCell, Expert, ImageDecoder
 from .convolutions import HalvingConvolution, conv3x3, doubled
@@ -47,9 +48,9 @@ class _CoarsestLevel:
         weight, bias = self._down
         return torch.addmv(bias, weight, features.flatten())[:, None]
 
-    def __call__(self, experts: List[Tensor], noise: Tensor, temperature: float, power: int) -> Tensor:
+    def __call__(self, experts: List[Tensor], noise: Tensor, temperature: float, power: int, shares: Shares) -> Tensor:
         """Draw z_L, (2m, 1), and return features for the next level, (1, m, H, W)."""
-        z = draw(None, [expert.clone() for expert in experts], noise, temperature, power)
+        z = draw(None, [expert.clone() for expert in experts], noise, temperature, power, shares)
         weight, bias = self._up
         return channels_last(torch.addmv(bias, weight, z[:, 0]).view(1, -1, self._edge, self._edge))
 
@@ -69,7 +70,13 @@ class _Level:
         return self._expert.of_skip(skip)
 
     def __call__(
-        self, z: Tensor, skips: List[Tensor], noise: Optional[Tensor], temperature: float, power: int
+        self,
+        z: Tensor,
+        skips: List[Tensor],
+        noise: Optional[Tensor],
+        temperature: float,
+        power: int,
+        shares: Shares,
     ) -> Tensor:
         """Draw the next group from the coarser one, (1, C, H, W), as (1, c/2, 2H, 2W), channels-last."""
         h = self._cell(conv3x3(doubled(z), self._up))
@@ -78,7 +85,7 @@ class _Level:
             return self._planes(location(prior))
         of_features = self._expert.of_features(h)
         experts = [self._expert(of_features, skip) for skip in skips]
-        return self._planes(draw(prior, experts, noise, temperature, power))
+        return self._planes(draw(prior, experts, noise, temperature, power, shares))
 
     def _planes(self, z: Tensor) -> Tensor:
         return channels_last(z.view(1, -1, self._edge, self._edge))
@@ -90,10 +97,12 @@ class EncodedSlice:
 
     :param experts: For each level, the coarsest first, what each input's skip says.
     :param background: Where the outputs are background, (1, 1, S, S).
+    :param shares: For each level which share of the field each input covers, (1, H W).
     """
 
     experts: List[List[Tensor]]
     background: Tensor
+    shares: List[Shares]
 
 
 class FastMMHVAE:
@@ -134,21 +143,23 @@ class FastMMHVAE:
         noise: Sequence[Tensor],
         temperature: float = 0.7,
         targets: Optional[Sequence[str]] = None,
+        coverage: Optional[Dict[str, Tensor]] = None,
     ) -> Output:
         """Synthesise the target modalities; arguments, result and errors as ``MMHVAE.forward``, without KL terms."""
-        ordered = ordered_images(images, self.sizes)
+        ordered, maps = ordered_images(images, self.sizes), coverage or {}
         slices = []
         for index in range(len(next(iter(ordered.values())))):
-            encoded = self.encode({modality: batch[index : index + 1] for modality, batch in ordered.items()})
-            slices.append(self.sample(encoded, [level[index : index + 1] for level in noise], temperature, targets))
+            one = slice(index, index + 1)
+            encoded = self.encode({m: batch[one] for m, batch in ordered.items()}, {m: c[one] for m, c in maps.items()})
+            slices.append(self.sample(encoded, [level[one] for level in noise], temperature, targets))
         synthetic = {target: torch.cat([s.images[target] for s in slices]) for target in slices[0].images}
         return Output(synthetic, torch.cat([s.z1 for s in slices]), None)
 
     @torch.inference_mode()
-    def encode(self, images: Dict[str, Tensor]) -> EncodedSlice:
+    def encode(self, images: Dict[str, Tensor], coverage: Optional[Dict[str, Tensor]] = None) -> EncodedSlice:
         """Compute what does not depend on the noise.
 
-        :param images: ``{modality: (1, 1, S, S)}`` as ``MMHVAE.forward``.
+        :param images: ``{modality: (1, 1, S, S)}`` as ``MMHVAE.forward``; ``coverage`` likewise.
         """
         ordered = ordered_images(images, self.sizes)
         if not set(ordered) <= set(self._encoders):
@@ -158,7 +169,17 @@ class FastMMHVAE:
         for level in self._levels:
             if level.is_random:
                 experts.append([level.of_skip(features[level.halvings]) for features in inputs])
-        return EncodedSlice(experts, next(iter(ordered.values())) == BACKGROUND)
+        background = next(iter(ordered.values())) == BACKGROUND
+        maps = checked_maps(coverage or {}, ordered)
+        return EncodedSlice(experts, background, self._shares(maps, tuple(ordered), ~background))
+
+    def _shares(self, maps: Mapping[str, Tensor], inputs: Sequence[str], field: Tensor) -> List[Shares]:
+        if not maps:
+            return [()] * (1 + len(self._levels))
+        coverage, edges = Coverage(maps, field), [1, *(self.sizes.size // 2**level.halvings for level in self._levels)]
+        return [
+            [None if share is None else share.view(1, -1) for share in coverage.shares(inputs, edge)] for edge in edges
+        ]
 
     @torch.inference_mode()
     def sample(
@@ -174,10 +195,10 @@ class FastMMHVAE:
         :param targets: Only their decoders run; None means all.
         """
         flat = [level.reshape(level.shape[1], -1) for level in noise]
-        z = self._coarsest(encoded.experts[0], flat[0], temperature, self._power)
+        z = self._coarsest(encoded.experts[0], flat[0], temperature, self._power, encoded.shares[0])
         for step, level in enumerate(self._levels, start=1):
             known = (encoded.experts[step], flat[step]) if level.is_random else ([], None)
-            z = level(z, *known, temperature, self._power)
+            z = level(z, *known, temperature, self._power, encoded.shares[step])
         wanted = self.sizes.modalities if targets is None else targets
         images = {t: self._decoders[t](z).masked_fill_(encoded.background, BACKGROUND) for t in wanted}
         return Output(images, z, None)
