@@ -77,14 +77,22 @@ def test_verdicts_weigh_margin_and_ssim():
     sweeps = table(us="us:30 t2:20 flair:18", t2="t2:29.9 flair:22 us:20", flair="flair:31", us_flair="flair:30.93")
     depths = table(us="us:20 t2:18 flair:17")
     found = list(verdicts(sweeps, heads, {"training cases": polynomial}, {"sweep itself": depths}, sweeps).values())
-    beats, depth, identity, more = found
+    beats, depth, identity, more, absent = found
     assert beats["flair"]["met"] and beats["flair"]["psnr_gain_db"] == 2 and not beats["t2"]["met"]
     assert depth["t2"]["met"] and not depth["flair"]["met"] and "us" not in depth
     assert identity["us"]["met"] and not identity["t2"]["met"] and identity["flair"]["met"]
     assert more["met"] and more["worst_loss_db"] == pytest.approx(0.07)
+    assert not absent["met"] and math.isnan(absent["worst_loss_db"]), "nothing was measured that was not given"
     heads.values[(("t2", "flair"), "t2", "psnr")], heads.places[(("t2", "flair"), "t2")] = [39.0], [(0, 0)]
     worse = list(verdicts(sweeps, heads, {"training cases": polynomial}, {"sweep itself": depths}, sweeps).values())[3]
     assert not worse["met"] and worse["worst_loss_db"] == pytest.approx(1.0), "heads count too"
+
+
+def test_what_is_not_given_is_judged_by_itself():
+    sweeps = table(us="us:39 flair:18", t2="t2:30 flair:22", us_t2="us:35 t2:29 flair:22.3 cet1:20")
+    more, absent = list(verdicts(sweeps, Table(), {}, {}, sweeps).values())[-2:]
+    assert not more["met"] and more["worst_loss_db"] == pytest.approx(4)
+    assert absent["met"] and absent["worst_loss_db"] == pytest.approx(-0.3)
 
 
 def test_a_lower_ssim_fails_in_spite_of_the_margin():

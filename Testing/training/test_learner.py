@@ -133,6 +133,23 @@ def test_ablations_are_configurations(config, changes):
     assert np.isfinite(learner.learn(batch("us", "t2"), 0, 3)["loss"])
 
 
+def test_an_input_that_is_cut_reaches_the_network_with_its_say(config):
+    learner = Learner(dataclasses.replace(config, cuts=1.0, gan_weight=0.0), CPU)
+    calls = []
+
+    def look(_module, arguments, named):
+        calls.append((arguments[0], named["coverage"]))
+
+    learner.network.register_forward_pre_hook(look, with_kwargs=True)
+    terms = learner.learn(batch("us", "t2"), 0, 1)
+    assert np.isfinite(terms["loss"])
+    cut = [(images, coverage) for images, coverage in calls if coverage]
+    assert len(cut) == 1, "of the three passes one has two inputs"
+    images, coverage = cut[0]
+    assert list(coverage) == ["t2"]
+    assert (images["t2"][coverage["t2"] == 0] == -1).all() and (images["us"] > -1).all()
+
+
 def test_bfloat16_keeps_latents_and_losses_in_float32(config):
     learner = Learner(dataclasses.replace(config, precision="bfloat16"), CPU)
     kinds = []

@@ -1,7 +1,7 @@
 """The demonstrator's goals, each with its figures and whether it is met."""
 
 import math
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping
 
 import numpy as np
 
@@ -67,9 +67,17 @@ def verdicts(
         for target in sweeps.targets
         for psnr in [sweeps.mean((target,), target, "psnr")]
     }
-    losses = [row["loss_db"] for table in (sweeps, heads) for row in violations(table, -math.inf)]
-    result[f"more inputs never make a target worse by more than {WORSE_DB} dB"] = {
+    rows = [row for table in (sweeps, heads) for row in violations(table, -math.inf)]
+    # What is to be synthesised is one thing, what comes back of what is given another.
+    absent = [row for row in rows if row["target"] not in str(row["more"]).split("+")]
+    result[f"more inputs never make a target worse by more than {WORSE_DB} dB"] = _worst(rows)
+    result[f"more inputs never make a target that is not given worse by more than {WORSE_DB} dB"] = _worst(absent)
+    return result
+
+
+def _worst(rows: List[Mapping[str, Any]]) -> Dict[str, Any]:
+    losses = [row["loss_db"] for row in rows]
+    return {
         "worst_loss_db": max(losses, default=math.nan),
         "met": bool(losses) and max(losses) <= WORSE_DB,
     }
-    return result

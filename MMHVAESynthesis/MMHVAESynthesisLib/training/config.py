@@ -84,6 +84,8 @@ class TrainingConfig:
         each batch (the paper), or ``all``, every subset in turn, one optimiser step each (the published code).
         ``one``: a step makes one pass only, its inputs drawn from all subsets of O (:func:`.passes.one_subset`).
     :param us_alone: With ``one``, the share of steps with iUS alone where the case has it, beside those that draw that.
+    :param cuts: The share of passes with several inputs in which one of them, not the first, ends within the field
+        (:func:`.cuts.cut`); not in the paper.
     :param learning_rate: Of Adamax at the start, ``final_learning_rate`` at the end of the cosine.
     :param restart_epoch: Adamax's state is made anew at its start; 0 means never.
     :param l1_weight: Of the L1 term; 1 as published (the forerunner's 100).
@@ -115,6 +117,7 @@ class TrainingConfig:
     epoch_batches: int = 0
     subsets: str = "uniform"
     us_alone: float = 0.55
+    cuts: float = 0.0
     learning_rate: float = 2e-3
     final_learning_rate: float = 1e-4
     restart_epoch: int = 780
@@ -151,8 +154,8 @@ class TrainingConfig:
         if without:
             raise InputError(f"data.white_matter gives no grey value for {', '.join(sorted(without))}.")
         weights = (self.l1_weight, self.l2_weight, self.given_weight, self.kl_weight, self.gan_weight)
-        if not 0 <= self.us_alone <= 1:
-            raise InputError("us_alone is a share of the steps, between 0 and 1.")
+        if not (0 <= self.us_alone <= 1 and 0 <= self.cuts <= 1):
+            raise InputError("us_alone and cuts are shares, between 0 and 1.")
         if not 0 <= self.ema < 1 or min(self.epoch_batches, *weights, self.validate_every) < 0:
             raise InputError("ema must lie in [0, 1); weights, epoch_batches and validate_every must not be negative.")
 

@@ -14,6 +14,7 @@ from . import distributed
 from .averaging import AveragedWeights
 from .batches import Batch
 from .config import TrainingConfig
+from .cuts import cut
 from .losses import discriminator_term, fakes, generator_term, given_term, kl_term, l1_term, l2_term
 from .passes import ALL_SEEN, Subset, plan
 from .pool import ImagePool
@@ -92,7 +93,7 @@ class Learner:
         # A case with fewer subsets goes through its own again: every process has to take as many steps as the others.
         for number in range(distributed.most(len(steps)) if self.config.subsets == "all" else len(steps)):
             passes = steps[number % len(steps)]
-            done, terms = self._generator_step(inputs, targets, passes, epoch, noise)
+            done, terms = self._generator_step(inputs, targets, passes, epoch, noise, rng)
             if self.config.discriminates(epoch):
                 terms["discriminator"] = self._discriminator_step(targets, done, rng)
             if self.average:
@@ -107,7 +108,7 @@ class Learner:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def _generator_step(self, inputs, targets, passes, epoch: int, noise: torch.Generator):
+    def _generator_step(self, inputs, targets, passes, epoch: int, noise: torch.Generator, rng: np.random.Generator):
         """Make the passes and step Adamax with the sum of their terms; return what they saw and gave, and the terms."""
         config = self.config
         gan_weight = config.gan_weight_at(epoch)
@@ -119,7 +120,10 @@ class Learner:
         total, done = torch.zeros((), device=self.device), []
         terms = {"l1": 0.0, "kl": 0.0, "gan": 0.0}
         for name, seen in passes:
-            outputs, kl = self._forward({key: inputs[key] for key in seen}, wanted, batch, noise)
+            given, coverage = {key: inputs[key] for key in seen}, {}
+            if config.cuts > 0 and len(seen) > 1 and rng.random() < config.cuts:
+                given, coverage = cut(given, rng)
+            outputs, kl = self._forward(given, wanted, batch, noise, coverage)
             l1 = l1_term(outputs, targets)
             divergence = kl_term(kl, batch * rows * columns, len(config.sizes.modalities))
             loss = config.l1_weight * l1 + config.kl_weight_at(epoch) * divergence
@@ -143,13 +147,13 @@ class Learner:
         terms["loss"] = float(total.detach())
         return done, terms
 
-    def _forward(self, seen: Dict[str, Tensor], wanted: Optional[Subset], batch: int, noise: torch.Generator):
+    def _forward(self, seen: Dict[str, Tensor], wanted: Optional[Subset], batch: int, noise: torch.Generator, coverage):
         """Return the images of one pass, float32, and its KL terms."""
         draws = [
             torch.randn(batch, *shape, generator=noise).to(self.device) for shape in self.config.sizes.noise_shapes()
         ]
         with self._autocast():
-            output = self.network(seen, draws, temperature=1.0, targets=wanted, with_kl=True)
+            output = self.network(seen, draws, temperature=1.0, targets=wanted, with_kl=True, coverage=coverage)
         return {name: image.float() for name, image in output.images.items()}, output.kl
 
     def _adversarial(self, outputs: Dict[str, Tensor]) -> Tensor:
