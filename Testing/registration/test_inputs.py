@@ -85,6 +85,25 @@ def test_same_volume_twice(head):
     refused("same volume", head, sitk.Image(head) + 0)
 
 
+def test_synthetic_mr_that_seems_made_from_the_mr_itself_is_warned_of(head):
+    mr = phantom.field(head, size=(40, 38, 36))
+    made = phantom.noisy(mr)
+
+    def warned(fixed, moving):
+        return any(
+            "made from that MR itself" in w
+            for w in prepare(RegistrationRequest({"t2": fixed}, {"t2": moving})).warnings
+        )
+
+    assert warned(made, mr)
+    assert warned(filled(made, 0, np.s_[:1, :3, :12]), mr), "a voxel here or there may differ"
+    shown_elsewhere = filled(made, 0, np.s_[:, 20:])
+    assert not warned(shown_elsewhere, mr), "on one grid, but of another field of view"
+    assert not warned(phantom.field(head, size=(30, 28, 26)), mr)
+    # Volumes without any background have the same voxels in any case.
+    assert not warned(filled(phantom.noisy(head), 500, np.s_[0, 0, 0]), head)
+
+
 def test_same_file_twice():
     refused("same volume", "volume.nrrd", "./volume.nrrd")
 

@@ -27,6 +27,9 @@ LEAST_EXTENT = 10.0
 LEAST_OVERLAP, GOOD_OVERLAP = 0.05, 0.5
 """Parts of the field of view with data in the moving volume: below the first a search makes no sense."""
 
+_SAME_VOXELS = 0.99
+"""Part of the voxels that either shows which both show, from which on one volume seems to be made from the other."""
+
 _POINTS = 2000
 
 
@@ -71,7 +74,9 @@ def prepare(request: RegistrationRequest) -> Problem:
         pyramid.add(fixed[modality], moving[modality], start)
     points = np.argwhere(mask) * spacing + box.origin
     points = points[:: max(len(points) // _POINTS, 1)]
-    problem = Problem(request.pairs, frame, pyramid, points, initial, _unused(request))
+    notes = [_own_image(fixed[modality], moving[modality], modality) for modality in request.pairs]
+    warnings = [*_unused(request), *(note for note in notes if note)]
+    problem = Problem(request.pairs, frame, pyramid, points, initial, warnings)
     _check_fixed(problem)
     _check_overlap(problem, moving.values())
     _check_moving(problem)
@@ -104,6 +109,21 @@ def _check_differ(fixed: sitk.Image, moving: sitk.Image, modality: str) -> None:
             f"The synthetic and the pre-operative {label(modality)} are the same volume: choose the MR that was "
             "acquired before the operation."
         )
+
+
+def _own_image(fixed: sitk.Image, moving: sitk.Image, modality: str) -> str:
+    """Return a warning where synthetic MR seems to be made from the MR that is to be registered to it, else ""."""
+    if not files.same_geometry(fixed, moving):
+        return ""
+    shown = [checks.array_view(image) != 0 for image in (fixed, moving)]
+    both, either = np.count_nonzero(shown[0] & shown[1]), np.count_nonzero(shown[0] | shown[1])
+    if either == shown[0].size or both < _SAME_VOXELS * either:
+        return ""
+    return (
+        f"The synthetic {label(modality)} lies on the grid of the pre-operative {label(modality)} and shows the same "
+        "voxels: if it was made from that MR itself, every placement looks right, and the confidence means nothing. "
+        "Register to what was made from the ultrasound."
+    )
 
 
 def _mask(request: RegistrationRequest, fixed) -> List[sitk.Image]:
