@@ -300,10 +300,11 @@ def test_warnings_of_the_run_are_shown_until_the_next(ready, child):
 
 
 def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scenes, child, monkeypatch):
+    us = ready.ui.usSelector.currentNode()
+    us.SetAttribute("MMHVAE.synthetic", "1")
     before = scenes.picture()
     ready.ui.previewButton.click()
     assert "--preview" in child.calls[0]
-    us = ready.ui.usSelector.currentNode()
     made = scenes.result({"us": us}, ("t2", "flair")).images
     child.finish({modality: image[:, :, 2:3] for modality, image in made.items()})
     last = child.process.waiting.pop()
@@ -319,7 +320,8 @@ def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scene
     pixmap = ready.ui.previewPicture.pixmap
     assert not ready.ui.previewPicture.isHidden() and pixmap.width() > pixmap.height() > 1
     assert yellow(pixmap) > 30, "the picture itself says SYNTHETIC"
-    assert "Odd." in ready.ui.warningsLabel.text and scenes.picture() == before
+    assert "Odd." in ready.ui.warningsLabel.text and "is itself synthetic" in ready.ui.warningsLabel.text
+    assert scenes.picture() == before
 
 
 def yellow(pixmap):

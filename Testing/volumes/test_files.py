@@ -104,6 +104,14 @@ def test_files_of_the_voxels_are_found_by_their_header(tmp_path, header, named):
     assert files.voxel_files(tmp_path / "case.nii") == []
 
 
+def test_the_other_file_of_a_pair_is_found_whichever_is_named(tmp_path):
+    for name in ("case.hdr", "case.img", "other.hdr", "lone.img"):
+        (tmp_path / name).write_bytes(b"")
+    assert files.voxel_files(tmp_path / "case.hdr") == [tmp_path / "case.img"]
+    assert files.voxel_files(tmp_path / "case.img") == [tmp_path / "case.hdr"]
+    assert files.voxel_files(tmp_path / "other.hdr") == files.voxel_files(tmp_path / "lone.img") == []
+
+
 def make_bad_files(folder):
     whole = files.write(volume(ball()), folder / "whole.nrrd", compress=False)
     (folder / "cut.nrrd").write_bytes(whole.read_bytes()[:-500])

@@ -257,14 +257,14 @@ class Panel:
             return job
 
         def done(job) -> str:
-            return self._show_preview(job.made) if preview else self._add(prepared[0], job.made, model)
+            return self._show_preview(prepared[0], job.made) if preview else self._add(prepared[0], job.made, model)
 
         self.work.begin(make, done)
 
-    def _show_preview(self, shown: Any) -> str:
+    def _show_preview(self, work: Any, shown: Any) -> str:
         from .preview import show
 
-        self.work.warn(shown.warnings)
+        self.work.warn([*shown.warnings, *work.input_warnings()])
         return show(self.ui.previewPicture, shown, self.work.seconds)
 
     def _add(self, work: Any, result: Any, model: Optional[str]) -> str:

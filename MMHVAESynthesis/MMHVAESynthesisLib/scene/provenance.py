@@ -70,15 +70,19 @@ def uncertainty_node(node: Any) -> Optional[Any]:
     return node.GetNodeReference(UNCERTAINTY)
 
 
-def with_input_warnings(result: Any, inputs: Mapping[str, Any]) -> Any:
-    """Return ``result`` with a warning for every input (``{modality: node}``) that is itself synthetic."""
-    more: List[str] = [
+def input_warnings(inputs: Mapping[str, Any]) -> List[str]:
+    """Return a warning for every input (``{modality: node}``) that is itself synthetic."""
+    return [
         f"The {label(modality)} '{node.GetName()}' is itself synthetic: what is computed from it says nothing new "
         "about the patient."
         for modality, node in inputs.items()
         if is_synthetic(node)
     ]
-    return with_warnings(result, more)
+
+
+def with_input_warnings(result: Any, inputs: Mapping[str, Any]) -> Any:
+    """Return ``result`` with :func:`input_warnings`."""
+    return with_warnings(result, input_warnings(inputs))
 
 
 def with_warnings(result: Any, more: Iterable[str]) -> Any:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..request import SynthesisRequest
 from . import annotations, nodes, provenance
@@ -27,6 +27,10 @@ class SceneSynthesis:
     def without_images(self) -> "SceneSynthesis":
         """Return what :meth:`add` needs, so that the copies of the inputs can be freed while a child works."""
         return replace(self, request=None)
+
+    def input_warnings(self) -> List[str]:
+        """Return what is to be said of the inputs, as nodes of the scene, beside what the engine says of them."""
+        return provenance.input_warnings(self.sources)
 
     def add(self, result: Any) -> Dict[str, Any]:
         """Add a ``SynthesisResult`` of the request to the scene, log its warnings, and return ``{modality: node}``.

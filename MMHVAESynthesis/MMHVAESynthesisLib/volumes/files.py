@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 """File name endings that can be written: formats that keep the geometry, in one file."""
 
+_PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",)}
+"""NIfTI's two files of one volume (its predecessor's too), whichever is named."""
+
 _HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
 """Endings of formats whose header may name other files for the voxels."""
 
@@ -55,6 +58,9 @@ def voxel_files(source: Union[str, Path]) -> List[Path]:
     :raises OSError: when the file cannot be read.
     """
     path = Path(source)
+    if suffix(path) in _PAIRS:
+        pair = [path.with_name(stem(path) + ending) for ending in _PAIRS[suffix(path)]]
+        return [place for place in pair if place.is_file()]
     if suffix(path) not in _HEADERS:
         return []
     with open(path, "rb") as file:
