@@ -147,19 +147,46 @@ class WorseEngine:
     def steps(self, request, starts):
         return 0
 
+    away, repeats = 9.0, 1
+
     def solve(self, problem, request, starts, report):
-        away = pose_of(np.eye(3), np.array([9.0, 0, 0]))
-        return Solution(away, [away])
+        away = pose_of(np.eye(3), np.array([self.away, 0, 0]))
+        return Solution(away, [away] * self.repeats)
 
 
-def test_never_returns_less_than_the_start(head, field, monkeypatch):
+@pytest.mark.parametrize("away", [2.8, 9.0])
+def test_never_returns_less_than_the_start(head, field, monkeypatch, away):
     monkeypatch.setattr(engine, "choose_engine", lambda *_: WorseEngine())
+    monkeypatch.setattr(WorseEngine, "away", away)
     result = registered(field, phantom.carried(head, np.eye(4)), starts=1)
     assert result.kept_start and result.metric_after == result.metric_before
     assert phantom.error(result.fixed_to_moving, np.eye(4)) < 1e-9
-    assert result.confidence == pytest.approx(9.0)
+    assert result.confidence == pytest.approx(away)
     assert any("start is returned" in warning for warning in result.warnings)
-    assert any("9.0 mm apart" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(("noise", "is_kept"), [(0.0, True), (0.3, False), (1.5, False)])
+def test_a_placement_that_fits_no_better_than_the_start_is_not_taken(head, monkeypatch, noise, is_kept):
+    """A texture that repeats itself every 28 mm: where the noise does not tell them apart, the MR stays where it is."""
+    period = sitk.GetArrayFromImage(phantom.head(size=28))
+    values = np.tile(period, (4, 4, 4))
+    values[..., 56:] += noise * (sitk.GetArrayFromImage(phantom.head(seed=3))[..., 56:] - 1000)
+    texture = sitk.GetImageFromArray(values.astype(np.float32))
+    texture.CopyInformation(head)
+    fixed = phantom.field(texture, size=(26, 44, 40))
+    away = phantom.motion((0, 0, 0), (28, 0, 0))
+    monkeypatch.setattr(engine, "choose_engine", lambda *_: WorseEngine())
+    monkeypatch.setattr(WorseEngine, "away", 28.0)
+    monkeypatch.setattr(WorseEngine, "repeats", 30)
+    result = registered(fixed, phantom.carried(texture, away), starts=1)
+    assert result.kept_start is is_kept
+    if is_kept:
+        assert "fits no better than the start" in " ".join(result.warnings) and result.confidence > 15
+    elif noise < 1:
+        assert result.confidence == pytest.approx(28 / np.sqrt(31)), "the start is one of its repeats"
+    else:
+        assert phantom.error(result.fixed_to_moving, away) < 1e-6
+        assert any("fits almost as well" in w for w in result.warnings) is (noise < 1)
 
 
 class Stretching:

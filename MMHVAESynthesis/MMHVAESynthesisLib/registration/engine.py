@@ -44,6 +44,12 @@ WITHOUT_SEARCH = (
     "console: starts=1)."
 )
 
+RIVAL, EQUAL = 0.9, 0.98
+"""Parts of a result's LNCC that the start has: from the first on it is the result's rival, from the second as good."""
+
+APART = 3.0
+"""mm between start and result from which on they are two placements."""
+
 LOST = 8.0
 """mm of confidence beyond which a result is not taken: in the benchmark with simulated ultrasound, and what a model
 made of it, all 16 such were wrong, each further off than its start.
@@ -108,10 +114,8 @@ def register(
     found = search.search(problem.pyramid, problem.points, request.starts - 1, report) if request.starts > 1 else None
     starts = [np.eye(4)] + [peak.pose for peak in (found.peaks if found else [])]
     report.check()
-    solution = engine.solve(problem, request, starts, report)
-    solution = _reproduced(
-        _judged(solution, starts, found), problem.points, NEARER if found is None else WITHOUT_SEARCH
-    )
+    solution = _against_start(_judged(engine.solve(problem, request, starts, report), starts, found), problem)
+    solution = _reproduced(solution, problem.points, NEARER if found is None else WITHOUT_SEARCH)
     return _result(problem, completion, engine, solution, started)
 
 
@@ -155,6 +159,30 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search
     # No placement is likelier than the others, and how far they lie apart is how far to trust any.
     repeats = [*solution.repeats, *starts[1:], solution.pose]
     return _given_up(solution, repeats, note)
+
+
+def _against_start(solution: Solution, problem: Problem) -> Solution:
+    """Return a solution with the start as one of its repeats where it fits almost as well; where as well, the start.
+
+    Where MR lies is somebody's guess already: it is not moved for nothing.
+    """
+    start = np.eye(4)
+    apart = float(np.median(distances(solution.pose, start, problem.points)))
+    if solution.given_up or apart <= APART:
+        return solution
+    level = problem.pyramid.level(2)
+    share = float(np.mean(lncc(level, start)) / max(np.mean(lncc(level, solution.pose)), 1e-6))
+    if share < RIVAL:
+        return solution
+    repeats = [*solution.repeats, start]
+    if share < EQUAL:
+        note = f"Where the MR lay before, {apart:.0f} mm away, it fits almost as well: check the result by eye."
+        return dataclasses.replace(solution, repeats=repeats, doubts=[note, *solution.doubts])
+    note = (
+        f"A placement {apart:.0f} mm away fits no better than the start: the start is returned. Check it by eye; more "
+        "than one contrast tells placements apart better."
+    )
+    return _given_up(solution, [*solution.repeats, solution.pose], note)
 
 
 def _reproduced(solution: Solution, points: np.ndarray, advice: str) -> Solution:
