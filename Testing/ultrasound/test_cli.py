@@ -6,6 +6,8 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.__main__ import main
+from MMHVAESynthesisLib.errors import OutputError
+from MMHVAESynthesisLib.volumes import files
 from MMHVAESynthesisLib.volumes.files import read, write
 
 
@@ -34,3 +36,40 @@ def test_a_sweep_of_files(tmp_path, capsys):
 def test_nothing_or_too_much_to_simulate_from(tmp_path, more, capsys):
     assert main(["simulate", "--output-dir", str(tmp_path / "out"), *more]) == 3
     assert not os.path.exists(tmp_path / "out")
+
+
+def test_nothing_is_left_where_one_of_the_files_cannot_be_written(tmp_path, monkeypatch):
+    t2, whole = head(tmp_path), files.write
+
+    def full(image, target, *more):
+        if target.name.startswith("field"):
+            raise OutputError("the disk is full")
+        return whole(image, target, *more)
+
+    monkeypatch.setattr(files, "write", full)
+    out = tmp_path / "out"
+    assert main(["simulate", "--t2", str(t2), "--output-dir", str(out), "--spacing", "2"]) == 6
+    assert os.listdir(out) == []
+
+
+def test_a_file_that_would_be_taken_for_the_result_is_in_the_way(tmp_path, capsys):
+    t2, out = head(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / "us.nii").write_bytes(b"")
+    arguments = ["simulate", "--t2", str(t2), "--output-dir", str(out), "--overwrite", "--json"]
+    assert main(arguments) == 6
+    assert "other programs would take for those of us.nii.gz" in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize("low", [0, -500])
+def test_a_skull_that_is_still_on_is_warned_of(tmp_path, capsys, low):
+    array = np.random.default_rng(0).integers(1, 400, (40, 60, 60)).astype(np.int16)
+    array[0, 0, 0] = 0
+    image = sitk.GetImageFromArray((array + low).astype(np.int16))
+    image.SetSpacing((2, 2, 2))
+    t2 = write(image, tmp_path / "whole.nii.gz")
+    for file, said in ((t2, 1), (head(tmp_path), 0)):
+        arguments = ["simulate", "--t2", str(file), "--output-dir", str(tmp_path / "out"), "--spacing", "2"]
+        assert main([*arguments, "--overwrite", "--json"]) == 0
+        warnings = json.loads(capsys.readouterr().out)["result"]["warnings"]
+        assert len(warnings) == said and all("T2 has hardly any background" in each for each in warnings)

@@ -5,12 +5,12 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError
-from MMHVAESynthesisLib.ultrasound import simulate
+from MMHVAESynthesisLib.ultrasound import render, simulate
 from MMHVAESynthesisLib.ultrasound.appearance import draw_appearance
 from MMHVAESynthesisLib.ultrasound.probe import SweepSettings, draw_probe
 from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep
 from MMHVAESynthesisLib.ultrasound.sweep import index_to_world
-from MMHVAESynthesisLib.ultrasound.tissue import Levels, tissue_from_mr
+from MMHVAESynthesisLib.ultrasound.tissue import Levels, contrast_levels, tissue_from_mr, unseen_parts
 
 SETTINGS = SweepSettings(depth=(50, 55), length=(28, 32), jitter=(0.2, 0.4))
 TUMOUR_CENTRE = (38.0, 60.0, 66.0)
@@ -240,3 +240,111 @@ def test_a_slit_of_fluid_in_a_tumour_leaves_it_tumour_and_the_rim_of_a_cyst_is_n
 def test_an_mr_of_one_slice_is_simulated_from_too():
     flat = {name: volume[:, :, 20:21] for name, volume in volumes()[0].items()}
     assert sitk.GetArrayFromImage(simulate_sweep(flat, 1, None, 1.0, SETTINGS).us).max() > 0
+
+
+def normalised(array):
+    """Return an MR whose mean in the brain is 0, its standard deviation 1, its background 0."""
+    brain = array[array > 0]
+    return np.where(array > 0, (array - brain.mean()) / brain.std(), 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("wrong", [lambda array: normalised(array), lambda array: array.astype(np.int16) - 1024])
+def test_an_mr_with_values_below_zero_is_the_same_brain(wrong):
+    contrasts, label = volumes(modalities=("t2",))
+    shifted = {"t2": image(wrong(ARRAYS["t2"]))}
+    plain, moved = (simulate_sweep(each, 3, label, 1.0, SETTINGS) for each in (contrasts, shifted))
+    assert plain.pose == moved.pose
+    first, second = (sitk.GetArrayFromImage(sweep.us).astype(float) for sweep in (plain, moved))
+    field = sitk.GetArrayFromImage(plain.mask) > 0
+    assert np.corrcoef(first[field], second[field])[0, 1] > 0.9
+
+
+def test_the_grid_lies_over_the_largest_field_and_the_label_is_seen():
+    contrasts, label = volumes(modalities=("t2", "flair"))
+    contrasts["t2"] = contrasts["t2"][:, :, :50]
+    sweep = simulate_sweep(contrasts, 1, label, 1.0, SETTINGS)
+    moved = sitk.GetArrayFromImage(sitk.Resample(label, sweep.us, sitk.Transform(), sitk.sitkNearestNeighbor, 0)) > 0
+    assert (moved & (sitk.GetArrayFromImage(sweep.mask) > 0)).sum() > 0.5 * (LABEL > 0).sum()
+
+
+def test_fields_that_differ_by_rounding_are_one():
+    contrasts, label = volumes(modalities=("t2", "flair"))
+    plain = simulate_sweep(contrasts, 1, label, 1.0, SETTINGS)
+    contrasts["flair"].SetSpacing((1 + 1e-6,) * 3)
+    other = simulate_sweep(contrasts, 1, label, 1.0, SETTINGS)
+    assert plain.pose == other.pose
+
+
+def test_a_label_or_target_that_lies_elsewhere_is_refused():
+    contrasts, label = volumes()
+    elsewhere = image(LABEL, origin=(5000, 0, 0))
+    for given in ({"label": elsewhere}, {"label": label, "target": elsewhere}):
+        with pytest.raises(InputError, match="The label shows nothing where the MR lies"):
+            simulate_sweep(contrasts, 1, settings=SETTINGS, **given)
+    simulate_sweep(contrasts, 1, image(np.zeros_like(LABEL), origin=(5000, 0, 0)), 1.0, SETTINGS)
+
+
+@pytest.mark.parametrize("mm", [1e-3, 1e3])
+def test_a_spacing_in_other_units_is_said_before_any_grid_is_built(mm, monkeypatch):
+    monkeypatch.setattr(simulate, "_grid_over", None)
+    t2 = image(ARRAYS["t2"])
+    t2.SetSpacing((mm,) * 3)
+    with pytest.raises(InputError, match="The T2 volume is .* Correct the volume's spacing, which is in millimetres"):
+        simulate_sweep({"t2": t2}, 1, None, 1.0, SETTINGS)
+
+
+def test_a_sweep_made_in_parts_is_the_same(monkeypatch):
+    contrasts, label = volumes()
+    whole = simulate_sweep(contrasts, 3, label, 1.0, SETTINGS)
+    monkeypatch.setattr(render, "_SLAB_VOXELS", 30_000)
+    parts = simulate_sweep(contrasts, 3, label, 1.0, SETTINGS)
+    for name in ("us", "mask"):
+        np.testing.assert_array_equal(*(sitk.GetArrayFromImage(getattr(sweep, name)) for sweep in (whole, parts)))
+
+
+TISSUES = ("inside", "fluid", "sulcus", "grey", "tumour", "oedema", "necrosis", "enhancing", "choroid")
+
+
+@pytest.mark.parametrize("label", [None, LABEL])
+@pytest.mark.parametrize("modalities", [("t2", "cet1", "flair"), ("cet1", "flair"), ("t2", "cet1"), ("flair",)])
+def test_contrasts_that_show_the_same_voxels_all_count_everywhere(modalities, label):
+    contrasts = {modality: ARRAYS[modality] for modality in modalities}
+    assert unseen_parts(contrasts) == {}
+    found, plain = (tissue_from_mr(contrasts, label, 1.0, unseen=unseen) for unseen in (None, {}))
+    for name in TISSUES:
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+
+
+@pytest.mark.parametrize("label", [None, LABEL])
+@pytest.mark.parametrize(
+    ("modalities", "ending"),
+    [(("t2", "cet1", "flair"), ("flair",)), (("cet1", "flair"), ("flair",)), (("t2", "cet1", "flair"), ("t2", "cet1"))],
+)
+def test_where_a_contrast_ends_the_others_decide_as_if_it_were_not_given(modalities, ending, label):
+    contrasts = {modality: ARRAYS[modality].copy() for modality in modalities}
+    levels = {modality: contrast_levels(array) for modality, array in contrasts.items()}
+    others = {modality: array for modality, array in contrasts.items() if modality not in ending}
+    whole, without = (tissue_from_mr(given, label, 1.0, levels) for given in (contrasts, others))
+    for modality in ending:
+        contrasts[modality][45:] = 0
+    cut = tissue_from_mr(contrasts, label, 1.0, levels)
+    for name in TISSUES:
+        # What is smoothed reaches some way over the border.
+        for part, like in ((slice(58, None), without), (slice(None, 32), whole)):
+            if name == "sulcus" and part.start is None and "cet1" in ending:
+                continue  # the edge of a contrast is the edge of the brain for what is dura
+            found, expected = (getattr(tissue, name)[part] * cut.inside[part] for tissue in (cut, like))
+            np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=name)
+
+
+def test_a_rim_that_one_contrast_lacks_is_no_fluid_and_a_hole_of_zeros_is():
+    contrasts = {modality: ARRAYS[modality].copy() for modality in ("cet1", "flair")}
+    hole = ball(LABEL.shape, (30, 60, 36), 8)
+    contrasts["cet1"][hole], contrasts["flair"][hole] = 120, 0
+    outer = np.argwhere(contrasts["flair"].any(axis=(1, 2)))[:, 0]
+    rim = (contrasts["cet1"] > 0) & (np.indices(LABEL.shape)[0] > outer.max() - 12)
+    contrasts["flair"][rim] = 0
+    assert np.array_equal(unseen_parts(contrasts)["flair"], rim)
+    tissue = tissue_from_mr(contrasts, None, 1.0)
+    assert tissue.fluid[ball(LABEL.shape, (30, 60, 36), 6)].min() > 0.9
+    assert tissue.fluid[rim].max() < 0.1

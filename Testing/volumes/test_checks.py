@@ -70,6 +70,8 @@ def test_unlikely_inputs_are_warned_of():
     assert "skull" in signs({"t2": whole_head})
     assert signs({"t2": whole_head}, skull_stripped=None) == ""
     assert "pixels of 2 mm" in signs({"t2": volume(ball((8, 16, 16), 7, dtype=np.int16), (2, 2, 2))})
+    fine = volume(ball((8, 40, 40), 14, dtype=np.int16), (0.05, 0.4, 0.5))
+    assert "pixels of 0.05 mm" in signs({"t2": fine})
     assert "label map" in signs({"t2": volume((ball((8, 32, 32), 14) > 0).astype(np.uint8))})
     assert "fills less" in signs({"us": volume(ball((8, 32, 32), 2))})
     bright = ball((8, 32, 32), 14, dtype=np.float32)

@@ -1,4 +1,7 @@
+import gzip
+import logging
 import os
+import shutil
 import struct
 import sys
 
@@ -139,6 +142,163 @@ def test_unreadable_files_are_told_apart(tmp_path, name, message):
     make_bad_files(tmp_path)
     with pytest.raises(InputError, match=message):
         files.read(tmp_path / name)
+
+
+def noisy():
+    return volume(np.random.default_rng(0).integers(1, 200, (60, 64, 60)).astype(np.int16))
+
+
+def voxels(path):
+    return sitk.GetArrayFromImage(files.read(path))
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.999])
+@pytest.mark.parametrize("ending", files.WRITABLE)
+def test_a_file_cut_off_is_refused(tmp_path, ending, part, compress):
+    path = files.write(noisy(), tmp_path / f"case{ending}", compress)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    with pytest.raises(InputError, match="damaged, cut off"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nii.gz", ".mha", ".mhd", ".nhdr"])
+def test_a_changed_byte_of_compressed_voxels_is_found(tmp_path, ending):
+    path, data = tmp_path / f"case{ending}", tmp_path / {".mhd": "case.zraw", ".nhdr": "case.raw.gz"}.get(ending, "")
+    sitk.WriteImage(noisy(), str(path), True)
+    np.testing.assert_array_equal(voxels(path), sitk.GetArrayFromImage(noisy()))
+    data = data if data.is_file() else path
+    content = bytearray(data.read_bytes())
+    for place in (len(content) // 3, len(content) // 2, len(content) - 6):
+        content[place] ^= 0x10
+        data.write_bytes(content)
+        with pytest.raises(InputError, match="damaged, cut off"):
+            files.read(path)
+        content[place] ^= 0x10
+
+
+def test_what_no_checksum_needs_is_read(tmp_path):
+    plain = files.write(noisy(), tmp_path / "plain.nii").read_bytes()
+    half = len(plain) // 2
+    (tmp_path / "parts.nii.gz").write_bytes(gzip.compress(plain[:half]) + gzip.compress(plain[half:]))
+    (tmp_path / "more.nii.gz").write_bytes(gzip.compress(plain) + b"behind")
+    (tmp_path / "uncompressed.nii.gz").write_bytes(plain)
+    (tmp_path / "longer.nii").write_bytes(plain + b"behind")
+    for name in ("parts.nii.gz", "more.nii.gz", "uncompressed.nii.gz", "longer.nii"):
+        np.testing.assert_array_equal(voxels(tmp_path / name), sitk.GetArrayFromImage(noisy()))
+    (tmp_path / "uncompressed.nii.gz").write_bytes(plain[:half])
+    with pytest.raises(InputError, match="cut off"):
+        files.read(tmp_path / "uncompressed.nii.gz")
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_pair_is_read_whole_or_not(tmp_path, compress):
+    sitk.WriteImage(noisy(), str(tmp_path / "case.img"))
+    data = tmp_path / "case.img"
+    if compress:
+        (tmp_path / "case.img.gz").write_bytes(gzip.compress(data.read_bytes()))
+        data.unlink()
+        data = tmp_path / "case.img.gz"
+    files.write(volume(np.ones((60, 64, 60), np.int16)), tmp_path / "case.nii")
+    for name in ("case.hdr", data.name):
+        np.testing.assert_array_equal(voxels(tmp_path / name), sitk.GetArrayFromImage(noisy()))
+    data.write_bytes(data.read_bytes()[:-1000])
+    for name in ("case.hdr", data.name):
+        with pytest.raises(InputError, match="cut off"):
+            files.read(tmp_path / name)
+    data.unlink()
+    with pytest.raises(InputError, match="one of two files of a volume: put the other one, which ends with .img"):
+        files.read(tmp_path / "case.hdr")
+
+
+def test_the_compressed_file_of_a_pair_is_read_where_it_is_named(tmp_path):
+    sitk.WriteImage(noisy(), str(tmp_path / "case.img"))
+    shown = sitk.GetArrayFromImage(noisy())
+    (tmp_path / "case.img.gz").write_bytes(gzip.compress((shown + 1).tobytes()))
+    np.testing.assert_array_equal(voxels(tmp_path / "case.img.gz"), shown + 1)
+    np.testing.assert_array_equal(voxels(tmp_path / "case.img"), shown)
+
+
+def without_links(monkeypatch):
+    def refused(*_args):
+        raise OSError("links are not allowed")
+
+    monkeypatch.setattr(os, "symlink", refused)
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_file_that_is_named_is_read_and_not_one_beside_it(tmp_path, monkeypatch, caplog, links):
+    if not links:
+        without_links(monkeypatch)
+    first, second = volume(ball()), volume(ball(value=50))
+    files.write(first, tmp_path / "case.nii")
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        files.write(second, tmp_path / "case.nii.gz")
+    assert "lies beside case.nii: other programs take" in caplog.text
+    np.testing.assert_array_equal(voxels(tmp_path / "case.nii"), sitk.GetArrayFromImage(first))
+    np.testing.assert_array_equal(voxels(tmp_path / "case.nii.gz"), sitk.GetArrayFromImage(second))
+    assert sorted(os.listdir(tmp_path)) == ["case.nii", "case.nii.gz"]
+
+
+def test_what_is_written_is_compared_with_itself(tmp_path):
+    beside = tmp_path / f".case.{os.getpid()}.part.nii"
+    files.write(volume(ball(value=50)), beside)
+    path = files.write(volume(ball()), tmp_path / "case.nii.gz")
+    np.testing.assert_array_equal(voxels(path), ball())
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("ending", [".NRRD", ".Nii", ".NII.GZ", ".Nii.gz", ".MHA"])
+def test_an_ending_in_capital_letters_is_read(tmp_path, monkeypatch, ending, links):
+    if not links:
+        without_links(monkeypatch)
+    small = files.write(volume(ball()), tmp_path / f"small{ending.lower()}")
+    shutil.copy(small, tmp_path / f"CASE{ending}")
+    assert files.count_voxels(tmp_path / f"CASE{ending}") == ball().size
+    np.testing.assert_array_equal(voxels(tmp_path / f"CASE{ending}"), ball())
+
+
+def test_a_pair_in_capital_letters_is_read_and_a_header_alone_is_to_be_renamed(tmp_path):
+    sitk.WriteImage(volume(ball()), str(tmp_path / "case.img"))
+    for ending in (".hdr", ".img"):
+        (tmp_path / f"case{ending}").rename(tmp_path / f"PAIR{ending.upper()}")
+    assert files.voxel_files(tmp_path / "PAIR.HDR") == [tmp_path / "PAIR.IMG"]
+    np.testing.assert_array_equal(voxels(tmp_path / "PAIR.HDR"), ball())
+    sitk.WriteImage(volume(ball()), str(tmp_path / "case.mhd"))
+    (tmp_path / "case.mhd").rename(tmp_path / "OTHER.MHD")
+    with pytest.raises(InputError, match="rename it to end with .mhd"):
+        files.read(tmp_path / "OTHER.MHD")
+
+
+def test_a_matrix_that_was_rounded_is_kept(tmp_path):
+    image = volume(ball(), direction=(0.940, -0.342, 0, 0.342, 0.940, 0, 0, 0, 1))
+    sitk.WriteImage(image, str(tmp_path / "rounded.mha"))
+    rounded = files.read(tmp_path / "rounded.mha")
+    assert np.linalg.norm(np.reshape(rounded.GetDirection(), (3, 3))[:, 0]) > 1.0002
+    kept = files.read(files.write(rounded, tmp_path / "rounded.nrrd"))
+    assert files.same_geometry(rounded, kept)
+
+
+def test_a_geometry_that_nrrd_does_not_keep_is_not_answered_with_nrrd(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "same_geometry", lambda *_args: False)
+    with pytest.raises(OutputError, match="resample the input") as caught:
+        files.write(volume(ball()), tmp_path / "case.nrrd")
+    assert ".nrrd" not in str(caught.value)
+    with pytest.raises(OutputError, match="choose .nrrd"):
+        files.write(volume(ball()), tmp_path / "case.mha")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_voxel_along_an_axis_still_has_a_direction_and_a_step(axis):
+    size = [6, 7, 8]
+    size[axis] = 1
+    image, step, turned = (sitk.Image(size, sitk.sitkUInt8) for _ in range(3))
+    step.SetSpacing([2.0 if each == axis else 1.0 for each in range(3)])
+    turned.SetDirection(np.diag([-1.0 if each == axis else 1.0 for each in range(3)]).ravel())
+    assert files.same_geometry(image, image)
+    assert not files.same_geometry(image, step) and not files.same_geometry(image, turned)
 
 
 def sheared_nifti(path, shear):

@@ -147,10 +147,22 @@ def test_volumes_apart_are_an_error():
         PreparedCase({"us": us, "t2": t2}, ORDER, 0.5, 32)
 
 
-def test_a_spacing_in_micrometres_is_an_error_and_takes_no_memory():
-    us = volume(ball(), spacing=(500, 500, 500))
-    with pytest.raises(InputError, match="iUS is 12000 mm wide, at 500 mm a pixel"):
+@pytest.mark.parametrize(
+    ("mm", "said"),
+    [(500, "iUS is 22000 mm wide, at 500 mm a voxel"), (5e-4, "iUS is 0.022 mm wide, at 0.0005 mm a voxel")],
+)
+def test_a_spacing_in_other_units_is_an_error_and_takes_no_memory(mm, said):
+    us = volume(ball(), spacing=(mm, mm, mm))
+    with pytest.raises(InputError, match=f"{said}.*Correct the volume's spacing, which is in millimetres"):
         PreparedCase({"us": us}, ORDER, 0.5, 32)
+    with pytest.raises(InputError, match="Correct the volume's spacing"):
+        PreparedCase({"us": volume(ball()), "t2": us}, ORDER, 0.5, 32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1)])
+def test_a_slice_of_few_voxels_is_no_mistake_of_units(size):
+    case = PreparedCase({"us": volume(np.full((1, *size), 7, np.uint8), (0.5, 0.5, 0.01))}, ORDER, 0.5, 32)
+    assert case.planes == [0]
 
 
 def test_a_lone_voxel_between_a_coarse_models_pixels_is_an_error():

@@ -1,16 +1,23 @@
 """The command ``simulate``: a simulated ultrasound sweep from MR files, or from the phantom head."""
 
 import argparse
+import os
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..modalities import CET1, DESCRIPTIONS, FLAIR, LABELS, T2
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes import files
-from ..volumes.checks import checked
+from ..volumes.checks import array_view, checked
+from ..volumes.intensity import from_zero
+from ..volumes.likeness import BACKGROUND_OF_STRIPPED
+from ..volumes.naming import twin
 
 HELP = "simulate an ultrasound sweep from MR, or from a phantom head"
 
@@ -34,7 +41,7 @@ def run(
 ) -> Dict[str, Any]:
     """Simulate and write.
 
-    :return: ``outputs`` as ``{what: file}``.
+    :return: ``outputs`` as ``{what: file}``, and ``warnings``.
     :raises MMHVAEError: with nothing written.
     """
     from .simulate import simulate_sweep
@@ -42,9 +49,7 @@ def run(
     volumes, label = _sources(args)
     folder = Path(args.output_dir).expanduser()
     names = ["us", "field", *(volumes if args.phantom else ()), *(["label"] if args.phantom else [])]
-    there = [folder / f"{name}.nii.gz" for name in names if (folder / f"{name}.nii.gz").exists()]
-    if there and not args.overwrite:
-        raise OutputError(f"{there[0]} is there already: choose another folder, or give --overwrite to replace it.")
+    _check_free([folder / f"{name}.nii.gz" for name in names], args.overwrite)
     files.check_writable(folder)
     reporter = Reporter("simulating", 1, progress, cancel)
     sweep = simulate_sweep(volumes, args.seed, label, args.spacing)
@@ -52,7 +57,47 @@ def run(
     made = {"us": sweep.us, "field": sweep.mask}
     if args.phantom:
         made.update(volumes, label=label)
-    return {"outputs": {name: str(files.write(image, folder / f"{name}.nii.gz")) for name, image in made.items()}}
+    return {"outputs": _write(made, folder), "warnings": [] if args.phantom else _warnings(volumes)}
+
+
+def _check_free(places: List[Path], overwrite: bool) -> None:
+    """Raise :class:`OutputError` where results are already there, or what may be taken for them."""
+    for place in places:
+        if place.exists() and not overwrite:
+            raise OutputError(f"{place} is there already: choose another folder, or give --overwrite to replace it.")
+        if twin(place).name != place.name and twin(place).exists():
+            raise OutputError(
+                f"{twin(place)} is there, whose voxels other programs would take for those of {place.name}: remove it, "
+                "or choose another folder."
+            )
+
+
+def _write(made: Mapping[str, sitk.Image], folder: Path) -> Dict[str, str]:
+    """Write all files into a folder beside, then put them in place."""
+    try:
+        part = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=folder))
+        try:
+            names = {name: files.write(image, part / f"{name}.nii.gz").name for name, image in made.items()}
+            for file in names.values():
+                os.replace(part / file, folder / file)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write into {folder}: {error.strerror or error}.") from error
+    return {name: str(folder / file) for name, file in names.items()}
+
+
+def _warnings(volumes: Mapping[str, sitk.Image]) -> List[str]:
+    """Return a sentence for each MR that seems to show the skull: what is simulated from it is nothing like a brain."""
+    shown = {
+        m: np.count_nonzero(from_zero(array_view(image))) / image.GetNumberOfPixels() for m, image in volumes.items()
+    }
+    return [
+        f"{LABELS[modality]} has hardly any background: a sweep is simulated from skull-stripped MR only. Extract the "
+        "brain first (for example with HD-BET or SynthStrip)."
+        for modality, share in shown.items()
+        if 1 - share < BACKGROUND_OF_STRIPPED
+    ]
 
 
 def _sources(args: argparse.Namespace):

@@ -1,6 +1,6 @@
 """From tissue on a grid of voxels, through the beams of a probe, to grey values on another grid of voxels."""
 
-from typing import Tuple
+from typing import List, Tuple
 
 import numpy as np
 from scipy import ndimage
@@ -9,6 +9,8 @@ from .appearance import Appearance
 from .beam import BeamGrid, form_image
 from .probe import Probe
 from .tissue import Tissue
+
+_SLAB_VOXELS = 1 << 22
 
 
 def coordinates(affine: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Tuple[np.ndarray, ...]:
@@ -59,16 +61,14 @@ def render(
     :param probe_to_index: 4 x 4, probe coordinates (mm) to the fractional (i, j, k) of ``tissue``.
     :param out_to_probe: 4 x 4, (i, j, k) of the result to probe coordinates.
     :param shape: (k, j, i) of the result.
-    :return: Grey values float32, whole numbers 1..255 in the field of view and 0 outside, and the field of view, bool.
+    :return: Grey values uint8, 1..255 in the field of view and 0 outside, and the field of view, bool.
     """
-    points = np.broadcast_arrays(*coordinates(out_to_probe, *index_arrays(shape)))
-    beam = probe.to_beam(*points)
-    mask = probe.inside(*beam)
-    image = np.zeros(shape, dtype=np.float32)
+    mask, beams = _seen(probe, out_to_probe, shape)
+    image = np.zeros(shape, dtype=np.uint8)
     if not mask.any():
         return image, mask
-    beam = tuple(values[mask] for values in beam)
-    grid = BeamGrid.around(*beam)
+    limits = [[end(beam[axis]) for beam in beams if beam[0].size for end in (np.min, np.max)] for axis in range(3)]
+    grid = BeamGrid.around(*map(np.array, limits))
     samples = probe.from_beam(*grid.axes())
     index = np.stack(np.broadcast_arrays(*coordinates(probe_to_index, *samples)[::-1])).astype(np.float32)
     echoes = {
@@ -76,7 +76,26 @@ def render(
         for name, values in echo_maps(tissue, appearance).items()
     }
     grey = form_image(echoes, grid, probe, appearance, rng)
-    values = ndimage.map_coordinates(grey, grid.index(*beam), order=1, mode="nearest")
-    values *= 1 + appearance.grain * rng.standard_normal(values.shape, dtype=np.float32)
-    image[mask] = np.clip(np.rint(values), 1, 255)
+    for slab, beam in zip(_slabs(shape), beams):
+        values = ndimage.map_coordinates(grey, grid.index(*beam), order=1, mode="nearest")
+        values *= 1 + appearance.grain * rng.standard_normal(values.shape, dtype=np.float32)
+        image[slab][mask[slab]] = np.clip(np.rint(values), 1, 255)
     return image, mask
+
+
+def _seen(probe: Probe, out_to_probe: np.ndarray, shape: Tuple[int, int, int]):
+    """Return which voxels of the result lie in the field of view, and for each slab their beam coordinates."""
+    mask, beams = np.zeros(shape, dtype=bool), []
+    i, j, k = index_arrays(shape)
+    for slab in _slabs(shape):
+        points = np.broadcast_arrays(*coordinates(out_to_probe, i, j, k[slab]))
+        beam = probe.to_beam(*points)
+        mask[slab] = probe.inside(*beam)
+        beams.append(tuple(values[mask[slab]] for values in beam))
+    return mask, beams
+
+
+def _slabs(shape: Tuple[int, int, int]) -> List[slice]:
+    """Return the planes of an array (k, j, i) in parts, so that coordinates of a fine grid stay small."""
+    planes = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
+    return [slice(start, start + planes) for start in range(0, shape[0], planes)]

@@ -12,11 +12,13 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..modalities import CET1, FLAIR, T2, labels
+from ..volumes.checks import check_extent
+from ..volumes.intensity import from_zero
 from .appearance import Appearance, draw_appearance
 from .probe import SweepSettings
 from .render import render
 from .sweep import SweepPose, draw_grid, draw_pose, index_to_world
-from .tissue import contrast_levels, tissue_from_mr
+from .tissue import contrast_levels, tissue_from_mr, unseen_parts
 
 CONTRASTS = (T2, CET1, FLAIR)
 WORKING_SPACING = 1.0
@@ -55,7 +57,8 @@ def simulate_sweep(
     :param spacing: Of the result, mm.
     :param settings: Ranges of the geometry.
     :param target: What the probe looks at: where it is not 0.
-    :raises InputError: when there is no contrast, the MR is empty or the spacing or the seed cannot be used.
+    :raises InputError: when there is no contrast, the MR is empty, a label or target shows nothing where the MR lies,
+        or the spacing (the MR's too) or the seed cannot be used.
     """
     settings = settings or SweepSettings()
     if not 0.1 <= spacing <= 5:
@@ -68,12 +71,14 @@ def simulate_sweep(
     pose = draw_pose(inside, to_world, rng, segmentation if aim is None else aim, settings)
     out_to_world, shape = draw_grid(pose, spacing, rng, settings.obliqueness)
     levels = {m: contrast_levels(array) for m, array in arrays.items()}
+    unseen = unseen_parts(arrays)
     box, to_world = _box(out_to_world, shape, to_world, inside.shape)
     tissue = tissue_from_mr(
         {m: array[box] for m, array in arrays.items()},
         None if segmentation is None else segmentation[box],
         WORKING_SPACING,
         levels,
+        {m: array[box] for m, array in unseen.items()},
     )
     appearance = draw_appearance(rng)
     probe_to_world = np.asarray(pose.matrix)
@@ -90,7 +95,7 @@ def simulate_sweep(
 
 
 def _image(array: np.ndarray, to_world: np.ndarray) -> sitk.Image:
-    image = sitk.GetImageFromArray(array.astype(np.uint8))
+    image = sitk.GetImageFromArray(array.view(np.uint8))
     spacing = np.linalg.norm(to_world[:3, :3], axis=0)
     image.SetSpacing([float(s) for s in spacing])
     image.SetDirection([float(d) for d in (to_world[:3, :3] / spacing).ravel()])
@@ -106,26 +111,56 @@ def _on_one_grid(contrasts: Mapping[str, sitk.Image], labels_given: Sequence[Opt
     for modality, image in given.items():
         if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
             raise InputError(f"The {labels([modality])} volume must be 3D with one component.")
-    first = next(iter(given.values()))
-    size = [max(1, int(round(n * s / WORKING_SPACING))) for n, s in zip(first.GetSize(), first.GetSpacing())]
-    grid = sitk.Image(size, sitk.sitkUInt8)
-    grid.SetSpacing([WORKING_SPACING] * 3)
-    grid.SetDirection(first.GetDirection())
-    grid.SetOrigin(first.GetOrigin())
+        check_extent(image, f"The {labels([modality])} volume")
+    grid = _grid_over(_widest(list(given.values())))
     arrays = {}
     for modality, image in given.items():
-        moved = _resampled(sitk.Cast(image, sitk.sitkFloat32), grid, sitk.sitkLinear)
-        array = sitk.GetArrayFromImage(moved)
-        if not np.isfinite(array).all():
-            raise InputError(f"The {labels([modality])} volume holds values that are not finite numbers.")
-        arrays[modality] = array
+        moved = _resampled(_intensities(image, modality), grid, sitk.sitkLinear)
+        arrays[modality] = sitk.GetArrayFromImage(moved)
     if not any((array > 0).any() for array in arrays.values()):
         raise InputError(f"The {labels(given)} volume is empty: a sweep needs a brain with a background of 0.")
-    moved_labels = [
-        None if label is None else sitk.GetArrayFromImage(_resampled(label, grid, sitk.sitkNearestNeighbor))
-        for label in labels_given
-    ]
-    return arrays, moved_labels, index_to_world(grid)
+    return arrays, [_on_grid(label, grid) for label in labels_given], index_to_world(grid)
+
+
+def _intensities(image: sitk.Image, modality: str) -> sitk.Image:
+    """Return an MR in float32 with a background of 0: the minimum is taken off one that has values below 0."""
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    array = sitk.GetArrayViewFromImage(image)
+    if not np.isfinite(array).all():
+        raise InputError(f"The {labels([modality])} volume holds values that are not finite numbers.")
+    if array.min() >= 0:
+        return image
+    moved = sitk.GetImageFromArray(from_zero(array))
+    moved.CopyInformation(image)
+    return moved
+
+
+def _widest(images: Sequence[sitk.Image]) -> sitk.Image:
+    """Return the image with the largest field, the first of those that are as large to a thousandth."""
+    fields = [np.prod(np.multiply(image.GetSize(), image.GetSpacing())) for image in images]
+    return next(image for image, field in zip(images, fields) if field >= 0.999 * max(fields))
+
+
+def _grid_over(image: sitk.Image) -> sitk.Image:
+    """Return the working grid of an image's field, isotropic along its axes."""
+    size = [max(1, int(round(n * s / WORKING_SPACING))) for n, s in zip(image.GetSize(), image.GetSpacing())]
+    grid = sitk.Image(size, sitk.sitkUInt8)
+    grid.SetSpacing([WORKING_SPACING] * 3)
+    grid.SetDirection(image.GetDirection())
+    grid.SetOrigin(image.GetOrigin())
+    return grid
+
+
+def _on_grid(label: Optional[sitk.Image], grid: sitk.Image) -> Optional[np.ndarray]:
+    if label is None:
+        return None
+    array = sitk.GetArrayFromImage(_resampled(label, grid, sitk.sitkNearestNeighbor))
+    if not array.any() and sitk.GetArrayViewFromImage(label).any():
+        raise InputError(
+            "The label shows nothing where the MR lies: check that both belong to one patient and lie in one place "
+            "(transforms applied?)."
+        )
+    return array
 
 
 def _resampled(image: sitk.Image, grid: sitk.Image, interpolator: int) -> sitk.Image:

@@ -6,7 +6,7 @@ sheet that is bright in ceT1 is dura.
 """
 
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional
+from typing import Callable, Dict, Mapping, Optional
 
 import numpy as np
 from scipy import ndimage
@@ -38,6 +38,37 @@ def contrast_levels(image: np.ndarray) -> Levels:
     low, tissue, upper, high = np.percentile(values[:: max(1, values.size // 200000)], [1, 40, 75, 99])
     tissue = max(tissue, low + 1e-3)
     return Levels(float(low), float(tissue), float(upper), float(max(high, tissue + 1e-3)))
+
+
+def unseen_parts(contrasts: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """Return where a contrast shows nothing though another shows brain: its field ends, or its mask is tighter.
+
+    A hole that a contrast encloses is no such part: dark fluid may be exactly 0.
+
+    :param contrasts: ``{modality: (k, j, i)}``, background 0: whole volumes, as a crop may cut a hole open.
+    :return: ``{modality: bool}`` of those contrasts that have such parts.
+    """
+    shown = {m: image > 0 for m, image in contrasts.items()}
+    anywhere = np.any(list(shown.values()), axis=0)
+    found = {}
+    for modality, own in shown.items():
+        lacking = anywhere & ~own
+        if lacking.any():
+            lacking &= _around(own)
+            if lacking.any():
+                found[modality] = lacking
+    return found
+
+
+def _around(mask: np.ndarray) -> np.ndarray:
+    """Return what a mask does not enclose: all that hangs together with a face of the volume."""
+    parts, count = ndimage.label(~mask)
+    reaches = np.zeros(count + 1, dtype=bool)
+    for axis, length in enumerate(mask.shape):
+        for end in (0, -1) if length > 1 else ():
+            reaches[np.take(parts, end, axis)] = True
+    reaches[0] = False
+    return reaches[parts]
 
 
 @dataclass(frozen=True)
@@ -72,6 +103,24 @@ def _blur(values: np.ndarray, sigma_mm: float, spacing: float) -> np.ndarray:
     return ndimage.gaussian_filter(values, sigma_mm / spacing, truncate=2.5, mode="nearest")
 
 
+def _by_what_is_seen(
+    rule: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    relative: Mapping[str, np.ndarray],
+    unseen: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Return what a rule makes of the contrasts at each voxel, as if those that are unseen there were not given.
+
+    :param rule: Works voxel by voxel, on arrays of any shape.
+    """
+    result = rule(relative)
+    lacking = sum((mask.astype(np.uint8) << bit for bit, mask in enumerate(unseen.values())), np.uint8(0))
+    for some in np.unique(lacking[lacking > 0]) if unseen else ():
+        here = lacking == some
+        left_out = {m for bit, m in enumerate(unseen) if some >> bit & 1}
+        result[here] = rule({m: values[here] for m, values in relative.items() if m not in left_out})
+    return result
+
+
 def _csf(relative: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the fraction of CSF: the weighted geometric mean of what each contrast says."""
     evidence, weights = [], []
@@ -90,21 +139,34 @@ def _csf(relative: Mapping[str, np.ndarray]) -> np.ndarray:
     return product
 
 
-def _sulci(relative: Mapping[str, np.ndarray], inside: np.ndarray, spacing: float) -> np.ndarray:
+def _like_fluid(relative: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return how much something looks like fluid: bright in T2, dark in FLAIR and ceT1. Tissue is about 0."""
+    weights = {m: w for m, w in ((T2, 0.6), (FLAIR, -0.4), (CET1, -0.25)) if m in relative}
+    # Fluid is brighter than tissue in T2: how much darker than tissue something is says nothing of it.
+    values = {m: np.maximum(relative[m], 0) if m == T2 else relative[m] for m in weights}
+    return sum(weight * values[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
+
+
+def _sulci(mixed: np.ndarray, inside: np.ndarray, spacing: float) -> np.ndarray:
     """Return the fraction of thin fluid: brighter in T2, darker in FLAIR and ceT1 than around it.
 
     By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid. What is
     clear counts up to 0.6 whatever its shape; beyond that, and what is faint, only as far as it is a sheet.
+
+    :param mixed: From :func:`_like_fluid`.
     """
-    weights = {m: w for m, w in ((T2, 0.6), (FLAIR, -0.4), (CET1, -0.25)) if m in relative}
-    # Fluid is brighter than tissue in T2: how much darker than tissue something is says nothing of it.
-    values = {m: np.maximum(relative[m], 0) if m == T2 else relative[m] for m in weights}
-    mixed = sum(weight * values[m] for m, weight in weights.items()) / sum(abs(w) for w in weights.values())
     mixed = np.where(inside, mixed, 0.4).astype(np.float32)
     contrast = np.where(inside, mixed - _blur(mixed, 1.6, spacing), 0)
     clear = np.clip((contrast - 0.06) / 0.13, 0, 1)
     faint = np.clip((contrast - 0.025) / 0.08, 0, 1)
     return np.maximum(0.6 * clear, faint * _sheetness(mixed, contrast > 0.025, spacing))
+
+
+def _grey(relative: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return how grey matter, 1, differs from white, 0, in the first of T2, FLAIR and ceT1."""
+    first = next(m for m in (T2, FLAIR, CET1) if m in relative)
+    sign = -1.0 if first == CET1 else 1.0
+    return sign * relative[first] / 0.25
 
 
 def _sheetness(image: np.ndarray, where: np.ndarray, spacing: float) -> np.ndarray:
@@ -145,23 +207,26 @@ def tissue_from_mr(
     label: Optional[np.ndarray],
     spacing: float,
     levels: Optional[Mapping[str, Levels]] = None,
+    unseen: Optional[Mapping[str, np.ndarray]] = None,
 ) -> Tissue:
-    """Estimate the tissue from at least one MR contrast.
+    """Estimate the tissue from at least one MR contrast. Where one shows nothing the others decide.
 
     :param contrasts: ``{modality: (k, j, i)}``, background 0, isotropic voxels.
     :param label: 1 necrosis, 2 oedema, 3 or 4 enhancing tumour, or None: then the lesion is what FLAIR and ceT1 show.
         What the contrasts show to be fluid inside a lesion is a cyst, whatever its label.
     :param spacing: Of the voxels, mm.
     :param levels: From :func:`contrast_levels`, by modality; missing ones are measured here.
+    :param unseen: From :func:`unseen_parts`; None: found here.
     """
     known: Dict[str, Levels] = dict(levels or {})
     known.update({m: contrast_levels(image) for m, image in contrasts.items() if m not in known})
     relative = {m: _relative(image, known[m]) for m, image in contrasts.items()}
+    unseen = unseen_parts(contrasts) if unseen is None else {m: mask for m, mask in unseen.items() if mask.any()}
     shape = next(iter(contrasts.values())).shape
     inside = np.zeros(shape, dtype=bool)
     for image in contrasts.values():
         inside |= image > 0
-    csf = np.where(inside, _csf(relative), 0).astype(np.float32)
+    csf = np.where(inside, _by_what_is_seen(_csf, relative, unseen), 0).astype(np.float32)
     zero = np.zeros(shape, dtype=np.float32)
     has_label = label is not None and bool(np.any(label))
     enhancing = _enhancing(contrasts[CET1], known[CET1]) if CET1 in contrasts else zero
@@ -169,6 +234,8 @@ def tissue_from_mr(
         core, oedema, necrosis = _lesion_of_label(label, spacing)
         # Without FLAIR, tumour and oedema look like fluid: the label knows better.
         inside_lesion = csf * np.clip((csf - 0.4) / 0.3, 0, 1) if FLAIR in relative else 0
+        if FLAIR in unseen:
+            inside_lesion = np.where(unseen[FLAIR], 0, inside_lesion)
         csf = np.where(label > 0, inside_lesion, csf)
     else:
         bright = np.where(inside, _step(relative[FLAIR], 0.45, 0.10), 0) if FLAIR in relative else zero
@@ -184,16 +251,18 @@ def tissue_from_mr(
         solid = 1 - _blur(np.where(label > 0, fluid, 0), 0.8, spacing)
         tumour, oedema, necrosis = core * solid, oedema * solid, necrosis * solid
         if FLAIR in relative:
-            tumour = tumour * np.clip(0.5 + 0.6 * relative[FLAIR], 0.4, 1.2)
-            oedema = oedema * np.clip(0.3 + relative[FLAIR] / 0.6, 0.3, 1.3)
-    thin = _sulci(relative, inside, spacing)
+            flair = relative[FLAIR]
+            of_tumour, of_oedema = np.clip(0.5 + 0.6 * flair, 0.4, 1.2), np.clip(0.3 + flair / 0.6, 0.3, 1.3)
+            if FLAIR in unseen:
+                of_tumour, of_oedema = (np.where(unseen[FLAIR], 1, factor) for factor in (of_tumour, of_oedema))
+            tumour, oedema = tumour * of_tumour, oedema * of_oedema
+    thin = _sulci(_by_what_is_seen(_like_fluid, relative, unseen), inside, spacing)
     if CET1 in relative:
-        thin = np.maximum(thin, _dura(contrasts[CET1], known[CET1], inside, spacing))
+        shown = inside & ~unseen[CET1] if CET1 in unseen else inside
+        thin = np.maximum(thin, _dura(contrasts[CET1], known[CET1], shown, spacing))
     sulcus = thin * (1 - wide) * (1 - np.clip(2 * core, 0, 1))
     choroid = np.clip(2.5 * enhancing * _blur(fluid, 2.5, spacing), 0, 1) * (1 - np.clip(2 * core, 0, 1))
-    first = next(m for m in (T2, FLAIR, CET1) if m in relative)
-    sign = -1.0 if first == CET1 else 1.0
-    grey = np.clip(sign * relative[first] / 0.25, -0.5, 1.5) * (1 - csf)
+    grey = np.clip(_by_what_is_seen(_grey, relative, unseen), -0.5, 1.5) * (1 - csf)
     return Tissue(
         inside.astype(np.float32), fluid, sulcus, grey, tumour, oedema, necrosis, enhancing.astype(np.float32), choroid
     )

@@ -10,6 +10,9 @@ _SLAB = 32
 _LARGEST = 1e30
 """Beyond any intensity; differences of larger numbers may not fit single precision, in which slices are computed."""
 
+_LONGEST_SIDE = (0.5, 2000.0)
+"""Millimetres, of any volume of a brain, were it one slice of few voxels; a head in metres is shorter."""
+
 
 def array_view(image: sitk.Image) -> np.ndarray:
     """Return the voxels as a read-only array [k, j, i], without a copy. The image must outlive it."""
@@ -31,6 +34,19 @@ def check_layout(dimension: int, components: int, what: str) -> None:
     if dimension != 3:
         kind = "a single 2D picture" if dimension == 2 else f"a sequence in {dimension} dimensions"
         raise InputError(f"{what} is {kind}: choose a 3D volume.")
+
+
+def check_extent(image: sitk.Image, what: str) -> None:
+    """Refuse a spacing in other units, such as metres or micrometres, before slices or a grid are made of it.
+
+    :raises InputError: when the volume's longest side, which ``what`` names for the user, is impossibly short or long.
+    """
+    long, mm = max((count * mm, mm) for count, mm in zip(image.GetSize(), image.GetSpacing()))
+    if not _LONGEST_SIDE[0] <= long <= _LONGEST_SIDE[1]:
+        raise InputError(
+            f"{what} is {long:.{0 if long >= 1 else 3}f} mm wide, at {mm:g} mm a voxel: that cannot be right. "
+            "Correct the volume's spacing, which is in millimetres."
+        )
 
 
 def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Image:

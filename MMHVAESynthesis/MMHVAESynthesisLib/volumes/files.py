@@ -2,98 +2,40 @@
 
 import logging
 import os
-import re
 import shutil
 import sys
 import uuid
 from pathlib import Path
-from typing import List, Union
+from typing import Union
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from .checks import array_view, check_layout, slabs
+from .integrity import check_whole
+from .naming import PAIRS, opened, stem, suffix, twin, voxel_files
 
 log = logging.getLogger(__name__)
 
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 """File name endings that can be written: formats that keep the geometry, in one file."""
 
-_PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",)}
-"""NIfTI's two files of one volume (its predecessor's too), whichever is named."""
-
-_HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
-"""Endings of formats whose header may name other files for the voxels."""
-
-_LONGEST_HEADER = 1 << 20
-_VOXELS_ELSEWHERE = re.compile(r"(?:ElementDataFile *=|data ?file:) *(\S|\S.*\S) *", re.IGNORECASE)
-
 _GEOMETRY_TOLERANCE = 1e-3
 """In voxels. NIfTI keeps its matrix in single precision."""
 
-
-def suffix(path: Path) -> str:
-    """Return the ending of a volume's file name in lower case, ``.nii.gz`` whole."""
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
-
-
-def stem(path: Path) -> str:
-    """Return a volume's file name without its ending.
-
-    >>> stem(Path("Case27/us.nii.gz"))
-    'us'
-    """
-    return path.name[: len(path.name) - len(suffix(path))] or path.name
-
-
-def voxel_files(source: Union[str, Path]) -> List[Path]:
-    """Return the files in which a volume's voxels lie where its own file is a header alone, those that are there.
-
-    NRRD: http://teem.sourceforge.net/nrrd/format.html, "data file"; MetaImage: its field ElementDataFile. Each may name
-    one file, a list of files, or a pattern with first number, last number and step.
-
-    :return: Empty where the voxels lie behind the header, and for all other formats.
-    :raises OSError: when the file cannot be read.
-    """
-    path = Path(source)
-    if suffix(path) in _PAIRS:
-        pair = [path.with_name(stem(path) + ending) for ending in _PAIRS[suffix(path)]]
-        return [place for place in pair if place.is_file()]
-    if suffix(path) not in _HEADERS:
-        return []
-    with open(path, "rb") as file:
-        lines = re.split("\r?\n", file.read(_LONGEST_HEADER).decode("utf-8", "surrogateescape"))
-    for number, line in enumerate(lines):
-        named = _VOXELS_ELSEWHERE.fullmatch(line)
-        if named:
-            places = [path.parent / name for name in _named(named.group(1), lines[number + 1 :])]
-            return [place for place in places if place.is_file()]
-        if not line:  # what follows in a NRRD file are voxels
-            return []
-    return []
-
-
-def _named(value: str, following: List[str]) -> List[str]:
-    """Return the names of files for which a header's field stands, given the lines behind it."""
-    first, *more = value.split()
-    if first.upper() in ("LIST", "LOCAL"):
-        return [line.strip() for line in following if line.strip()] if first.upper() == "LIST" else []
-    try:
-        start, end, step = map(int, more[:3])
-        return [first % number for number in range(start, end + (1 if step > 0 else -1), step)]
-    except (TypeError, ValueError):  # no pattern: a name, which may have blanks
-        return [value]
+_STEP_TOLERANCE = 2e-4
+"""Of the step from one voxel to the next."""
 
 
 def count_voxels(source: Union[str, Path]) -> int:
     """Return how many voxels a volume's file states, 0 where that cannot be read."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(Path(source).expanduser()))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+        with opened(Path(source).expanduser()) as path:
+            reader.SetFileName(str(path))
+            reader.ReadImageInformation()
+    except (OSError, RuntimeError):
         return 0
     return int(np.prod(reader.GetSize()))
 
@@ -112,17 +54,15 @@ def read(source: Union[str, Path]) -> sitk.Image:
         )
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the name of the file.")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    if suffix(path) in PAIRS and not voxel_files(path):
+        raise InputError(
+            f"{path} is one of two files of a volume: put the other one, which ends with "
+            f"{' or '.join(PAIRS[suffix(path)])}, beside it."
+        )
     try:
-        reader.ReadImageInformation()
-        size = list(reader.GetSize())
-        while len(size) > 3 and size[-1] == 1:
-            size.pop()
-        check_layout(len(size), reader.GetNumberOfComponents(), str(path))
-        reader.SetExtractSize(size + [0] * (reader.GetDimension() - len(size)))
-        return reader.Execute()
-    except RuntimeError as error:
+        with opened(path) as readable:
+            return _read(readable, path)
+    except (OSError, RuntimeError) as error:
         log.debug("reading %s", path, exc_info=True)
         if "orthonormal" in str(error):  # as NIfTI files may be that were written in single precision, or sheared
             raise InputError(
@@ -131,8 +71,30 @@ def read(source: Union[str, Path]) -> sitk.Image:
             ) from error
         raise InputError(
             f"{path} cannot be read as a volume: it is damaged, cut off or in an unknown format. "
-            f"Give a NRRD, NIfTI or MetaImage file.{_of_letters(path)}"
+            f"Give a NRRD, NIfTI or MetaImage file.{_of_capitals(path)}{_of_letters(path)}"
         ) from error
+
+
+def _read(readable: Path, path: Path) -> sitk.Image:
+    """Read the volume at ``path`` under a name that ITK can open."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(readable))
+    reader.ReadImageInformation()
+    size = list(reader.GetSize())
+    while len(size) > 3 and size[-1] == 1:
+        size.pop()
+    check_layout(len(size), reader.GetNumberOfComponents(), str(path))
+    check_whole(readable)
+    reader.SetExtractSize(size + [0] * (reader.GetDimension() - len(size)))
+    return reader.Execute()
+
+
+def _of_capitals(path: Path) -> str:
+    """Return a sentence on a header's ending in capital letters, which ITK does not open; empty for others."""
+    ending = suffix(path)
+    if ending != ".mhd" or path.name.endswith(ending):
+        return ""
+    return f" Or it is its name: rename it to end with {ending}."
 
 
 def _of_letters(path: Path) -> str:
@@ -179,6 +141,8 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
 
     SimpleITK may cut a NIfTI file short on a full disk without an error; comparing finds that too.
 
+    A warning is logged where a NIfTI file comes to lie beside one of the same name, compressed or not.
+
     :return: The file's path.
     :raises OutputError: when the format is unknown, cannot hold the geometry, or the file cannot be written whole.
     """
@@ -200,18 +164,27 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
     finally:
         if part.exists():
             part.unlink()
+    if twin(path) != path and twin(path).exists():
+        log.warning(
+            "%s lies beside %s: other programs take the voxels of one for the other's. Rename or remove one of them.",
+            path,
+            twin(path).name,
+        )
     return path
 
 
 def _compare(image: sitk.Image, file: Path) -> None:
     """Raise :class:`OSError` unless ``file`` holds the voxels, :class:`OutputError` unless it holds the geometry."""
-    written = sitk.ReadImage(str(file))
+    with opened(file) as readable:
+        written = sitk.ReadImage(str(readable))
     if written.GetSize() != image.GetSize() or written.GetPixelID() != image.GetPixelID():
         raise OSError("size or type differ")
     pairs = zip(slabs(array_view(image)), slabs(array_view(written)))
     if not all(np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f") for ours, theirs in pairs):
         raise OSError("voxels differ")
     if not same_geometry(image, written, _GEOMETRY_TOLERANCE):
+        if suffix(file) == ".nrrd":
+            raise OutputError("The volume's geometry cannot be kept: resample the input to a grid with right angles.")
         raise OutputError(
             f"The format {suffix(file)} cannot hold this volume's geometry (sheared axes?): choose .nrrd."
         )
@@ -227,7 +200,7 @@ def same_geometry(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-4
         there = first.TransformPhysicalPointToContinuousIndex(second.TransformContinuousIndexToPhysicalPoint(index))
         if np.abs(np.subtract(there, index)).max() > tolerance:
             return False
-    # A volume of one voxel along an axis says nothing of that axis's direction in its corners.
-    return np.allclose(first.GetSpacing(), second.GetSpacing(), rtol=1e-4) and np.allclose(
-        first.GetDirection(), second.GetDirection(), atol=1e-4
-    )
+    # A volume of one voxel along an axis says nothing of that axis's direction in its corners. Its step is compared, as
+    # formats share it out differently between spacing and direction.
+    ours, theirs = (np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing() for image in (first, second))
+    return bool((np.abs(ours - theirs) <= _STEP_TOLERANCE * np.linalg.norm(ours, axis=0)).all())

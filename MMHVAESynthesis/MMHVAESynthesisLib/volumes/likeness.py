@@ -7,7 +7,9 @@ import numpy as np
 from ..modalities import US, label
 from .preparation import PreparedCase
 
-_BACKGROUND_OF_STRIPPED = 0.1
+BACKGROUND_OF_STRIPPED = 0.1
+"""An MR of which a smaller part is background seems to show the skull."""
+
 _LITTLE = 0.05
 _FEW_LEVELS = 16
 _LITTLE_OVERLAP = 0.5
@@ -29,9 +31,10 @@ def warnings(case: PreparedCase, spacing: float, skull_stripped: Optional[bool])
 
 
 def _spacing(case: PreparedCase, spacing: float) -> List[str]:
-    native = max(case.image.GetSpacing()[:2])
-    if native <= 2.5 * spacing and min(case.image.GetSpacing()[:2]) >= spacing / 5:
+    finest, coarsest = sorted(case.image.GetSpacing()[:2])
+    if coarsest <= 2.5 * spacing and finest >= spacing / 5:
         return []
+    native = coarsest if coarsest > 2.5 * spacing else finest
     return [
         f"{label(case.reference)} has pixels of {native:.2g} mm, the model was trained at {spacing:g} mm: "
         "fine detail cannot be trusted."
@@ -77,5 +80,5 @@ def _skull(case: PreparedCase) -> List[str]:
         f"{label(modality)} has hardly any background: the model knows skull-stripped MR only. "
         "Extract the brain first (for example with HD-BET or SynthStrip)."
         for modality, share in zeros.items()
-        if modality != US and share < _BACKGROUND_OF_STRIPPED
+        if modality != US and share < BACKGROUND_OF_STRIPPED
     ]

@@ -8,14 +8,11 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..modalities import US, label
-from .checks import array_view, slabs
+from .checks import array_view, check_extent, slabs
 from .cover import filled
 from .files import same_geometry
 from .grid import SliceGrid
 from .intensity import BACKGROUND, IntensityRange, RangeFinder, is_zero_filled, shifted
-
-_WIDEST = 2000.0
-"""Millimetres in-plane; wider than what any scanner sees."""
 
 
 class _Source:
@@ -118,8 +115,8 @@ class PreparedCase:
     :param size: The model's rows and columns.
     ``extent`` is what the reference's voxels above 0 measure along I, J and K, mm.
 
-    :raises InputError: when an input has no overlap with the reference, or that is impossibly wide or holds next to
-        nothing.
+    :raises InputError: when an input has no overlap with the reference, or is impossibly wide or narrow, or the
+        reference holds next to nothing.
     """
 
     def __init__(self, images: Mapping[str, sitk.Image], order: Sequence[str], spacing: float, size: int):
@@ -127,21 +124,13 @@ class PreparedCase:
         # iUS is the reference wherever it is given, whatever the model's order says.
         self.reference = US if US in self.modalities else self.modalities[0]
         self.image = images[self.reference]
+        for modality in self.modalities:
+            check_extent(images[modality], label(modality))
         box = _Source(self.image, self.reference).box()
         self.extent = tuple((high - low + 1) * mm for (low, high), mm in zip(box, self.image.GetSpacing()))
-        self._check_width()
         self.grid = SliceGrid.covering(self.image, box, spacing, size)
         self._sources = {modality: self._source(images[modality], modality) for modality in self.modalities}
         self.ranges, self.coverage, self.planes = self._look()
-
-    def _check_width(self) -> None:
-        """Refuse a spacing in other units, such as micrometres: slices would have millions of the model's pixels."""
-        for width, mm in zip(self.extent[:2], self.image.GetSpacing()):
-            if width > _WIDEST:
-                raise InputError(
-                    f"{label(self.reference)} is {width:.0f} mm wide, at {mm:g} mm a pixel: that cannot be right. "
-                    "Correct the volume's spacing, which is in millimetres."
-                )
 
     def _source(self, image: sitk.Image, modality: str):
         kind = _LatticeSource if same_geometry(self.image, image) else _ResampledSource
