@@ -3,6 +3,8 @@
 The work is done by MMHVAESynthesisLib; this file is what Slicer needs to find it.
 """
 
+import dataclasses
+import inspect
 import os
 import sys
 import tempfile
@@ -22,6 +24,10 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
+
+_SYNTHESIS = ("noise", "directions", "half_precision", "batch", "workers")
+_REGISTRATION = ("kind", "engine", "starts", "seed", "device", "completion", "model")
+"""What the calls of the logic take beside the words that they name."""
 
 # Slicer's Reload runs this file again, but not the library that it imports.
 for _name in [name for name in sys.modules if name.split(".")[0] == "MMHVAESynthesisLib"]:
@@ -113,7 +119,8 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.panel = None
         self._parameterNode = None
-        self._guiTag = None
+        self._parameters = None
+        self._binding = None
         self._bound = []
 
     def setup(self):
@@ -151,12 +158,14 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event):
         self.panel.on_scene_close()
         self.setParameterNode(None)
+        self._parameters = None
 
     def onSceneEndClose(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller, event):
+        self._parameters = None
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -179,18 +188,22 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def initializeParameterNode(self):
         # A setup that failed may leave no panel behind; Slicer enters, leaves and reloads the module all the same.
         if self.panel is not None:
-            self.setParameterNode(self.logic.getParameterNode())
+            # Slicer's wrappers observe the node, some of them for ever: one serves until the scene is another.
+            if self._parameters is None or self._parameters.parameterNode.GetScene() is None:
+                self._parameters = self.logic.getParameterNode()
+            self.setParameterNode(self._parameters)
 
     def setParameterNode(self, parameterNode: Optional[MMHVAESynthesisParameterNode]):
         """Bind the panel to a parameter node, after letting go of the former; None only lets go."""
+        from MMHVAESynthesisLib.app.binding import Binding
+
         if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
+            self._binding.end()
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             widgets = self.boundWidgets()
-            # Slicer's connectGui gives back no tag to disconnect with.
-            self._guiTag, self._bound = parameterNode.connectParametersToGui(widgets), list(widgets)
+            self._binding, self._bound = Binding(parameterNode, widgets), list(widgets)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self.panel.bind(parameterNode)
 
@@ -225,7 +238,8 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
     ) -> Dict[str, Any]:
         """Synthesise volumes from volumes in the scene; blocks, and returns ``{modality: new volume node}``.
 
-        :param inputs: ``{modality: volume node, or the name or ID of one}``; modalities are us, t2, cet1, flair.
+        :param inputs: ``{modality: volume node, or the name or ID of one}``; modalities are us, t2, cet1, flair, or
+            iUS, T2, ceT1, FLAIR, in capitals or not; so are ``targets``.
         :param outputs: ``{modality: scalar volume node to overwrite}``; what is not there becomes a new volume.
         :param progress: Called with a ``Progress`` after each slice, in this thread.
         :param cancel: A ``threading.Event``, or anything that answers like one.
@@ -236,13 +250,15 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         With ``samples`` of 2 or more the map of the standard deviation of a returned node is found with
         ``MMHVAESynthesisLib.scene.provenance.uncertainty_node(node)``.
         """
+        from MMHVAESynthesisLib.request import by_modality, check_words, checked_targets
         from MMHVAESynthesisLib.scene.work import prepare
         from MMHVAESynthesisLib.synthesis import engine
 
+        check_words("synthesize", settings, self.wordsOf(self.synthesize, _SYNTHESIS))
         work = prepare(
-            inputs,
-            targets,
-            outputs,
+            by_modality(inputs, "The inputs"),
+            checked_targets(targets),
+            None if outputs is None else by_modality(outputs, "The outputs"),
             model=model,
             temperature=temperature,
             samples=samples,
@@ -260,6 +276,7 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         scheduler: Optional[str] = None,
         progress=None,
         cancel=None,
+        overwrite: bool = False,
         **settings,
     ) -> Dict[str, Any]:
         """Synthesise, and register, many cases from files to files; blocks. Called again, it goes on where it stopped.
@@ -269,16 +286,17 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
             case and kind. See ``MMHVAESynthesisLib.batch.table`` and ``folder``.
         :param scheduler: Address of a Dask cluster to work on, such as ``tcp://host:8786``.
         :param progress: Called with a ``Progress`` in this thread; its seconds left are those of all cases.
+        :param overwrite: Whether finished cases that were made with other settings may be replaced.
         :param settings: As ``MMHVAESynthesisLib.batch.settings.Settings``: targets, model, samples, register, ...
-        :return: ``done`` and ``kept`` (cases), ``failed`` (``{case: reason}``), ``report`` and ``table`` (files).
+        :return: ``done`` and ``kept`` (cases), ``failed`` (``{case: reason}``), ``with_warnings`` (``{case:
+            warnings}``), ``kept_start`` (cases whose registration was left at its start), ``report`` and ``table``.
         :raises MMHVAEError: with a sentence for the user, when no case could be done.
         """
         from MMHVAESynthesisLib.batch import runner, source
-        from MMHVAESynthesisLib.batch.settings import Settings
 
-        chosen = Settings(**settings)
+        chosen = self.batchSettings(self.batch, settings)
         cases = source.cases_of(manifest, folder, chosen.register, output_dir)
-        return runner.run_batch(cases, chosen, output_dir, progress, cancel, scheduler).summary()
+        return runner.run_batch(cases, chosen, output_dir, progress, cancel, scheduler, overwrite).summary()
 
     def startBatch(
         self,
@@ -288,6 +306,7 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         scheduler: Optional[str] = None,
         progress=None,
         finished=None,
+        overwrite: bool = False,
         **settings,
     ):
         """Start :meth:`batch` in a child process, so that Slicer stays usable, and return its handle at once.
@@ -300,10 +319,23 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         :raises MMHVAEError: with a sentence for the user, when the settings are wrong or the child cannot be started.
         """
         from MMHVAESynthesisLib.app.batch_job import BatchJob, arguments_of
-        from MMHVAESynthesisLib.batch.settings import Settings
 
-        arguments = arguments_of(output_dir, manifest, folder, scheduler, Settings(**settings))
-        return BatchJob(arguments, self.startChild, progress, finished)
+        chosen = self.batchSettings(self.startBatch, settings)
+        arguments = arguments_of(output_dir, manifest, folder, scheduler, chosen)
+        return BatchJob([*arguments, *(["--overwrite"] if overwrite else [])], self.startChild, progress, finished)
+
+    def batchSettings(self, call, settings: Mapping[str, Any]):
+        """Return the ``Settings`` of a batch; a word that neither they nor the call know is a TypeError."""
+        from MMHVAESynthesisLib.batch.settings import Settings
+        from MMHVAESynthesisLib.request import check_words
+
+        check_words(call.__name__, settings, self.wordsOf(call, [each.name for each in dataclasses.fields(Settings)]))
+        return Settings(**settings)
+
+    def wordsOf(self, call, settings: Sequence[str]) -> Sequence[str]:
+        """Return the words that a call of this class takes, with its settings."""
+        named = [name for name in inspect.signature(call).parameters if name != "settings"]
+        return [*named, *settings]
 
     def startChild(self, arguments: Sequence[str]):
         """Start the library's command line in a child process; see ``MMHVAESynthesisLib.app.process.Process``."""
@@ -336,9 +368,13 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         :raises MMHVAEError: with a sentence for the user. Whatever fails, the scene is left as it was.
         """
         from MMHVAESynthesisLib.registration import engine
+        from MMHVAESynthesisLib.request import by_modality, check_words
         from MMHVAESynthesisLib.scene import brainsfit, registration
         from MMHVAESynthesisLib.scene.registration_plan import plan
 
+        check_words("register", settings, self.wordsOf(self.register, _REGISTRATION))
+        synthetic = by_modality(synthetic, "The synthetic MR")
+        moving = by_modality(moving, "The pre-operative MR")
         planned = plan(synthetic, moving, us, also, fixed_landmarks, moving_landmarks)
         request = planned.request(**settings)
         runner = brainsfit.runner() if request.engine == "brainsfit" else None

@@ -1,13 +1,14 @@
 """What to do, as one typed object, checked once when it is made. Everything after it may trust it."""
 
+import difflib
 import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union
 
 from .errors import InputError
-from .modalities import MODALITIES, US, labels
+from .modalities import CET1, LABELS, MODALITIES, US, label, labels
 
 ImageSource = Union[str, Path, Any]
 """A file name, or a ``SimpleITK.Image``. The room that reads it says what is wrong with it."""
@@ -15,6 +16,85 @@ ImageSource = Union[str, Path, Any]
 NOISE_INDEPENDENT, NOISE_SHARED = "independent", "shared"
 
 ONE_DIRECTION, THREE_DIRECTIONS = 1, 3
+
+_KEYS = {name.lower(): key for key in MODALITIES for name in (key, LABELS[key])}
+_KEYS.update(dict.fromkeys(("t1ce", "t1c", "t1gd"), CET1))
+
+_DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+_DICOM_HEAD, _DICOM_MARK = 128, b"DICM"
+
+
+def modality_of(name: Any) -> str:
+    """Return the key of the modality that a name stands for; one of a model's own stands for itself.
+
+    >>> modality_of("T2"), modality_of("iUS"), modality_of("t1ce"), modality_of("PET")
+    ('t2', 'us', 'cet1', 'PET')
+    """
+    text = str(name).strip()
+    return _KEYS.get(text.lower(), text)
+
+
+def by_modality(given: Any, what: str) -> Dict[str, Any]:
+    """Return ``{key: image}`` of what a user gave, without what is None.
+
+    :param what: What the images are for, as messages begin: ``The inputs``.
+    :raises InputError: when it is no mapping, or names one modality twice.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"{what} must say which volume is what, such as {{'us': volume}}, not {type(given).__name__}. "
+            f"The modalities are {', '.join(MODALITIES)}."
+        )
+    found: Dict[str, Any] = {}
+    for name, image in given.items():
+        key = modality_of(name)
+        if image is not None and key in found:
+            raise InputError(f"{what} name {label(key)} twice: leave out {name!r} or the other name of it.")
+        if image is not None:
+            found[key] = image
+    return found
+
+
+def checked_targets(targets: Optional[Sequence[Any]]) -> Optional[Tuple[str, ...]]:
+    """Return the keys of the modalities to synthesise, each once; None stands for all.
+
+    :raises InputError: when there is none, or it is a text.
+    """
+    if targets is None:
+        return None
+    if isinstance(targets, str) or not isinstance(targets, Iterable):
+        what = f"the text {targets!r}" if isinstance(targets, str) else repr(targets)
+        raise InputError(f"The targets must be a list of modalities, such as ['t2'], not {what}.")
+    found = tuple(dict.fromkeys(modality_of(target) for target in targets))
+    if not found:
+        raise InputError("No output is chosen: choose at least one contrast to synthesise.")
+    return found
+
+
+def check_words(call: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise :class:`TypeError` where a call is given a word that it does not know."""
+    for word in given:
+        if word not in known:
+            alike = difflib.get_close_matches(word, known, 1)
+            meant = f" Did you mean {alike[0]!r}?" if alike else ""
+            raise TypeError(f"{call} has no setting {word!r}.{meant} It takes {', '.join(known)}.")
+
+
+def check_no_dicom(source: ImageSource) -> None:
+    """Raise :class:`InputError` where a file is DICOM's: it would be read as a volume of one slice."""
+    if not isinstance(source, (str, Path)):
+        return
+    path = Path(source).expanduser()
+    try:
+        with open(path, "rb") as file:
+            marked = file.read(_DICOM_HEAD + len(_DICOM_MARK))[_DICOM_HEAD:] == _DICOM_MARK
+    except OSError:  # whoever reads it says what is wrong with it
+        return
+    if marked or path.suffix.lower() in _DICOM_ENDINGS:
+        raise InputError(
+            f"{path} is a DICOM file, most often one slice of many: give a volume's file (load a DICOM series in "
+            "Slicer and save it as .nrrd)."
+        )
 
 
 def _whole_number(name: str, value, least: int) -> int:
@@ -31,8 +111,9 @@ def _whole_number(name: str, value, least: int) -> int:
 class SynthesisRequest:
     """Which images to synthesise from which, and how.
 
-    :param inputs: ``{modality: image}``; a modality is one of ``us, t2, cet1, flair`` (or of the model's own), an image
-        a file name or a ``SimpleITK.Image`` in world coordinates.
+    :param inputs: ``{modality: image}``; a modality is one of ``us, t2, cet1, flair`` or another name of it that
+        :func:`modality_of` knows (or of the model's own), an image a file name or a ``SimpleITK.Image`` in world
+        coordinates.
     :param targets: The modalities to synthesise; None means all that the model knows.
     :param model: Name in the catalogue or a checkpoint file; None means the default model.
     :param temperature: 0 to 1, scales the spread of every latent sample: 0 gives the most likely image, the same at
@@ -67,7 +148,8 @@ class SynthesisRequest:
     def __post_init__(self):
         checked: Dict[str, Any] = {
             "inputs": self._checked_inputs(),
-            "targets": self._checked_targets(),
+            "targets": checked_targets(self.targets),
+            "names": {modality_of(name): called for name, called in self.names.items()},
             "model": None if self.model is None else str(self.model),
             "temperature": self._checked_temperature(),
             "samples": _whole_number("The number of samples", self.samples, 1),
@@ -89,7 +171,7 @@ class SynthesisRequest:
         return 1 if self.temperature == 0 else self.samples
 
     def _checked_inputs(self) -> Dict[str, ImageSource]:
-        given = {str(modality): image for modality, image in self.inputs.items() if image is not None}
+        given = by_modality(self.inputs, "The inputs")
         if not given:
             raise InputError("There is no input: give at least one volume among " + labels(MODALITIES) + ".")
         seen: Dict[Any, str] = {}
@@ -102,19 +184,8 @@ class SynthesisRequest:
                     "choose a different volume for one of them, or none."
                 )
             seen[identity] = modality
+            check_no_dicom(image)
         return given
-
-    def _checked_targets(self) -> Optional[Tuple[str, ...]]:
-        if self.targets is None:
-            return None
-        if isinstance(self.targets, str):
-            raise InputError(
-                f"The targets must be a list of modalities, such as ['t2'], not the text {self.targets!r}."
-            )
-        targets = tuple(dict.fromkeys(str(target) for target in self.targets))
-        if not targets:
-            raise InputError("No output is chosen: choose at least one contrast to synthesise.")
-        return targets
 
     def _checked_temperature(self) -> float:
         try:
@@ -178,8 +249,9 @@ class RegistrationRequest:
 
     def __post_init__(self):
         given = {
-            "fixed": {str(key): image for key, image in self.fixed.items() if image is not None},
-            "moving": {str(key): image for key, image in self.moving.items() if image is not None},
+            "fixed": by_modality(self.fixed, "The synthetic MR"),
+            "moving": by_modality(self.moving, "The pre-operative MR"),
+            "names": {modality_of(name): called for name, called in self.names.items()},
         }
         for name, value in given.items():
             object.__setattr__(self, name, value)
@@ -223,6 +295,8 @@ class RegistrationRequest:
                 f"contrast: synthesise {labels(self.moving)}, or choose a pre-operative {labels(self.fixed)}."
             )
         self._check_differ()
+        for image in (*self.fixed.values(), *self.moving.values(), self.fixed_mask):
+            check_no_dicom(image)
 
     def _check_differ(self) -> None:
         uses: Dict[Any, str] = {}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 
 pytest.importorskip("torch")
 
@@ -39,7 +40,8 @@ def test_all_done_is_0_some_failed_is_9(folder, model, capsys):
     (folder / "3" / "us.nrrd").write_bytes(b"nonsense")
     assert main(words(folder, model)) == 9
     said = capsys.readouterr().out
-    assert "0 done, 2 finished before, 1 failed." in said and "3: " in said and "report.html" in said
+    assert "0 done, 2 finished before, 1 failed." in said and "With warnings: " in said and "left at" not in said
+    assert "3: " in said and "report.html" in said
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,51 @@ def test_list_says_what_would_be_taken_and_does_nothing(folder, model, capsys):
     assert main(words(folder, model, "--list")) == 0
     said = capsys.readouterr().out
     assert "Größe 1\n    us: " in said and "Guessed from the names of files: iUS is '2/us.nrrd'." in said
+    assert said.endswith("2 cases: 2 can be done, 0 cannot.\n")
     assert not (folder.parent / "out").exists()
+
+
+def test_list_says_what_speaks_against_each_case(tmp_path, capsys):
+    write(fan(4), tmp_path / "us.nrrd")
+    (tmp_path / "cut.nrrd").write_bytes(b"nonsense")
+    (tmp_path / "slice.dcm").write_bytes(bytes(128) + b"DICM")
+    colours = sitk.Compose([fan(4)] * 3)
+    sitk.WriteImage(colours, str(tmp_path / "colours.nrrd"))
+    cases = {
+        "good": ("us.nrrd", "", "", ""),
+        "absent": ("none.nrrd", "does not exist", "", ""),
+        "cut": ("cut.nrrd", "cannot be read as a volume", "", ""),
+        "dicom": ("slice.dcm", "is a DICOM file", "", ""),
+        "colours": ("colours.nrrd", "colours.nrrd", "", ""),
+        "twice": ("us.nrrd", "given as iUS and as T2", "us.nrrd", ""),
+        "both": ("us.nrrd", "as an input and as pre-operative", "", "us.nrrd"),
+    }
+    rows = [f"{name},{us},{t2},{before}" for name, (us, _, t2, before) in cases.items()]
+    (tmp_path / "t.csv").write_text("\n".join(["case,us,t2,preoperative_t2", *rows]), encoding="utf-8")
+    words = ["batch", "--manifest", str(tmp_path / "t.csv"), "--output-dir", str(tmp_path / "out"), "--register"]
+    assert main([*words, "--list", "--json"]) == 9
+    listed = {case["name"]: case for case in json.loads(capsys.readouterr().out)["result"]["cases"]}
+    assert listed["good"]["problem"] == ""
+    for name, (_, reason, _, _) in cases.items():
+        assert reason in listed[name]["problem"] and (listed[name]["problem"] == "") is (name == "good")
+    assert main([*words, "--list"]) == 9
+    said = capsys.readouterr().out
+    assert "    Cannot be done: " in said and said.endswith("7 cases: 1 can be done, 6 cannot.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_settings_are_said_by_the_list_and_need_a_word(folder, model, capsys):
+    assert main(words(folder, model)) == 0
+    other = words(folder, model, "--seed", "3")
+    capsys.readouterr()
+    assert main([*other, "--list"]) == 0
+    said = capsys.readouterr().out
+    assert "2 finished cases were made with other settings (seed 0, now 3)" in said and "--overwrite" in said
+    assert main([*other, "--list", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["result"]["other_settings"]) == ["2", "Größe 1"]
+    assert main(words(folder, model, "--list")) == 0 and "other settings" not in capsys.readouterr().out
+    assert main([*other, "--json"]) == 6 and "--overwrite" in json.loads(capsys.readouterr().out)["error"]
+    assert main([*other, "--overwrite"]) == 0 and "2 done, 0 finished before" in capsys.readouterr().out
 
 
 def test_letters_that_the_console_lacks_go_through_a_child(folder, model):

@@ -1,4 +1,7 @@
+import csv
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +41,7 @@ def test_an_input_is_not_registered_to_its_own_image(tmp_path, files, capsys):
     assert problem_of(case, comparing.register) == "" == problem_of(Case("a", {"us": us}, {"t2": t2}), True)
     (tmp_path / "cases.csv").write_text("case,us,t2,preoperative_t2\nown,us.nrrd,t2.nii.gz,t2.nii.gz\n", "utf-8")
     words = ["batch", "--manifest", str(tmp_path / "cases.csv"), "--output-dir", str(tmp_path / "out"), "--list"]
-    assert main([*words, "--register"]) == 0 and "as an input and as pre-operative" in capsys.readouterr().out
+    assert main([*words, "--register"]) == 9 and "as an input and as pre-operative" in capsys.readouterr().out
     assert main(words) == 0 and "as an input and as pre-operative" not in capsys.readouterr().out
 
 
@@ -75,7 +78,8 @@ def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files
         "input iUS", "synthetic T2", "registered T2", "checkerboard T2",
     ]  # fmt: skip
     without = json.loads((tmp_path / "out" / "without" / "provenance.json").read_text(encoding="utf-8"))
-    assert without["quality"]["registration"] is None and "nothing was registered" in without["warnings"][-1]
+    assert without["quality"]["registration"] is None and "nothing was registered" in without["notes"][-1]
+    assert not any("nothing was registered" in text for text in without["warnings"])
     page = result.report.read_text(encoding="utf-8")
     assert "confidence mm" in page and f"Registration: confidence {expected.confidence:.1f} mm" in page
     assert "rigid registration, mattes" in page and " <small>pre-op</small>" in page
@@ -125,3 +129,37 @@ def test_a_preoperative_mr_that_lies_elsewhere_is_warned_of(tmp_path, files, mod
     run_batch([Case("one", {"us": us}, {"t2": str(far)})], Settings(("t2",), model, device="cpu"), tmp_path / "out")
     provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
     assert "The pre-operative T2 covers only 0% of the field of view" in " ".join(provenance["warnings"])
+
+
+def test_a_registration_left_at_its_start_is_counted_and_stands_in_the_table(
+    tmp_path, files, model, monkeypatch, capsys, caplog
+):
+    us, t2 = files
+
+    def given_up(*args):
+        found = register(*args)
+        named = Path(args[0].fixed_mask).name == "two.nrrd"
+        return dataclasses.replace(found, kept_start=named, warnings=["Left where it was."] if named else [])
+
+    monkeypatch.setattr(work, "register", given_up)
+    second = tmp_path / "two.nrrd"
+    second.write_bytes(Path(us).read_bytes())
+    rows = "case,us,preoperative_t2\none,us.nrrd,t2.nii.gz\ntwo,two.nrrd,t2.nii.gz\nnone,us.nrrd,\n"
+    (tmp_path / "cases.csv").write_text(rows, encoding="utf-8")
+    words = ["batch", "--manifest", str(tmp_path / "cases.csv"), "--output-dir", str(tmp_path / "out"), "--register"]
+    words += ["--model", model, "--targets", "t2", "--device", "cpu", "--engine", "mattes", "--starts", "1"]
+    caplog.set_level("INFO")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "With warnings: 3 (one, two, none)." in said and "Registrations left at their start: 1 (two)." in said
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in lines if "registered in" in line] == ["one", "two"]
+    assert "two: Left where it was." in lines and "one: Left where it was." not in lines
+    assert main([*words, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["kept"] == ["one", "two", "none"] and result["kept_start"] == ["two"]
+    assert "Left where it was." in result["with_warnings"]["two"]
+    with open(tmp_path / "out" / "report.csv", encoding="utf-8-sig", newline="") as file:
+        table = {row["case"]: row for row in csv.DictReader(file)}
+    assert [table[case]["kept_start"] for case in ("one", "two", "none")] == ["no", "yes", ""]
+    assert table["none"]["notes"] == "There is no pre-operative MR: nothing was registered."

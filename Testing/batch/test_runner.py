@@ -1,5 +1,7 @@
 import argparse
+import dataclasses
 import json
+import logging
 import shutil
 import threading
 
@@ -151,7 +153,8 @@ def test_a_second_run_does_anew_what_has_changed(tmp_path, cases, settings, mode
     folder = tmp_path / "out"
     run_batch(cases, settings, folder)
     changed, new_settings, anew = alter(folder, cases, settings, model)[change]()
-    result = run_batch(changed, new_settings, folder)
+    # Only results that were made with other settings, or another model, are replaced on demand alone.
+    result = run_batch(changed, new_settings, folder, overwrite=change in (4, 6))
     assert states(result) == {name: "done" if name in anew else "kept" for name in "abc"}
     fresh = run_batch(changed, new_settings, tmp_path / "fresh")
     assert len(fresh.of_state("done")) == 3
@@ -163,6 +166,58 @@ def test_a_second_run_does_anew_what_has_changed(tmp_path, cases, settings, mode
             for entry in content[f"{name}/provenance.json"]["inputs"].values():
                 entry.pop("file")
     assert there == wanted
+
+
+def test_results_of_other_settings_are_replaced_only_where_that_is_said(tmp_path, cases, settings, caplog):
+    out = tmp_path / "out"
+    run_batch(cases[:2], settings, out)
+    write(fan(4, seed=9), cases[0].inputs["us"])
+    former = contents(out)
+    others = dataclasses.replace(settings, seed=6, samples=3, targets=("t2", "flair"), register=True)
+    with pytest.raises(OutputError) as caught:
+        run_batch(cases, others, out)
+    said = str(caught.value)
+    assert said.startswith("2 finished cases were made with other settings (targets t2, now t2 flair; ")
+    for part in ("samples 2, now 3", "seed 5, now 6", "registration off, now on", f"{out}: a, b.", "--overwrite"):
+        assert part in said
+    assert "engine" not in said and contents(out) == former
+    with caplog.at_level("WARNING"):
+        result = run_batch(cases, dataclasses.replace(settings, seed=6), out, overwrite=True)
+    assert states(result) == {"a": "done", "b": "done", "c": "done"}
+    assert "2 finished cases were made with other settings (seed 5, now 6)" in caplog.text
+
+
+def test_a_case_that_cannot_be_done_keeps_its_results_and_so_needs_no_word(tmp_path, cases, settings):
+    run_batch(cases, settings, tmp_path / "out")
+    (tmp_path / "in" / "a.nrrd").unlink()
+    other = dataclasses.replace(settings, seed=6)
+    with pytest.raises(OutputError, match="2 finished cases .*: b, c[.]"):
+        run_batch(cases, other, tmp_path / "out")
+    assert states(run_batch(cases[:1], other, tmp_path / "out")) == {"a": "failed"}
+
+
+def test_what_a_case_logs_has_its_name_in_front(tmp_path, cases, settings, monkeypatch, caplog):
+    def talkative(request, *args):
+        logging.getLogger("of the engine").info("%d slices", 2)
+        return synthesize(request, *args)
+
+    monkeypatch.setattr(work, "synthesize", talkative)
+    with caplog.at_level("INFO"):
+        run_batch(cases, settings, tmp_path / "out")
+        logging.getLogger("of the engine").info("afterwards")
+    said = [record.getMessage() for record in caplog.records if record.name == "of the engine"]
+    assert said == ["a: 2 slices", "b: 2 slices", "c: 2 slices", "afterwards"]
+
+
+def test_notes_are_no_warnings(tmp_path, cases, settings):
+    case = dataclasses.replace(cases[0], notes=("Guessed from the names of files: iUS is 'a.nrrd'.",))
+    result = run_batch([case], settings, tmp_path / "out")
+    provenance = json.loads((tmp_path / "out" / "a" / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["notes"] == list(case.notes) and not set(case.notes) & set(provenance["warnings"])
+    assert result.summary()["with_warnings"] == ({"a": provenance["warnings"]} if provenance["warnings"] else {})
+    assert result.summary()["kept_start"] is None
+    page, table = ((tmp_path / "out" / name).read_text(encoding="utf-8-sig") for name in ("report.html", "report.csv"))
+    assert '<p class="note">Guessed from' in page and "notes" in table.splitlines()[0].split(",")
 
 
 def test_a_case_that_breaks_later_says_that_its_results_are_old(tmp_path, cases, settings):
@@ -236,7 +291,7 @@ def test_a_callback_that_raises_stops_the_workers(tmp_path, cases, settings):
     with pytest.raises(KeyboardInterrupt):
         run_batch(cases, settings, tmp_path / "out", faulty)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("mmhvae-batch")]
-    assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_several_devices_take_cases_from_one_queue(tmp_path, cases, settings, monkeypatch):
@@ -287,7 +342,11 @@ def test_wrong_settings_are_an_error_before_any_work(changes, error):
 def test_no_model_is_an_error_before_any_work(tmp_path, cases):
     with pytest.raises(ModelError):
         run_batch(cases, Settings(model=str(tmp_path / "absent.pth")), tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_format_is_taken_without_its_dot():
+    assert Settings(format="NRRD").format == ".nrrd"
 
 
 def test_requests_are_the_engines_own(settings):

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from MMHVAESynthesisLib.batch.table import read_table
@@ -68,3 +71,19 @@ def test_a_wrong_table_is_an_error_before_any_work(table, content, message):
 def test_an_absent_table_is_said_to_be(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_table(tmp_path / "absent.csv")
+
+
+def test_names_as_windows_writes_them_are_taken_where_only_that_gives_a_file(tmp_path, table):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "us.nrrd").write_bytes(b"")
+    (first, second) = read_table(table("case,us\n1,a\\us.nrrd\n2,a\\absent.nrrd\n"))
+    assert Path(first.inputs["us"]).is_file()
+    assert second.inputs["us"].endswith("a\\absent.nrrd")
+    if os.sep == "/":
+        (tmp_path / "a\\us.nrrd").write_bytes(b"")
+        assert read_table(tmp_path / "cases.csv")[0].inputs["us"] == str(tmp_path / "a\\us.nrrd")
+
+
+def test_columns_have_the_modalities_other_names(table):
+    (case,) = read_table(table("case,iUS,preoperative_t1ce\n1,a.nrrd,b.nrrd\n"))
+    assert list(case.inputs) == ["us"] and list(case.preoperative) == ["cet1"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from MMHVAESynthesisLib.errors import InputError
-from MMHVAESynthesisLib.request import SynthesisRequest
+from MMHVAESynthesisLib.request import RegistrationRequest, SynthesisRequest, check_words, modality_of
 
 IMAGE, OTHER = object(), object()
 
@@ -16,12 +16,34 @@ def test_values_are_brought_into_their_types():
 
 
 @pytest.mark.parametrize(
+    ("name", "key"),
+    [("T2", "t2"), ("iUS", "us"), ("US", "us"), ("ceT1", "cet1"), ("FLAIR", "flair"), (" Flair ", "flair"),
+     ("t1ce", "cet1"), ("T1c", "cet1"), ("T1Gd", "cet1"), ("t1", "t1"), ("PET", "PET")],
+)  # fmt: skip
+def test_modalities_are_known_by_all_their_names(name, key):
+    assert modality_of(name) == key
+    request = SynthesisRequest({name: IMAGE}, [name, key], names={name: "Mine"})
+    assert request.inputs == {key: IMAGE} and request.targets == (key,) and request.names == {key: "Mine"}
+    registration = RegistrationRequest({name: IMAGE}, {name: OTHER}, names={name: "Mine"})
+    assert registration.pairs == (key,) and registration.names == {key: "Mine"}
+
+
+def test_a_word_that_a_call_does_not_know_is_refused_with_the_one_that_is_meant():
+    check_words("synthesize", ["seed"], ["seed", "temperature"])
+    with pytest.raises(TypeError, match="synthesize has no setting 'temprature'. Did you mean 'temperature'. It takes"):
+        check_words("synthesize", ["temprature"], ["seed", "temperature"])
+
+
+@pytest.mark.parametrize(
     ("inputs", "changes", "message"),
     [
         ({}, {}, "no input"),
         ({"us": None}, {}, "no input"),
         ({"us": IMAGE, "t2": IMAGE}, {}, "given as iUS and as T2"),
         ({"us": "a.nrrd", "t2": "./a.nrrd"}, {}, "given as iUS and as T2"),
+        (IMAGE, {}, "The inputs must say which volume is what, such as .*, not object"),
+        ({"T2": IMAGE, "t2": OTHER}, {}, "name T2 twice"),
+        ({"us": IMAGE}, {"targets": 2}, "list of modalities"),
         ({"us": IMAGE}, {"targets": []}, "No output"),
         ({"us": IMAGE}, {"targets": "t2"}, "list of modalities"),
         ({"us": IMAGE}, {"temperature": 1.2}, "between 0 and 1"),

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from MMHVAESynthesisLib.errors import DependencyError, InputError
+from MMHVAESynthesisLib.errors import DependencyError, InputError, OutputError
 from MMHVAESynthesisLib.evaluation import cli, samples
 from MMHVAESynthesisLib.evaluation import evaluate as evaluating
 from MMHVAESynthesisLib.models import checkpoint
@@ -72,16 +72,26 @@ def run(*words):
     return cli.run(parser.parse_args([str(word) for word in words]))
 
 
+def _check_titles(folder):
+    """Each picture has a margin of titles beside and above its images."""
+    image_module = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    images = {"sweep-0-kept": (6, 5), "temperature-real": (3, 5), "real-ius-real": (3, 5)}
+    for name, (rows, columns) in images.items():
+        height, width = image_module.imread(folder / f"{name}.png").shape[:2]
+        assert height > 64 * rows and width > 64 * columns, name
+
+
 def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
     figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 3)
     assert figures["cases"] == {"sweeps": ["kept", "kept"], "heads": ["kept"], "real iUS": ["real"]}
     written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert {**written, "folder": str(tmp_path)} == figures
     said = cli.describe(figures).splitlines()
-    assert len(said) == 7 and said[0].endswith(": T2 not met, ceT1 not met, FLAIR not met")
-    assert said[5].endswith((": met", ": not met")) and said[6].endswith(f"all verdicts: {tmp_path}")
+    assert len(said) == 8 and said[0].endswith(": T2 not met, ceT1 not met, FLAIR not met")
+    assert all(line.endswith((": met", ": not met")) for line in said[5:7])
+    assert said[7].endswith(f"all verdicts: {tmp_path}")
     goals = list(figures["verdicts"].values())
-    assert len(goals) == 6
+    assert len(goals) == 7
     assert all(set(group) == {"t2", "cet1", "flair"} for group in goals[:4])
     # an untrained network meets none of the goals that ask for quality, and the verdicts see it
     assert not any(goal["met"] for group in goals[:4] for goal in group.values())
@@ -95,6 +105,18 @@ def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
     assert len((tmp_path / "table-heads.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7 * 3
     assert "LPIPS" in (tmp_path / "table-sweeps.md").read_text(encoding="utf-8") or figures["lpips"] == "computed"
     assert not list(tmp_path.glob("*part*"))
+    _check_titles(tmp_path)
+
+
+def test_what_cannot_be_done_is_refused_before_a_case_is_loaded(data, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(cases, "load_all", lambda *_: pytest.fail("cases were loaded"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="Cannot write into"):
+        run("--data", data, "--model", model, "--output-dir", tmp_path / "file" / "out")
+    for wrong in (0, -1):
+        with pytest.raises(InputError, match=f"planes must be 1 or more, not {wrong}"):
+            run("--data", data, "--model", model, "--output-dir", tmp_path / "out", "--planes", wrong)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_mr_alone_is_evaluated_though_some_cases_are_ultrasound_alone(data, tmp_path):

@@ -160,7 +160,7 @@ def test_a_batch_that_was_through_before_it_heard_of_the_cancel_is_done(logic, q
     monkeypatch.setattr(logic, "startChild", start)
     job = logic.startBatch(tmp_path / "out", folder=cohort)
     job.cancel()
-    assert start.process.deeds == ["close_input"] and job.is_stopping
+    assert start.process.deeds == ["ask_to_stop"] and job.is_stopping
     start.process.say(result={"done": ["2"], "kept": [], "failed": {}, "report": "r.html", "exit_code": 0})
     start.process.code = 0
     assert job.finished and job.state == "done" and job.result["done"] == ["2"]

@@ -61,6 +61,8 @@ def test_bad_input_is_told_before_any_work_and_changes_nothing(logic, engine, sc
     before = scenes.picture()
     for inputs, settings, sentence in (
         ({}, {}, "no input"),
+        (us, {}, "must say which volume is what"),
+        ({"us": us, "iUS": other}, {}, "name iUS twice"),
         ({"us": us, "t2": us}, {}, "same volume is given as iUS and as T2"),
         ({"us": "Nobody"}, {}, "no volume named 'Nobody'"),
         ({"us": us}, {"temperature": 2}, "temperature"),
@@ -72,6 +74,40 @@ def test_bad_input_is_told_before_any_work_and_changes_nothing(logic, engine, sc
         with pytest.raises(InputError, match=sentence):
             logic.synthesize(inputs, **settings)
     assert engine == [] and scenes.picture() == before
+
+
+def test_modalities_are_taken_by_the_names_that_people_see(logic, engine, scenes):
+    us, mine = scenes.volume("US"), scenes.volume("Mine")
+    nodes = logic.synthesize({"iUS": us, "T1ce": None}, targets=["T2", "FLAIR"], outputs={"T2": mine})
+    (request,) = engine
+    assert list(request.inputs) == ["us"] and request.targets == ("t2", "flair") and request.names == {"us": "US"}
+    assert nodes["t2"] is mine and list(nodes) == ["t2", "flair"]
+
+
+def test_a_misspelt_word_is_told_with_the_one_that_is_meant(logic, engine, scenes, tmp_path):
+    us = scenes.volume("US")
+    with pytest.raises(TypeError, match="synthesize has no setting 'temprature'. Did you mean 'temperature'"):
+        logic.synthesize({"us": us}, temprature=0)
+    with pytest.raises(TypeError, match="register has no setting 'start'. Did you mean 'starts'"):
+        logic.register({"t2": us}, {"t2": us}, start=1)
+    for call in (logic.batch, logic.startBatch):
+        with pytest.raises(TypeError, match=f"{call.__name__} has no setting 'sample'. Did you mean 'samples'"):
+            call(str(tmp_path), folder=str(tmp_path), sample=3)
+    with pytest.raises(InputError, match="The synthetic MR must say which volume is what"):
+        logic.register(us, {"t2": us})
+    assert engine == []
+
+
+def test_replacing_results_of_other_settings_reaches_the_command_line(logic, monkeypatch, tmp_path):
+    pytest.importorskip("PySide6", reason="not installed: PySide6")
+    from app.fakes import FakeStart
+
+    start = FakeStart()
+    monkeypatch.setattr(logic, "startChild", start)
+    for overwrite in (False, True):
+        job = logic.startBatch(str(tmp_path / "out"), folder=str(tmp_path), overwrite=overwrite)
+        assert ("--overwrite" in start.calls[-1]) is overwrite
+        job.kill()
 
 
 @pytest.mark.parametrize("fault", [Cancelled("Cancelled."), ModelError("No model."), MemoryError()])

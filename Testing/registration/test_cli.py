@@ -31,10 +31,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *more, output="T.h5"):
+def run(folder, *more, output="T.h5", overwrite=True):
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
     words = ["--synthetic-t2", folder / "synthetic.nrrd", "--t2", folder / "T2 pre.nii.gz", "--output", folder / output]
+    words += ["--overwrite"] if overwrite else []
     return cli.run(parser.parse_args([str(word) for word in [*words, "--starts", 1, *more]]))
 
 
@@ -101,6 +102,32 @@ def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch
         run(folder, "--us", folder / "us.nrrd", "--displacement", folder / "us.nrrd")
     with pytest.raises(OutputError, match="one of the inputs"):
         run(folder, "--initial", folder / "T.h5")
+
+
+@pytest.mark.parametrize("which", ["T.h5", "mm.nrrd", "c.png", "T2 pre_registered-T2.nrrd"])
+def test_results_that_are_there_stay_unless_told_otherwise(folder, tmp_path, monkeypatch, which):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    (tmp_path / which).write_text("mine")
+    named = {"--displacement": "mm.nrrd", "--checkerboard": "c.png", "--resampled-dir": ""}
+    words = [word for option, name in named.items() for word in (option, tmp_path / name)]
+    with pytest.raises(OutputError, match=f"{which} is there already: .* give --overwrite"):
+        run(folder, *words, output=tmp_path / "T.h5", overwrite=False)
+    assert (tmp_path / which).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_call_that_is_refused_leaves_no_folder_behind(folder, tmp_path):
+    for more in (("--t2", tmp_path / "absent.nrrd"), ("--landmarks", tmp_path / "absent.tag")):
+        with pytest.raises(InputError):
+            run(folder, *more, "--resampled-dir", tmp_path / "r", output=tmp_path / "a" / "b" / "T.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slice_of_dicom_is_no_volume(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    (tmp_path / "1.2.3").write_bytes(bytes(128) + b"DICM")
+    for option in ("--t2", "--us"):
+        with pytest.raises(InputError, match="is a DICOM file.*load a DICOM series in Slicer and save it as .nrrd"):
+            run(folder, option, tmp_path / "1.2.3")
 
 
 def test_wrong_landmarks_are_refused_before_any_work(folder, tmp_path, monkeypatch):

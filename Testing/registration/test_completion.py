@@ -103,7 +103,7 @@ def test_files_give_what_images_give_and_only_acquired_mr_is_written(head, fixed
     np.testing.assert_allclose(transforms.matrix_of(found), transforms.matrix_of(direct.fixed_to_moving), atol=1e-6)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["T2 pre_registered-T2.nrrd"]
     assert "Similarity of ceT1 (completed from T2) (LNCC)" in cli.describe(json.loads(json.dumps(result)))
-    without = run("--no-completion")
+    without = run("--no-completion", "--overwrite")
     assert without["provenance"]["warnings"][:1] == NOT_USED and "completed" not in cli.describe(without)
 
 

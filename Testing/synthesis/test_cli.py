@@ -58,9 +58,12 @@ def test_files_are_the_librarys_voxels_on_the_inputs_grid(tmp_path, us, model, c
     assert json.loads((output / "Case27-US_synthetic.json").read_text(encoding="utf-8"))["seed"] == 3
 
 
-@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii"])
-def test_format_can_be_chosen(tmp_path, us, model, capsys, ending):
-    assert main(arguments(us, model, tmp_path, "--targets", "t2", "--format", ending)) == 0
+@pytest.mark.parametrize(
+    ("said", "ending"),
+    [(".nrrd", ".nrrd"), (".mha", ".mha"), (".nii", ".nii"), ("nrrd", ".nrrd"), ("NII.gz", ".nii.gz")],
+)
+def test_format_can_be_chosen(tmp_path, us, model, capsys, said, ending):
+    assert main(arguments(us, model, tmp_path, "--targets", "t2", "--format", said)) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / f"Case27-US_synthetic-T2{ending}")
 
 
@@ -71,6 +74,41 @@ def test_results_that_are_there_stay_unless_told_otherwise(tmp_path, us, model, 
     assert there.read_text() == "mine" and len(os.listdir(tmp_path)) == 2
     assert main(arguments(us, model, tmp_path, "--targets", "t2", "--overwrite")) == 0
     assert read(there).GetSize() == (32, 32, 6)
+
+
+def test_a_case_of_the_same_file_name_is_told_from_the_other_and_can_have_a_name(tmp_path, us, model, capsys):
+    (tmp_path / "other").mkdir()
+    other = write(fan(seed=3), tmp_path / "other" / us.name)
+    assert main(arguments(us, model, tmp_path / "out", "--targets", "t2")) == 0
+    assert main(arguments(us, model, tmp_path / "out", "--targets", "t2", "--json")) == 6
+    assert "another input" not in capsys.readouterr().out
+    assert main(arguments(other, model, tmp_path / "out", "--targets", "t2", "--json")) == 6
+    said = json.loads(capsys.readouterr().out)["error"]
+    assert f"made from another input ({us})" in said and "--name" in said and "--overwrite" in said
+    assert main(arguments(other, model, tmp_path / "out", "--targets", "t2", "--name", "B")) == 0
+    assert {"B_synthetic-T2.nii.gz", "B_synthetic.json"} < set(os.listdir(tmp_path / "out"))
+    for wrong in ("", "../B", "a/b", ".hidden", "a:b"):
+        assert main(arguments(other, model, tmp_path / "new", "--name", wrong)) == 6
+    assert not (tmp_path / "new").exists()
+
+
+def test_samples_that_cannot_differ_are_warned_of(tmp_path, us, model, caplog):
+    words = arguments(us, model, tmp_path / "out", "--targets", "t2", "--temperature", "0")
+    assert main([*words, "--samples", "3"]) == 0
+    provenance = json.loads((tmp_path / "out" / "Case27-US_synthetic.json").read_text(encoding="utf-8"))
+    assert any("At temperature 0 all 3 samples are the same" in each for each in provenance["warnings"])
+    assert "0 everywhere" in caplog.text
+    caplog.clear()
+    assert main([*words, "--overwrite"]) == 0 and "temperature 0" not in caplog.text
+
+
+def test_a_slice_of_dicom_is_no_volume(tmp_path, model, capsys):
+    for name, content in (("1.dcm", b"nonsense"), ("IM_0001", bytes(128) + b"DICM")):
+        (tmp_path / name).write_bytes(content)
+        assert main(arguments(tmp_path / name, model, tmp_path / "out", "--json")) == 3
+        said = json.loads(capsys.readouterr().out)["error"]
+        assert "is a DICOM file" in said and "load a DICOM series in Slicer and save it as .nrrd" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, us, model, monkeypatch):
@@ -85,10 +123,10 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, us, model, monkeypatch):
 
     monkeypatch.setattr(sitk, "WriteImage", cut)
     assert main(arguments(us, model, tmp_path / "out")) == 6
-    assert len(written) == 3 and os.listdir(tmp_path / "out") == []
+    assert len(written) == 3 and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("said", [["t2,flair"], ["t2", "flair"], ["t2,", "flair"], [" t2 , flair "]])
+@pytest.mark.parametrize("said", [["t2,flair"], ["t2", "flair"], ["t2,", "flair"], [" t2 , flair "], ["T2,FLAIR"]])
 def test_targets_are_listed_with_commas_or_spaces(tmp_path, us, model, capsys, said):
     code = main([*arguments(us, model, tmp_path / "out", "--targets"), *said, "--preview", "3", "--json"])
     assert code == 0, capsys.readouterr()
@@ -110,7 +148,15 @@ def test_exit_codes_say_what_is_wrong(tmp_path, us, model, capsys, more, code):
     assert main([*arguments(us, model, tmp_path / "out", "--json"), *more]) == code
     said = json.loads(capsys.readouterr().out)
     assert said["exit_code"] == code and said["error"]
-    assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_arguments_the_commands_are_named(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "give a command: synthesize, register, batch, " in said and "--help" in said
 
 
 def test_wrong_use_of_the_command_line(us, model, tmp_path, capsys):
@@ -179,7 +225,11 @@ def test_the_child_stops_when_its_standard_input_closes(tmp_path, long_us, model
     assert process.wait() == 8
     assert rest[-1]["exit_code"] == 8 and report["total"] == 598
     assert time.monotonic() - start < 20
-    assert os.listdir(tmp_path / "out") == []
+    assert rest[-1]["error"] == "Cancelled. Nothing was changed."
+    said = process.stderr.read()
+    for reason in (rest[-1]["reason"], said):
+        assert "Standard input was closed" in reason and "--progress none" in reason
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be handled")
@@ -187,9 +237,10 @@ def test_the_child_stops_when_it_is_terminated(tmp_path, long_us, model):
     process = child(long_us, model, tmp_path / "out")
     wait_for_slices(process)
     process.send_signal(signal.SIGTERM)
-    process.stdout.read()
+    said = process.stdout.read()
     assert process.wait() == 8
-    assert os.listdir(tmp_path / "out") == []
+    assert "Cancelled" in said and "reason" not in json.loads(said.splitlines()[-1])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_preview_writes_one_plane_and_estimates_the_whole(tmp_path, us, model, capsys):
@@ -201,7 +252,15 @@ def test_a_preview_writes_one_plane_and_estimates_the_whole(tmp_path, us, model,
     whole = synthesize(SynthesisRequest({"us": read(us)}, ["t2"], model=model, device="cpu")).images["t2"]
     np.testing.assert_array_equal(array(plane)[0], array(whole)[3])
     assert os.listdir(output) == ["preview-T2.nrrd"]
-    assert main(arguments(us, model, output, "--preview", "0", "--json")) == 3
+    assert main(arguments(us, model, output, "--preview", "0", "--overwrite", "--json")) == 3
+
+
+def test_a_preview_that_is_there_stays_unless_told_otherwise(tmp_path, us, model, capsys):
+    words = arguments(us, model, tmp_path, "--targets", "t2", "--preview", "3")
+    (tmp_path / "preview-T2.nrrd").write_text("mine")
+    assert main(words) == 6 and (tmp_path / "preview-T2.nrrd").read_text() == "mine"
+    assert main([*words, "--name", "A"]) == 0 and (tmp_path / "A_preview-T2.nrrd").is_file()
+    assert main([*words, "--overwrite"]) == 0 and read(tmp_path / "preview-T2.nrrd").GetSize() == (32, 32, 1)
 
 
 def test_a_preview_says_its_plane_the_time_for_all_and_what_is_unlikely(tmp_path, us, model, capsys, caplog):

@@ -150,3 +150,11 @@ def test_merged_statistics_are_those_of_all_images_together():
             assert deviation[place] == pytest.approx(values.std(ddof=1), rel=1e-4)
         else:
             assert mean[place] == deviation[place] == 0
+
+
+def test_at_temperature_0_the_spread_is_said_to_be_that_of_the_directions_alone(model):
+    us, settings = fan(40, 40, (0.5, 0.5, 0.5)), {"temperature": 0, "samples": 2}
+    warnings = run({"us": us}, model, targets=("t2",), directions=3, **settings).warnings
+    assert any("only how far the three directions of slices differ" in each for each in warnings)
+    shown = preview(SynthesisRequest({"us": us}, model=model, device="cpu", directions=1, **settings))
+    assert any("shows 0 everywhere" in each for each in shown.warnings)

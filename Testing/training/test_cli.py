@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from MMHVAESynthesisLib.errors import DeviceError, InputError, ModelError
+from MMHVAESynthesisLib.errors import DeviceError, InputError, ModelError, OutputError
 from MMHVAESynthesisLib.models import loading
 from MMHVAESynthesisLib.training import cli
 
@@ -49,6 +49,12 @@ def test_weights_of_other_sizes_and_absent_devices_are_refused_in_words(data, co
     with pytest.raises(DeviceError):
         cli.run(arguments(*words, "--device", "cuda:99"))
     assert not (tmp_path / "state").exists()
+
+
+def test_weights_are_written_under_a_models_ending_alone(data, tmp_path):
+    with pytest.raises(OutputError, match="m.nii: the name of a model's file must end with .safetensors"):
+        cli.run(arguments("--data", data, "--state", tmp_path / "state", "--output", tmp_path / "m.nii"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_how_to_go_on_is_said_at_the_end_of_a_session():

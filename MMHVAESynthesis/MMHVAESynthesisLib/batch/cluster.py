@@ -54,11 +54,13 @@ def run_on_cluster(
     cases: Sequence[Case],
     settings: Settings,
     output: Path,
+    begin: Callable[[str], None],
     finished: Callable[[Outcome], None],
     cancel: Optional[CancelFlag] = None,
 ) -> None:
     """Do all cases on the workers of a scheduler and call ``finished`` with the outcome of each, in this thread.
 
+    :param begin: Called with the model's digest before the first case; what it raises ends all.
     :raises DependencyError: when ``distributed`` is missing here, or this library on a worker.
     :raises InputError: when no scheduler answers.
     :raises MMHVAEError: when the workers cannot use the model, or when asked to stop.
@@ -74,6 +76,7 @@ def run_on_cluster(
     with client:
         try:
             digest = _wait(_submit(client, probe, settings.model), cancel)
+            begin(digest)
             jobs = [Job(case, settings, str(output), digest) for case in cases]
             _gather(client, jobs, stopping, finished, cancel)
         finally:

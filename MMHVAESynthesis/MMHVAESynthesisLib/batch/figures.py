@@ -12,13 +12,13 @@ NOT_DONE = "not done"
 EARLIER = "earlier results (not checked)"
 """States of a case that a cancelled run did not come to the end of, without and with results of an earlier one."""
 
-_FIRST = ("case", "state", "reason", "warnings", "inputs", "seconds")
+_FIRST = ("case", "state", "reason", "warnings", "notes", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
 _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
 
-_COMPLETED = "completed"
+_COMPLETED, _KEPT_START = "completed", "kept_start"
 
-IN_THE_CSV_ALONE = ("reason", "uncertainty_p95", "compared_with", "share", _COMPLETED)
+IN_THE_CSV_ALONE = ("reason", "notes", "uncertainty_p95", "compared_with", "share", _COMPLETED)
 """Columns that the page leaves to the CSV, for want of room; reasons and what was compared with stand elsewhere."""
 
 FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "moved_mm": ".1f", "warnings": "d"}
@@ -39,6 +39,7 @@ EXPLANATIONS = {
     "confidence_mm": "root mean square distance of repeated registrations, a typical error of the placement",
     "moved_mm": "median displacement by the registration",
     "overlap": "part of the field of view inside the pre-operative MR, 0 to 1",
+    _KEPT_START: "yes where the registration was given up and the MR left where it was; see the warnings",
     _COMPLETED: "contrasts of which both sides are synthetic; they count in lncc_before and lncc_after",
     "warnings": "how many",
 }
@@ -59,6 +60,7 @@ def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str
         "inputs": labels(provenance["inputs"]),
         "seconds": provenance["seconds"],
         "warnings": " | ".join(provenance["warnings"]),
+        "notes": " | ".join(provenance.get("notes", ())),
     }
     for target, found in provenance["quality"]["targets"].items():
         uncertainty, similarity = found["uncertainty"] or {}, found["similarity"] or {}
@@ -66,6 +68,8 @@ def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str
         figures.update({f"{name}_{target}": value for name, value in zip(_OF_A_TARGET, values) if value is not None})
     registration = provenance["quality"]["registration"] or {}
     figures.update({name: registration[name] for name in _OF_REGISTRATION if name in registration})
+    if _KEPT_START in registration:
+        figures[_KEPT_START] = "yes" if registration[_KEPT_START] else "no"
     if registration.get("completed"):
         figures[_COMPLETED] = labels(registration["completed"])
     return figures
@@ -75,7 +79,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> List[str]:
     """Return the columns that some row fills, in their order."""
     filled = set().union(*rows) if rows else set()
     per_target = [f"{name}_{target}" for target in _targets(filled) for name in _OF_A_TARGET]
-    order = [*_FIRST, *_OF_REGISTRATION, _COMPLETED, *per_target]
+    order = [*_FIRST, *_OF_REGISTRATION, _KEPT_START, _COMPLETED, *per_target]
     return [name for name in order if name in filled]
 
 

@@ -33,6 +33,7 @@ figcaption {{ font-size: .85em; padding: .2em 0; text-align: center; }}
 img {{ display: block; image-rendering: auto; }}
 .warning {{ margin: .2em 0; color: #7a4a00; }}
 .warning::before {{ content: "\\26A0  "; }}
+.note {{ margin: .2em 0; color: #5a6472; }}
 .reason {{ color: #a1160a; }}
 .reason li {{ margin: .2em 0; }}
 .files {{ font-size: .85em; color: #555; overflow-wrap: anywhere; }}

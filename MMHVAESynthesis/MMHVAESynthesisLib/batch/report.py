@@ -151,6 +151,7 @@ def _section(case: Case, row: Mapping[str, Any], provenance, folder: Path) -> st
         parts.append(f'<p class="reason">{_escaped(row["state"].capitalize())}. {_escaped(row.get("reason", ""))}</p>')
     else:
         parts += [f'<p class="warning">{_escaped(text)}</p>' for text in provenance["warnings"]]
+        parts += [f'<p class="note">{_escaped(text)}</p>' for text in provenance.get("notes", ())]
         parts.append(_of_registration(row))
         parts.append('<div class="pictures">')
         parts += [_figure(folder / case.name / picture["file"], picture["title"]) for picture in provenance["pictures"]]

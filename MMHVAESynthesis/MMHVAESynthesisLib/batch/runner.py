@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
 from ..errors import SOME_CASES_FAILED, Cancelled
+from ..outputs import no_empty_folders
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..volumes import files
 from . import figures, report
 from .cases import CASES, Case, usable
+from .former import check_replacing
 from .settings import Settings
 from .work import DONE, FAILED, KEPT, Job, Outcome, model_digest, process
 
@@ -47,14 +49,19 @@ class BatchResult:
     def summary(self) -> Dict[str, Any]:
         """Return the result for people and for JSON.
 
-        :return: ``done``, ``kept`` (finished by an earlier run) and ``failed`` (``{case: reason}``), ``report`` and
-            ``table`` (files), and the command's ``exit_code``.
+        :return: ``done``, ``kept`` (finished by an earlier run) and ``failed`` (``{case: reason}``),
+            ``with_warnings`` (``{case: warnings}`` of those that have any), ``kept_start`` (cases whose registration
+            was left at its start; None where nothing was registered), ``report`` and ``table`` (files), and the
+            command's ``exit_code``.
         """
+        registered = [outcome for outcome in self.outcomes if outcome.kept_start is not None]
         failed = {outcome.case: outcome.reason for outcome in self.of_state(FAILED)}
         return {
             "done": [outcome.case for outcome in self.of_state(DONE)],
             "kept": [outcome.case for outcome in self.of_state(KEPT)],
             "failed": failed,
+            "with_warnings": {outcome.case: list(outcome.warnings) for outcome in self.outcomes if outcome.warnings},
+            "kept_start": [each.case for each in registered if each.kept_start] if registered else None,
             "report": str(self.report),
             "table": str(self.table),
             "exit_code": SOME_CASES_FAILED if failed else 0,
@@ -68,6 +75,7 @@ def run_batch(
     progress: Optional[ProgressCallback] = None,
     cancel: Optional[CancelFlag] = None,
     scheduler: Optional[str] = None,
+    overwrite: bool = False,
 ) -> BatchResult:
     """Do all cases into one folder each below ``output``, and write ``report.html`` and ``report.csv`` beside them.
 
@@ -77,28 +85,37 @@ def run_batch(
     :param progress: Called in this thread: with each step of each case (stage ``name: step``), and with the number of
         cases (stage ``cases``); ``seconds_left`` is always that of the whole batch.
     :param scheduler: Address of a Dask scheduler, such as ``tcp://host:8786``; None works here.
+    :param overwrite: Whether results that are there may be replaced which were made with other settings; without, that
+        is an error before any work. What was made with these settings and is out of date or damaged is done anew.
     :raises MMHVAEError: when no case could be done: wrong settings, no such model, no place to write; or
         :class:`Cancelled`. What is wrong with one case alone is in the result.
     """
     cases = usable(list(cases))
-    folder = files.check_writable(output).absolute()
-    board = _Board(len(cases), progress)
-    try:
-        if scheduler is None:
-            _run_here(cases, settings, folder, board, cancel)
-        else:
-            from .cluster import run_on_cluster
+    with no_empty_folders(output):
+        folder = files.check_writable(output).absolute()
+        board = _Board(len(cases), progress)
 
-            run_on_cluster(scheduler, cases, settings, folder, board.finished, cancel)
-    except Cancelled as error:
-        result = _reported(cases, board, folder)
-        done = len(result.of_state(DONE)) + len(result.of_state(KEPT))
-        earlier = len(figures.earlier(cases, result.outcomes, folder))
-        more = f"; {earlier} more have results of an earlier run, which this one did not check" if earlier else ""
-        raise Cancelled(
-            f"Cancelled: {done} of {len(cases)} cases are finished{more}. The same command goes on from there."
-        ) from error
+        def begin(digest: str) -> None:
+            check_replacing(cases, settings, folder, digest, overwrite)
+
+        try:
+            if scheduler is None:
+                _run_here(cases, settings, folder, board, begin, cancel)
+            else:
+                from .cluster import run_on_cluster
+
+                run_on_cluster(scheduler, cases, settings, folder, begin, board.finished, cancel)
+        except Cancelled as error:
+            raise Cancelled(_how_far(cases, _reported(cases, board, folder), folder)) from error
     return _reported(cases, board, folder)
+
+
+def _how_far(cases: Sequence[Case], result: BatchResult, folder: Path) -> str:
+    """Return how far a batch came that was cancelled."""
+    done = len(result.of_state(DONE)) + len(result.of_state(KEPT))
+    earlier = len(figures.earlier(cases, result.outcomes, folder))
+    more = f"; {earlier} more have results of an earlier run, which this one did not check" if earlier else ""
+    return f"Cancelled: {done} of {len(cases)} cases are finished{more}. The same command goes on from there."
 
 
 def _reported(cases: Sequence[Case], board: "_Board", folder: Path) -> BatchResult:
@@ -107,10 +124,16 @@ def _reported(cases: Sequence[Case], board: "_Board", folder: Path) -> BatchResu
 
 
 def _run_here(
-    cases: Sequence[Case], settings: Settings, folder: Path, board: "_Board", cancel: Optional[CancelFlag]
+    cases: Sequence[Case],
+    settings: Settings,
+    folder: Path,
+    board: "_Board",
+    begin: Callable[[str], None],
+    cancel: Optional[CancelFlag],
 ) -> None:
     digest = model_digest(settings.model)
     devices = devices_of(settings.device)
+    begin(digest)
     waiting = queue.SimpleQueue()
     for case in cases:
         waiting.put(case)
@@ -202,6 +225,9 @@ class _Board:
         self._parts.pop(outcome.case, None)
         if outcome.state == FAILED:
             log.warning("%s: %s", outcome.case, outcome.reason)
+        elif outcome.state == DONE:
+            for warning in outcome.warnings:
+                log.warning("%s: %s", outcome.case, warning)
         self._report(Progress(CASES, len(self.outcomes), self._total, self._seconds_left()))
 
     def _step(self, case: str, step: Progress) -> None:

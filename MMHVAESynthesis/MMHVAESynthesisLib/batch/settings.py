@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from ..errors import OutputError
+from ..outputs import ending
 from ..request import NOISE_INDEPENDENT, RIGID, RegistrationRequest, SynthesisRequest
 from ..volumes import files
 
 TEMPERATURE = 0.7
 """Of the published prediction."""
+
+OF_REGISTRATION = ("kind", "engine", "starts", "completion")
+"""Settings on which a registration depends, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Settings:
         request = self.synthesis({"us": "us"})
         self.registration({"t2": "synthetic"}, {"t2": "preoperative"}, "us")
         object.__setattr__(self, "targets", request.targets)
+        if self.format is not None:
+            object.__setattr__(self, "format", ending(self.format))
         if self.format is not None and self.format not in files.WRITABLE:
             raise OutputError(f"Cannot write {self.format!r}: choose one of {', '.join(files.WRITABLE)}.")
 
@@ -99,6 +105,5 @@ class Settings:
             "format": self.format,
         }
         if self.register:
-            names = ("kind", "engine", "starts", "completion")
-            matter["registration"] = {name: getattr(self, name) for name in names}
+            matter["registration"] = {name: getattr(self, name) for name in OF_REGISTRATION}
         return matter

@@ -8,23 +8,25 @@ column                                  what
 ``preoperative_t2`` and so on           pre-operative MR, which is registered, or compared with as it lies
 ======================================  ==============================================================================
 
-Columns are separated by commas, semicolons or tabs. Relative file names start from the table's folder.
+Columns are separated by commas, semicolons or tabs. Relative file names start from the table's folder. Backslashes, as
+Windows writes them, are taken for slashes on other systems, where only that gives a file.
 """
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
 
 from ..errors import InputError
-from ..modalities import LABELS, MODALITIES
+from ..modalities import MODALITIES
+from ..request import modality_of
 from .cases import MR, Case, checked_name, usable
 
 CASE, PREOPERATIVE = "case", "preoperative_"
 COLUMNS = (CASE, *MODALITIES, *(PREOPERATIVE + modality for modality in MR))
 
 _SEPARATORS = ",;\t"
-_ALIASES = {label.lower(): modality for modality, label in LABELS.items()}
 
 
 def read_table(source: Union[str, Path]) -> List[Case]:
@@ -81,7 +83,7 @@ def _rows(text: str, path: Path) -> List[Tuple[int, Dict[str, str]]]:
 def _column(name: str, path: Path) -> str:
     key = name.strip().lower().replace("-", "_")
     start = PREOPERATIVE if key.startswith(PREOPERATIVE) else ""
-    key = start + _ALIASES.get(key[len(start) :], key[len(start) :])
+    key = start + modality_of(key[len(start) :])
     if key not in COLUMNS:
         raise InputError(f"The table {path} has an unknown column {name!r}. Columns: {', '.join(COLUMNS)}.")
     return key
@@ -97,4 +99,10 @@ def _case(row: Dict[str, str], folder: Path) -> Case:
 
 
 def _file(cell: Optional[str], folder: Path) -> str:
-    return str(folder / Path(cell).expanduser()) if cell else ""
+    if not cell:
+        return ""
+    path = folder / Path(cell).expanduser()
+    if os.sep == "/" and "\\" in cell and not path.exists():
+        slashed = folder / Path(cell.replace("\\", "/")).expanduser()
+        return str(slashed if slashed.exists() else path)
+    return str(path)

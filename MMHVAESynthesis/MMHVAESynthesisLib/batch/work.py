@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,8 +23,10 @@ from ..synthesis.engine import synthesize
 from ..synthesis.result import SynthesisResult
 from ..volumes import files
 from . import pictures, quality
-from .case_folder import FORMAT, CaseFolder, described, is_finished
-from .cases import Case, problem_of
+from .case_folder import FORMAT, CaseFolder, described, is_finished, read_provenance
+from .cases import Case
+from .checks import trouble_of
+from .naming import named_in_log
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,12 +37,18 @@ DONE, KEPT, FAILED = "done", "kept", "failed"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case, and why where it failed; ``seconds`` it took."""
+    """What became of a case, and why where it failed; ``seconds`` it took.
+
+    :param warnings: What its provenance warns of.
+    :param kept_start: Whether its registration was left at its start; None where nothing was registered.
+    """
 
     case: str
     state: str
     reason: str = ""
     seconds: float = 0.0
+    warnings: Tuple[str, ...] = ()
+    kept_start: Optional[bool] = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,11 @@ def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optio
     """
     start = time.monotonic()
     try:
-        state = _process(job, progress, cancel)
-        return Outcome(job.case.name, state, "", time.monotonic() - start)
+        with named_in_log(job.case.name):
+            state, provenance = _process(job, progress, cancel)
+        registration = provenance["quality"]["registration"] or {}
+        doubts = tuple(provenance["warnings"]), registration.get("kept_start")
+        return Outcome(job.case.name, state, "", time.monotonic() - start, *doubts)
     except Cancelled:
         raise
     except MMHVAEError as error:
@@ -92,11 +103,12 @@ def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optio
     return Outcome(job.case.name, FAILED, reason, time.monotonic() - start)
 
 
-def _process(job: Job, progress, cancel) -> str:
+def _process(job: Job, progress, cancel) -> Tuple[str, Mapping[str, Any]]:
+    """Return the state of a case that is done or was finished before, and its provenance."""
     case, output = job.case, Path(job.output)
-    problem = problem_of(case, job.settings.register)
-    if problem:
-        raise InputError(problem)
+    trouble = trouble_of(case, job.settings)
+    if trouble:
+        raise InputError(trouble)
     provenance: Dict[str, Any] = {
         "format": FORMAT,
         "case": case.name,
@@ -108,13 +120,14 @@ def _process(job: Job, progress, cancel) -> str:
     folder = CaseFolder(output, case.name)
     if is_finished(folder.path, provenance):
         folder.clear()
-        return KEPT
+        return KEPT, read_provenance(folder.path) or provenance
     files.check_writable(output, _bytes_needed(case, job.settings))
     with folder as part:
         facts = _results(job, part, progress, cancel)
         provenance["model"].update(facts.pop("model"))
-        folder.publish({**provenance, **facts})
-    return DONE
+        provenance.update(facts)
+        folder.publish(provenance)
+    return DONE, provenance
 
 
 def _bytes_needed(case: Case, settings: Settings) -> int:
@@ -131,7 +144,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     result = synthesize(settings.synthesis(case.inputs, job.device), progress, cancel)
     if result.provenance["model_digest"] != job.model_digest:
         raise ModelError("The model's file was changed while the batch ran: start the batch again.")
-    warnings = [*case.notes, *result.warnings]
+    warnings, notes = list(result.warnings), list(case.notes)
     real = {modality: files.read(source) for modality, source in case.preoperative.items()}
     registration = pair = None
     if settings.register and real:
@@ -144,7 +157,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         registration = quality.of_registration(registered)
         real, pair = _write_registration(case, part, result, registered, real)
     elif settings.register:
-        warnings.append("There is no pre-operative MR: nothing was registered.")
+        notes.append("There is no pre-operative MR: nothing was registered.")
     inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
     if US in inputs:
         warnings += quality.of_field_of_view(inputs[US])
@@ -159,6 +172,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         "quality": {"targets": of_targets, "registration": registration},
         "pictures": pictures.write(inputs, result, real, pair, part),
         "warnings": warnings,
+        "notes": notes,
     }
     _write_volumes(case, settings, result, part)
     facts["seconds"] = round(time.monotonic() - start, 3)

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 from ..dependencies import require_torch
+from ..errors import InputError
 from ..modalities import label
+from ..outputs import no_empty_folders
 from ..progress import CancelFlag, ProgressCallback
 from ..training.cases import data_folder
+from ..volumes.files import check_writable
 from .metrics import require_structural_similarity
 
 HELP = "measure a model on held-out cases: the paper's tables and figures"
@@ -38,9 +41,13 @@ def run(
     from ..models.loading import load
     from .evaluate import evaluate
 
+    if args.planes < 1:
+        raise InputError(f"The number of planes must be 1 or more, not {args.planes}.")
     data = data_folder(args.data)
-    folder, planes = Path(args.output_dir), max(1, args.planes)
-    figures = evaluate(load(args.model), data, folder, planes, args.held_out, progress, cancel)
+    folder = Path(args.output_dir).expanduser()
+    with no_empty_folders(folder):
+        check_writable(folder)
+        figures = evaluate(load(args.model), data, folder, args.planes, args.held_out, progress, cancel)
     return {**figures, "folder": str(folder)}
 
 

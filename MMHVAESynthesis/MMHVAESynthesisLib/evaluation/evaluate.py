@@ -153,20 +153,24 @@ class Evaluation:
     def draw(self) -> Dict[str, Any]:
         """Write the pictures; return the correlations of the latents of different inputs."""
         correlations = {}
+        network, from_us = self.network, (US,)
         for sample in self.real:
-            places = _spread(sample.batch.size, 4)
-            rows = pictures.synthesis(self.network, sample.batch, places, (US,))
-            pictures.save_grid(rows, self.folder / f"real-ius-{sample.case}.png")
-            middle = sample.batch.size // 2
-            rows = pictures.temperature(self.network, sample.batch, middle, (US,))
-            pictures.save_grid(rows, self.folder / f"temperature-{sample.case}.png")
+            places, middle = _spread(sample.batch.size, 4), sample.batch.size // 2
+            rows = pictures.synthesis(network, sample.batch, places, from_us)
+            titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
+            pictures.save_grid(rows, self.folder / f"real-ius-{sample.case}.png", *titles)
+            rows = pictures.temperature(network, sample.batch, middle, from_us)
+            titles = pictures.titles_of_temperature(network, from_us)
+            pictures.save_grid(rows, self.folder / f"temperature-{sample.case}.png", *titles)
         for number, sample in enumerate(self.sweeps):
-            middle = sample.batch.size // 2
-            rows = pictures.synthesis(self.network, sample.batch, _spread(sample.batch.size, 3), (US,))
-            pictures.save_grid(rows, self.folder / f"sweep-{number}-{sample.case}.png")
-            figure = pictures.latents(self.network, sample.batch, middle)
+            places, middle = _spread(sample.batch.size, 3), sample.batch.size // 2
+            rows = pictures.synthesis(network, sample.batch, places, from_us)
+            titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
+            pictures.save_grid(rows, self.folder / f"sweep-{number}-{sample.case}.png", *titles)
+            figure = pictures.latents(network, sample.batch, middle)
             if figure is not None:
-                pictures.save_grid(figure[0], self.folder / f"latents-{number}-{sample.case}.png")
+                titles = pictures.titles_of_latents(sample.batch)
+                pictures.save_grid(figure[0], self.folder / f"latents-{number}-{sample.case}.png", *titles)
                 correlations[f"{number} {sample.case}"] = np.round(figure[1], 3).tolist()
         return correlations
 

@@ -3,11 +3,11 @@
 import logging
 import os
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..modalities import MODALITIES, US
+from ..modalities import MODALITIES, US, label
 from ..network.model import MMHVAE
 from ..training.batches import Batch
 from .metrics import to_8bit
@@ -17,12 +17,21 @@ log = logging.getLogger(__name__)
 
 TEMPERATURES = (0.0, 0.7, 1.0)
 _ENLARGED = 2
+_DPI, _POINTS = 100, 8
+_LETTER, _LINE = 7, 18
+"""Pixels of a letter across and of a line, at this size and resolution."""
+
+Titles = Tuple[List[str], List[str]]
+"""Of the rows and of the columns of a grid."""
 
 
-def save_grid(rows: Sequence[Sequence[np.ndarray]], path: Path) -> bool:
+def save_grid(
+    rows: Sequence[Sequence[np.ndarray]], path: Path, of_rows: Sequence[str] = (), of_columns: Sequence[str] = ()
+) -> bool:
     """Write images as one PNG of rows and columns, twice enlarged; without matplotlib the log says so.
 
     :param rows: Of one length; each image (S, S) in the network's range, or (S, S, 3) in 0..1 as colours.
+    :param of_rows: A title for each row, beside it; ``of_columns`` for each column, above it. Without, there is none.
     :return: Whether it was written.
     """
     try:
@@ -31,10 +40,36 @@ def save_grid(rows: Sequence[Sequence[np.ndarray]], path: Path) -> bool:
         log.info("No picture %s: matplotlib is not installed.", path.name)
         return False
     grid = np.concatenate([np.concatenate([_colours(image) for image in row], axis=1) for row in rows])
+    grid = grid.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
     beside = path.with_name("part-" + path.name)
-    imsave(beside, grid.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1))
+    imsave(beside, _titled(grid, of_rows, of_columns) if of_rows or of_columns else grid)
     os.replace(beside, path)
     return True
+
+
+def _titled(grid: np.ndarray, of_rows: Sequence[str], of_columns: Sequence[str]) -> np.ndarray:
+    """Return a picture with titles in margins of their own, white on black: no pixel of an image is changed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    left = _LETTER * (2 + max(map(len, of_rows), default=0))
+    # Titles that are wider than their columns stand on several lines by turns.
+    lines = -(-_LETTER * max(map(len, of_columns), default=0) * len(of_columns) // grid.shape[1])
+    top = _LINE * lines
+    height, width = grid.shape[0] + top, grid.shape[1] + left
+    figure = Figure(figsize=((width + 1) / _DPI, (height + 1) / _DPI), dpi=_DPI, facecolor="black")
+    canvas = FigureCanvasAgg(figure)
+    style = {"color": "white", "fontsize": _POINTS, "family": "monospace", "va": "center"}
+    for number, title in enumerate(of_rows):
+        y = top + (number + 0.5) * grid.shape[0] / len(of_rows)
+        figure.text(_LETTER / width, 1 - y / height, title, ha="left", **style)
+    for number, title in enumerate(of_columns):
+        x = left + (number + 0.5) * grid.shape[1] / len(of_columns)
+        figure.text(x / width, 1 - _LINE * (number % lines + 0.5) / height, title, ha="center", **style)
+    canvas.draw()
+    picture = np.asarray(canvas.buffer_rgba())[:height, :width, :3].copy()
+    picture[top:, left:] = grid
+    return picture
 
 
 def _colours(image: np.ndarray) -> np.ndarray:
@@ -60,6 +95,25 @@ def synthesis(network: MMHVAE, batch: Batch, places: Sequence[int], inputs: Sequ
         if len(batch.targets) > 1:
             rows.append(_input_and_targets(batch, place, inputs[0], network.sizes.modalities))
     return rows
+
+
+def titles_of_synthesis(network: MMHVAE, batch: Batch, places: Sequence[int], inputs: Sequence[str]) -> Titles:
+    """Return the titles of what :func:`synthesis` returns for the same arguments."""
+    rows = []
+    for place in places:
+        rows.append(f"slice {place + 1} of {batch.size}: synthetic")
+        if len(batch.targets) > 1:
+            rows.append(f"slice {place + 1} of {batch.size}: truth")
+    return rows, _columns(network, inputs)
+
+
+def titles_of_temperature(network: MMHVAE, inputs: Sequence[str]) -> Titles:
+    """Return the titles of what :func:`temperature` returns for the same arguments."""
+    return [f"T = {value:g}: synthetic" for value in TEMPERATURES], _columns(network, inputs)
+
+
+def _columns(network: MMHVAE, inputs: Sequence[str]) -> List[str]:
+    return [f"input {label(inputs[0])}", *map(label, network.sizes.modalities)]
 
 
 def temperature(network: MMHVAE, batch: Batch, place: int, inputs: Sequence[str], seed: int = 0) -> List[list]:
@@ -95,6 +149,12 @@ def alignment(latents: Sequence[np.ndarray], mask: np.ndarray) -> np.ndarray:
     """Return the correlation of each pair of latents over the pixels of a mask, all channels together, (n, n)."""
     values = [latent[:, mask] - latent[:, mask].mean(axis=1, keepdims=True) for latent in latents]
     return np.corrcoef(np.stack([value.ravel() for value in values]))
+
+
+def titles_of_latents(batch: Batch) -> Titles:
+    """Return the titles of what :func:`latents` returns for the same batch."""
+    names = [label(name) for name in MODALITIES if name in batch.inputs]
+    return ["input alone", "its z1, T = 0"], [*names, "all together"]
 
 
 def latents(network: MMHVAE, batch: Batch, place: int, seed: int = 0) -> Optional[tuple]:

@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES, US, label
+from ..outputs import check_absent, no_empty_folders
 from ..progress import CancelFlag, ProgressCallback
 from ..request import AFFINE, RIGID, RegistrationRequest
 from ..volumes import files
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "deformed",
     )
     parser.add_argument("--checkerboard", metavar="FILE", help="also write a checkerboard picture, .png")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
 
 
 def run(
@@ -76,15 +78,16 @@ def run(
     :raises MMHVAEError: with nothing written.
     """
     request = _request(args)
-    _check_outputs(args, request)
-    points = _landmarks(args)
-    _check_unpaired(args, request)
-    result = register(request, progress, cancel)
-    report = _figures(result)
-    if points is not None:
-        report["tre"] = _tre(_initial(args), result, *points)
-    report["initial"] = args.initial
-    return {**report, "outputs": _write(args, request, result), "provenance": result.provenance}
+    with no_empty_folders(*_folders(args)):
+        _check_outputs(args, request)
+        points = _landmarks(args)
+        _check_unpaired(args, request)
+        result = register(request, progress, cancel)
+        report = _figures(result)
+        if points is not None:
+            report["tre"] = _tre(_initial(args), result, *points)
+        report["initial"] = args.initial
+        return {**report, "outputs": _write(args, request, result), "provenance": result.provenance}
 
 
 def describe(result: Dict[str, Any]) -> str:
@@ -136,14 +139,36 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
         raise OutputError(f"Cannot write {args.checkerboard}: a picture's name must end with .png.")
     if args.displacement:
         files.check_format(args.displacement)
-    targets = [target for target in (args.output, args.displacement, args.checkerboard) if target]
-    folders = [Path(target).expanduser().parent for target in targets]
-    for folder in folders + ([Path(args.resampled_dir)] if args.resampled_dir else []):
-        files.check_writable(folder)
     inputs = {_resolved(source) for source in _inputs(args, request)}
+    targets = _targets(args, request)
     for target in targets:
         if _resolved(target) in inputs:
             raise OutputError(f"{target} is one of the inputs: choose another name for the output.")
+    check_absent(targets, args.overwrite, "another name")
+    for folder in _folders(args):
+        files.check_writable(folder)
+
+
+def _named(args: argparse.Namespace) -> List[Path]:
+    """Return the files whose names are given."""
+    return [Path(target).expanduser() for target in (args.output, args.displacement, args.checkerboard) if target]
+
+
+def _targets(args: argparse.Namespace, request: RegistrationRequest) -> List[Path]:
+    """Return all files that will be written."""
+    resampled = request.moving.items() if args.resampled_dir else ()
+    return [*_named(args), *(_resampled(args, *each) for each in resampled)]
+
+
+def _folders(args: argparse.Namespace) -> List[Path]:
+    """Return the folders that will be written into."""
+    resampled = [Path(args.resampled_dir).expanduser()] if args.resampled_dir else []
+    return [*(target.parent for target in _named(args)), *resampled]
+
+
+def _resampled(args: argparse.Namespace, modality: str, source: str) -> Path:
+    """Return where an MR that is resampled is written."""
+    return Path(args.resampled_dir).expanduser() / f"{files.stem(Path(source))}_registered-{label(modality)}.nrrd"
 
 
 def _check_unpaired(args: argparse.Namespace, request: RegistrationRequest) -> None:
@@ -158,7 +183,7 @@ def _inputs(args: argparse.Namespace, request: RegistrationRequest) -> List[str]
     return [source for source in (*request.fixed.values(), *request.moving.values(), *more) if source]
 
 
-def _resolved(name: str) -> Path:
+def _resolved(name: Union[str, Path]) -> Path:
     return Path(name).expanduser().resolve()
 
 
@@ -233,6 +258,5 @@ def _write_resampled(args, request: RegistrationRequest, result: RegistrationRes
         image = files.read(source)
         lowest = float(sitk.GetArrayViewFromImage(image).min())
         resampled = sitk.Resample(image, grid, result.fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID())
-        target = Path(args.resampled_dir).expanduser() / f"{files.stem(Path(source))}_registered-{label(modality)}.nrrd"
-        written[f"resampled_{modality}"] = files.write(resampled, target)
+        written[f"resampled_{modality}"] = files.write(resampled, _resampled(args, modality, source))
     return written

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional
 
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
+from ..outputs import check_absent, check_file_name, ending, no_empty_folders
 from ..progress import CancelFlag, ProgressCallback
 from ..request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, THREE_DIRECTIONS, SynthesisRequest
 from ..volumes import files
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for modality in MODALITIES:
         parser.add_argument(f"--{modality}", metavar="FILE", action=_Once, help=f"{DESCRIPTIONS[modality]} volume")
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for the synthetic volumes")
+    parser.add_argument(
+        "--name", metavar="NAME", help="what the results' names begin with; default: the name of the first input's file"
+    )
     add_settings(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     parser.add_argument("--uncompressed", action="store_true", help="write larger files in less time")
@@ -56,7 +60,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--targets",
         metavar="MODALITY",
         nargs="+",
-        help="modalities to synthesise, such as t2 cet1 or t2,cet1; default: all",
+        help=f"modalities to synthesise, such as t2 cet1 or t2,cet1; {', '.join(MODALITIES)}; default: all",
     )
     parser.add_argument("--model", metavar="NAME|FILE", help="model of the catalogue, or a checkpoint file")
     parser.add_argument(
@@ -81,7 +85,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", action="store_true", help="compute in float16 (CUDA)")
     parser.add_argument("--batch", metavar="N", type=int, help="slices at a time; default: chosen by the device")
     parser.add_argument("--workers", metavar="N", type=int, help="threads on a CPU; default: one a core")
-    parser.add_argument("--format", choices=files.WRITABLE, help="of the results; default: that of the input")
+    parser.add_argument(
+        "--format", type=ending, choices=files.WRITABLE, help="of the results; default: that of the input"
+    )
 
 
 def targets_of(args: argparse.Namespace) -> Optional[List[str]]:
@@ -99,21 +105,28 @@ def run(
     :raises MMHVAEError: with nothing written.
     """
     request = _request(args)
-    if args.preview is not None:
-        return _run_preview(args, request, cancel)
-    outputs = _Outputs(args, request)
-    outputs.check(request)
-    return outputs.write(synthesize(request, progress, cancel, keep_model=False))
+    if args.name is not None:
+        check_file_name(args.name)
+    with no_empty_folders(args.output_dir):
+        if args.preview is not None:
+            return _run_preview(args, request, cancel)
+        outputs = _Outputs(args, request)
+        outputs.check(request)
+        return outputs.write(synthesize(request, progress, cancel, keep_model=False))
 
 
 def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Optional[CancelFlag]) -> Dict[str, Any]:
-    folder = files.check_writable(args.output_dir)
+    folder = Path(args.output_dir).expanduser()
+    start = "preview-" if args.name is None else f"{args.name}_preview-"
+
+    def place(target: str) -> Path:
+        return folder / f"{start}{LABELS.get(target, target)}{args.format or '.nrrd'}"
+
+    check_absent(map(place, request.targets or MODALITIES), args.overwrite, "another folder, or a name with --name")
+    files.check_writable(folder)
     shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
     written = {
-        target: files.write(
-            image, folder / f"preview-{LABELS.get(target, target)}{args.format or '.nrrd'}", not args.uncompressed
-        )
-        for target, image in shown.images.items()
+        target: files.write(image, place(target), not args.uncompressed) for target, image in shown.images.items()
     }
     return {
         "outputs": {target: str(path) for target, path in written.items()},
@@ -161,21 +174,28 @@ class _Outputs:
         self._overwrite = args.overwrite
         self._compress = not args.uncompressed
         reference = Path(next(request.inputs[modality] for modality in MODALITIES if modality in request.inputs))
-        ending = args.format or files.suffix(reference)
-        self._ending = ending if ending in files.WRITABLE else ".nrrd"
-        self._base = files.stem(reference)
+        own = args.format or files.suffix(reference)
+        self._ending = own if own in files.WRITABLE else ".nrrd"
+        self._base = files.stem(reference) if args.name is None else args.name
         self._reference = reference
 
     def check(self, request: SynthesisRequest) -> None:
         """Raise :class:`OutputError` where results are already there or cannot be written."""
         names = list(self._names(request.targets or MODALITIES, request.samples > 1))
-        there = [name for name in names if (self._folder / name).exists()]
-        if there and not self._overwrite:
-            raise OutputError(
-                f"{self._folder / there[0]} is there already: choose another folder, or give --overwrite to replace it."
-            )
+        targets = [self._folder / name for name in names]
+        check_absent(targets, self._overwrite, "another folder, or a name with --name", self._made_from())
         bytes_each = 4 * files.count_voxels(self._reference)
         files.check_writable(self._folder, bytes_each * len(names))
+
+    def _made_from(self) -> str:
+        """Return for a message what the results that are there were made from, where another input has this name."""
+        try:
+            provenance = json.loads((self._folder / self._provenance_name).read_text(encoding="utf-8"))
+            former = str(provenance["inputs"][provenance["reference"]])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        here = not former or os.path.abspath(former) == os.path.abspath(self._reference)
+        return "" if here else f", made from another input ({former})"
 
     def _names(self, targets, with_uncertainty: bool):
         for target in targets:

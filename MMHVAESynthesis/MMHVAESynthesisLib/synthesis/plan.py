@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import label, labels
+from ..modalities import label
 from ..models.header import ModelHeader
 from ..models.loading import load
 from ..request import ONE_DIRECTION, SynthesisRequest
@@ -85,6 +85,7 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
                 f"{label(case.reference)} is too thin, or its slices are too thick, to be cut across its other axes: "
                 "only its own slices are used."
             )
+    signs += _of_samples(request, directions)
     try:
         passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
     except (RuntimeError, MemoryError) as error:
@@ -92,6 +93,17 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
             raise
         raise out_of_memory(resources.device, error) from error
     return Plan(request, model.header, passes, resources, images, case, directions, tuple(targets), signs)
+
+
+def _of_samples(request: SynthesisRequest, directions: int) -> List[str]:
+    """Return a warning where samples are asked for that cannot differ."""
+    if request.samples == request.draws:
+        return []
+    shown = "only how far the three directions of slices differ" if directions > ONE_DIRECTION else "0 everywhere"
+    return [
+        f"At temperature 0 all {request.samples} samples are the same: the map of uncertainty shows {shown}. Choose a "
+        "temperature above 0, such as 0.7, or a single sample."
+    ]
 
 
 def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:
@@ -103,7 +115,7 @@ def _check_modalities(kind: str, wanted, known) -> None:
     unknown = [modality for modality in wanted if modality not in known]
     if unknown:
         raise InputError(
-            f"This model does not know the {kind} {labels(unknown)}; it knows {labels(known)}. "
+            f"This model does not know the {kind} {', '.join(unknown)}; it knows {', '.join(known)}. "
             "Leave it out or choose another model."
         )
 

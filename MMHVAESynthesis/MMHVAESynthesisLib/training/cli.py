@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from ..dependencies import require_torch
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
 from ..network.sizes import NetworkSizes
 from ..progress import CancelFlag, ProgressCallback
 from . import presets
@@ -14,6 +14,8 @@ from .config import TrainingConfig, load
 
 HELP = "train a model"
 DEFAULT = "demonstrator"
+
+_ENDING = ".safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="start from these weights instead of random ones; a wider network starts as theirs",
     )
     parser.add_argument("--minutes", type=float, metavar="N", help="stop in time, state saved")
-    parser.add_argument("--output", metavar="FILE", help="write the weights there at the end of this session")
+    parser.add_argument(
+        "--output", metavar="FILE", help=f"write the weights there, {_ENDING}, at the end of this session"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda; several GPUs: torchrun (never tried on GPUs)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads on a CPU; default: PyTorch's own choice")
 
@@ -50,6 +54,8 @@ def run(
 
     :raises MMHVAEError: when something cannot be used; before any work starts.
     """
+    if args.output and not args.output.lower().endswith(_ENDING):
+        raise OutputError(f"Cannot write weights to {args.output}: the name of a model's file must end with {_ENDING}.")
     require_torch()
     import torch
 

@@ -1,0 +1,57 @@
+"""What can be said against a case before any work, from the names and headers of its files."""
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..modalities import MODALITIES
+from ..request import check_no_dicom
+from ..volumes import files
+from ..volumes.checks import check_layout
+from .cases import Case, problem_of
+from .settings import Settings
+
+
+def trouble_of(case: Case, settings: Settings) -> str:
+    """Return why nothing can be done with a case; empty where nothing speaks against it. Reads no volume."""
+    problem = problem_of(case, settings.register)
+    if problem:
+        return problem
+    try:
+        for file in (*case.inputs.values(), *case.preoperative.values()):
+            if not Path(file).exists():
+                raise InputError(f"{file} does not exist: check the name of the file.")
+            check_no_dicom(file)
+        settings.synthesis(case.inputs)
+        if settings.register and case.preoperative:
+            synthetic = {target: f"synthetic {target}" for target in settings.targets or MODALITIES}
+            settings.registration(synthetic, case.preoperative, None)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def trouble_in_headers(case: Case) -> str:
+    """Return which file of a case is no grey 3D volume by its header; empty where none is known to be."""
+    try:
+        for file in (*case.inputs.values(), *case.preoperative.values()):
+            _check_header(file)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _check_header(file: str) -> None:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        # Fails at the header too, and has the words for it.
+        files.read(file)
+        return
+    size = list(reader.GetSize())
+    while len(size) > 3 and size[-1] == 1:
+        size.pop()
+    check_layout(len(size), reader.GetNumberOfComponents(), file)
