@@ -165,6 +165,35 @@ def test_files_dropped_into_the_folder_are_listed_with_their_faults(folder, reso
     assert catalogue.find("b.pth", resources([])).path == folder / "b.pth"
 
 
+def test_a_folder_that_cannot_be_read_leaves_the_other_models(folder, resources, monkeypatch):
+    from pathlib import Path
+
+    place = resources([entry("one", bundled=True), entry("two")], default="one")
+    (place / "one.safetensors").write_bytes(b"PK\x03\x04")
+    is_file = Path.is_file
+
+    def refuse(path):
+        if path.parent == folder:
+            raise PermissionError(13, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    one, two = catalogue.list_models(place)
+    assert one.where == BUNDLED and not one.problem and catalogue.find(None, place) == one
+    assert two.path is None and "cannot be read: Permission denied" in two.problem
+
+
+def test_a_file_given_by_its_path_shows_its_licence(folder, resources, tmp_path):
+    from MMHVAESynthesisLib.models import safetensors_file
+    from MMHVAESynthesisLib.models.header import ModelHeader
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    header = ModelHeader("Theirs", NetworkSizes(), licence="CC BY-NC 4.0").to_json()
+    safetensors_file.write(tmp_path / "theirs.safetensors", {"mmhvae": header}, {}, lambda path: None)
+    found = catalogue.find(str(tmp_path / "theirs.safetensors"), resources([]))
+    assert found.licence == "CC BY-NC 4.0" and found.path == tmp_path / "theirs.safetensors" and not found.in_catalogue
+
+
 def test_a_dropped_file_of_ours_shows_its_own_name_and_licence(folder, resources):
     from MMHVAESynthesisLib.models import safetensors_file
     from MMHVAESynthesisLib.models.header import ModelHeader

@@ -213,9 +213,47 @@ def test_a_model_that_is_there_is_not_fetched_again(server, folder):
     path = fetch(server)
     there = catalogue.replace(entry(server), path=path, where=catalogue.DOWNLOADED)
     assert download.download(there) == path and len(server.requests) == 1
-    path.write_bytes(CONTENT[:-1])
-    with pytest.raises(ModelError, match="is not the model"):
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], b"<html>log in</html>"])
+def test_one_that_was_damaged_or_put_there_wrong_is_fetched_again(server, folder, content):
+    folder.mkdir(parents=True)
+    path = folder / FILE
+    path.write_bytes(content)
+    there = catalogue.replace(entry(server), path=path, where=catalogue.DOWNLOADED)
+    server.then(status("404 Gone"))
+    with pytest.raises(ModelError, match="not at its address"):
         download.download(there)
+    assert path.read_bytes() == content, "it may be all that somebody has"
+    server.answers[:] = [whole]
+    assert download.download(there).read_bytes() == CONTENT and names(folder) == [FILE]
+
+
+def test_a_right_file_that_came_meanwhile_is_not_replaced_by_a_wrong_one(server, folder):
+    folder.mkdir(parents=True)
+
+    def by_hand(report):
+        (folder / FILE).write_bytes(CONTENT)
+
+    server.then(of(b"PK\x03\x04" + bytes(100)))
+    assert download.download(entry(server), by_hand).read_bytes() == CONTENT
+    assert names(folder) == [FILE]
+
+
+def test_a_file_of_the_users_own_is_no_download(server, folder, tmp_path):
+    mine = tmp_path / "mine.pth"
+    mine.write_bytes(CONTENT)
+    with pytest.raises(InputError, match="a file of your own: there is nothing to download"):
+        download.download(catalogue.find(str(mine)))
+
+
+def test_a_page_does_not_cost_what_had_arrived(server, folder):
+    folder.mkdir(parents=True)
+    (folder / f".{FILE}.part").write_bytes(CONTENT[:1000])
+    server.then(page)
+    with pytest.raises(ModelError, match="a web page in place of the file"):
+        fetch(server)
+    assert (folder / f".{FILE}.part").read_bytes() == CONTENT[:1000]
 
 
 def test_git_blob_ids_verify_too(server, folder):
@@ -285,7 +323,7 @@ def test_a_part_that_cannot_be_gone_on_with_is_used_or_dropped(server, folder, t
         (of(b"PK\x03\x04" + CONTENT[5:] + b"x"), {}, "is not the file that the catalogue describes: it was changed"),
         (of(CONTENT[:1000]), {}, "is not the file that the catalogue describes"),
         (of(CONTENT[:1000]), {"size": len(CONTENT)}, "offers a file of 1000 bytes, the catalogue's has 512004"),
-        (page, {}, "is a web page.*Behind a proxy, log in there first"),
+        (page, {}, "a web page in place of the file; behind a proxy, log in there first"),
         (of(b""), {}, "is empty"),
         (lies(len(CONTENT) - 9), {}, "is not the file that the catalogue describes"),
         (lies(len(CONTENT) + 9), {}, "the connection was cut"),
@@ -384,7 +422,7 @@ def test_a_restrictive_licence_is_shown_and_has_to_be_agreed_to(server, folder):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"url": None}, {"sha256": None}, {"url": "file:///etc/passwd"}, {"url": "ftp://x/y"}, {"in_catalogue": False}],
+    [{"url": None}, {"sha256": None}, {"url": "file:///etc/passwd"}, {"url": "ftp://x/y"}],
 )
 def test_what_cannot_be_verified_or_is_not_on_the_web_is_not_fetched(server, folder, changes):
     with pytest.raises(ModelError):

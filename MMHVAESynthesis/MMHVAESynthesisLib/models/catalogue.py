@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..errors import ModelError
 from . import identify
@@ -109,6 +109,8 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
         if entry.name == name:
             return entry
     path = Path(os.path.expanduser(name))
+    if os.path.isfile(path):
+        return _from_file(path)
     if os.path.exists(path):
         return ModelEntry(path.name, path.name, path.name, DOWNLOADED, path, in_catalogue=False)
     known = ", ".join(entry.name for entry in entries) or "none"
@@ -139,12 +141,21 @@ def verify(entry: ModelEntry, path: Path) -> None:
         ("git blob id", entry.git_blob_id, lambda: git_blob_id(path)),
     )
     for what, stated, found in checks:
-        if stated is not None and stated != found():
+        if stated is not None and stated != _found(path, found):
             raise ModelError(
                 f"'{path}' is not the model '{entry.name}': its {what} differs from the catalogue's. The "
-                "download was not complete, or the file was changed: get it again, or rename it to use it as your own "
-                "model."
+                "download was not complete, or the file was changed: get it again (models download "
+                f"{entry.name}), or rename it to use it as your own model."
             )
+
+
+def _found(path: Path, look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelError(f"'{path}' cannot be read: {error.strerror or error}.") from error
 
 
 def git_blob_id(path: Path) -> str:
@@ -201,8 +212,11 @@ def _entry(content: Mapping[str, Any], resources: Path) -> ModelEntry:
 
 def _located(entry: ModelEntry, resources: Path, folder: Path) -> ModelEntry:
     path = (resources if entry.bundled else folder) / entry.file
-    if not path.is_file():
-        return entry
+    try:
+        if not path.is_file():
+            return entry
+    except OSError as error:  # a folder of somebody else's
+        return replace(entry, problem=f"'{path}' cannot be read: {error.strerror or error}.")
     return replace(entry, where=BUNDLED if entry.bundled else DOWNLOADED, path=path, problem=_problem(path))
 
 

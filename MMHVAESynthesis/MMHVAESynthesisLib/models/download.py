@@ -6,6 +6,7 @@ What has arrived of a download is kept beside as ``.<file>.part`` and gone on wi
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Optional
 
@@ -23,26 +24,31 @@ def download(
     accept_licence: bool = False,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Fetch a model of the catalogue into the user's folder, unless it is there.
+    """Fetch a model of the catalogue into the user's folder, unless it is there; one that was changed is replaced.
 
     :param progress: Stage ``download (kB)``.
     :param accept_licence: Whether the user was shown a licence that is not permissive, and agreed.
     :return: The model's file, as the catalogue describes it.
-    :raises InputError: when the licence has to be agreed to first; the message shows it.
+    :raises InputError: when the licence has to be agreed to first, which the message shows; or when the model is a file
+        of the user's own.
     :raises ModelError: when the model cannot be had, or what arrives is another file; the message says how to get it by
         hand. Nothing but whole, verified files is ever in place.
     :raises OutputError: when the folder cannot be written into, or is too small.
     :raises Cancelled: when asked to stop; what has arrived is kept.
     """
-    if entry.path is not None:
+    if not entry.in_catalogue:
+        raise InputError(f"'{entry.path}' is a file of your own: there is nothing to download.")
+    if entry.path is not None and (entry.bundled or is_right(entry, entry.path)):
         catalogue.verify(entry, entry.path)
         return entry.path
     _check(entry, accept_licence)
     folder = _folder(entry)
     part, target = folder / f".{entry.file}.part", folder / entry.file
     try:
-        _bring(entry, part, target, Transfer(entry, part, timeout, progress, cancel))
-        _put_in_place(part, target)
+        if _bring(entry, part, target, Transfer(entry, part, timeout, progress, cancel)):
+            _put_in_place(part, target)
+        else:
+            _remove(part)
     except (ModelError, OutputError):
         # Another window or program may have fetched it meanwhile; the part is gone then.
         if not is_right(entry, target):
@@ -50,17 +56,23 @@ def download(
     return target
 
 
-def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> None:
-    """Bring all bytes into the part file, and make sure that they are the right ones, here or already in place."""
+def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> bool:
+    """Bring all bytes into the part file, and make sure that they are the right ones.
+
+    :return: False where the right file is in place already: somebody else put it there meanwhile.
+    """
     resumed = part.exists()
     transfer.run()
-    if is_right(entry, part) or is_right(entry, target):
-        return
+    if is_right(entry, part):
+        return True
+    if is_right(entry, target):
+        return False
     if resumed:
         # The server's file may have changed between the two halves: once more, from the start.
         _remove(part)
         transfer.run()
     _refuse_wrong(entry, part)
+    return True
 
 
 def _remove(part: Path) -> None:
@@ -121,6 +133,8 @@ def _folder(entry: ModelEntry) -> Path:
     folder = catalogue.models_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise OutputError(

@@ -1,5 +1,6 @@
 """Which model made what is noted as made by a name and a digest."""
 
+from pathlib import Path
 from typing import Optional
 
 from ..errors import ModelError
@@ -20,7 +21,8 @@ def is_same(model: Optional[str], name: str, digest: str) -> bool:
             return read_header(entry.path)[0].digest == digest
     except ModelError:
         return False
-    return entry.name == name
+    # A run with a file of the user's notes its name without the ending.
+    return name == (entry.name if entry.in_catalogue else Path(entry.file).stem)
 
 
 def recognised(name: str, digest: str) -> Optional[str]:

@@ -230,7 +230,12 @@ class Transfer:
 
 
 def _answer(response, have: int) -> _Answer:
-    """Read from a response's head what its body is."""
+    """Read from a response's head what its body is.
+
+    :raises Refused: when it is a page for people, as of a proxy, or another part of the file than was asked for.
+    """
+    if response.headers.get_content_type() == "text/html":
+        raise Refused("the server gave a web page in place of the file; behind a proxy, log in there first")
     length = response.headers.get("Content-Length", "")
     stated = int(length) if length.isdigit() else None
     if response.status == 206:
