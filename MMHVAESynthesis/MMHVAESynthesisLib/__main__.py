@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Optional
 
-from . import __version__
+from . import __version__, stopping
 from .batch.cases import CASES
 from .errors import Cancelled, MMHVAEError
 from .progress import Progress
@@ -37,6 +37,11 @@ in the result is the command's; ``warnings`` in it, or in its ``provenance``, ar
 
 _WATCH_SECONDS = 0.2
 
+_CLOSED = (
+    "Standard input was closed, which is how programs stop a run with --progress json: keep it open, or use "
+    "--progress none or bar."
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +61,7 @@ def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
             default="bar",
             help="json: a line of JSON a step on stdout, and stop when standard input closes",
         )
+        stopping.add_arguments(sub)
         sub.add_argument("--verbose", action="store_true", help="log details to stderr")
         sub.set_defaults(run=module.run, describe=getattr(module, "describe", _list_files))
     return top
@@ -132,12 +138,22 @@ def _wait_for_the_end(descriptor: int) -> None:
             pass
 
 
-def _watch_standard_input(cancel: threading.Event) -> None:
+class _Stop(threading.Event):
+    """Set when the work is to stop; ``reason`` says why, where the user need not have wanted it."""
+
+    reason = ""
+
+
+def _watch_standard_input(cancel: _Stop) -> None:
     """Cancel once standard input closes: so a child ends when its parent does, however that ended."""
 
     def watch() -> None:
-        _wait_for_the_end(0)
-        cancel.set()
+        # Without a standard input at all, its number may be that of any file opened since.
+        if sys.stdin is not None:
+            _wait_for_the_end(0)
+        if not cancel.is_set():
+            cancel.reason = _CLOSED
+            cancel.set()
 
     threading.Thread(target=watch, name="standard-input", daemon=True).start()
 
@@ -145,18 +161,22 @@ def _watch_standard_input(cancel: threading.Event) -> None:
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    args = parser(arguments[0] if arguments else None).parse_args(arguments)
+    if not arguments:
+        parser().error(f"give a command: {', '.join(COMMANDS)}; --help says what each does, COMMAND --help how")
+    args = parser(arguments[0]).parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr, level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s"
     )
-    cancel = threading.Event()
-    if args.progress == "json":
+    cancel = _Stop()
+    stopping.watch(cancel, args.stop_file, args.parent)
+    # A launcher in between may give the child a standard input that is closed from the start.
+    if args.progress == "json" and args.parent is None:
         _watch_standard_input(cancel)
     try:
         with _signals_cancel(cancel):
             result = args.run(args, _progress(args.progress), cancel)
     except MMHVAEError as error:
-        return _failed(args, error)
+        return _failed(args, error, cancel.reason if isinstance(error, Cancelled) else "")
     except Exception:
         log.exception("unexpected fault; please report it with this text")
         return 1
@@ -164,11 +184,15 @@ def main(arguments: Optional[List[str]] = None) -> int:
     return result.get("exit_code", 0)
 
 
-def _failed(args: argparse.Namespace, error: MMHVAEError) -> int:
+def _failed(args: argparse.Namespace, error: MMHVAEError, reason: str) -> int:
     log.debug("details", exc_info=error)
     log.log(logging.WARNING if isinstance(error, Cancelled) else logging.ERROR, "%s", error)
+    if reason:
+        log.warning("%s", reason)
     if args.json or args.progress == "json":
-        _print_json({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code})
+        line = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
+        # Apart from the error, which a parent that stopped its child on purpose shows as it is.
+        _print_json({**line, "reason": reason} if reason else line)
     return error.exit_code
 
 

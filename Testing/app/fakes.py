@@ -25,14 +25,17 @@ class FakeProcess:
     def exit_code(self):
         return self.code
 
-    def close_input(self):
-        self.deeds.append("close_input")
+    def ask_to_stop(self):
+        self.deeds.append("ask_to_stop")
 
     def terminate(self):
         self.deeds.append("terminate")
 
     def kill(self):
         self.deeds.append("kill")
+
+    def close(self):
+        assert self.code is not None, "it still runs"
 
 
 class FakeStart:

@@ -96,10 +96,10 @@ def test_garbage_among_good_lines_does_no_harm(job, start):
     assert job.poll() == DONE and "hello" in job.log()
 
 
-def test_cancel_closes_the_input_and_the_end_is_a_cancel(job, start):
+def test_cancel_asks_the_child_to_stop_and_the_end_is_a_cancel(job, start):
     job.cancel()
     job.cancel()
-    assert start.process.deeds == ["close_input"] and job.is_stopping
+    assert start.process.deeds == ["ask_to_stop"] and job.is_stopping
     start.process.say(error="Cancelled.", kind="Cancelled", exit_code=8)
     start.process.code = 8
     assert job.poll() == CANCELLED and job.error is None and not job.is_stopping
@@ -110,7 +110,7 @@ def test_a_child_that_does_not_stop_is_terminated_and_then_killed(clock, job, st
     for seconds, deeds in ((1, 1), (7.9, 1), (8.1, 2), (11.9, 2), (12.1, 3), (60, 3)):
         clock[0] = 100.0 + seconds
         assert job.poll() == RUNNING and len(start.process.deeds) == deeds
-    assert start.process.deeds == ["close_input", "terminate", "kill"]
+    assert start.process.deeds == ["ask_to_stop", "terminate", "kill"]
     start.process.code = -9
     assert job.poll() == CANCELLED, "the user asked for it, so it is no lack of memory"
 

@@ -2,7 +2,10 @@
 
 import os
 import sys
+import tempfile
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,12 @@ from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
 
 def starting(script):
     """Return what starts a Python script in place of the command line."""
-    return lambda arguments: process.Child([sys.executable, "-c", script, *arguments], os.environ)
+
+    def start(arguments):
+        stop_file = Path(tempfile.gettempdir(), f"mmhvae-stop-{uuid.uuid4().hex}")
+        return process.Child([sys.executable, "-c", script, str(stop_file), *arguments], os.environ, stop_file)
+
+    return start
 
 
 def wait(job, seconds=30):
@@ -76,8 +84,8 @@ print('{"result": {}}')
     job._process.kill()
 
 
-def test_a_child_hears_that_its_input_closes():
-    job = Job([], starting("import sys; sys.stdin.read(); sys.exit(8)"))
+def test_a_child_hears_that_it_is_to_stop():
+    job = Job([], starting("import os, sys\nwhile not os.path.exists(sys.argv[1]): pass\nsys.exit(8)"))
     assert job.poll() == RUNNING
     job.cancel()
     assert wait(job) == CANCELLED
@@ -117,6 +125,14 @@ time.sleep(600)
     assert not is_alive(grandchild)
 
 
+def test_a_child_that_cannot_be_asked_is_terminated(monkeypatch):
+    monkeypatch.setattr(Job, "patience", (0.1, 20.0))
+    job = Job([], starting("import time; time.sleep(600)"))
+    job._process._stop_file = job._process._stop_file / "no folder" / "stop"
+    job.cancel()
+    assert wait(job, 10) == CANCELLED
+
+
 def test_kill_ends_a_child_at_once():
     job = Job([], starting("import time; time.sleep(600)"))
     begin = time.monotonic()
@@ -131,18 +147,28 @@ def test_the_library_is_first_on_the_childs_path():
     assert (process.LIBRARY / "MMHVAESynthesisLib" / "__main__.py").is_file()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="makes a launcher as POSIX has them")
-def test_slicers_python_is_preferred_and_gets_the_environment_that_slicer_had(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert process.find_python(str(tmp_path)) == sys.executable
-    launcher = tmp_path / "bin" / "PythonSlicer"
-    launcher.parent.mkdir()
-    launcher.write_text(f"#!/bin/sh\necho \"$STARTUP $PYTHONPATH $@\" >&2\nexec {sys.executable} -c 'exit(5)'\n")
-    launcher.chmod(0o755)
-    assert process.find_python(str(tmp_path)) == str(launcher)
-    job = Job(["machine"], process.starter(str(tmp_path), {"STARTUP": "yes"}))
-    assert wait(job) == FAILED
-    assert job.log() == f"yes {process.LIBRARY} -m MMHVAESynthesisLib machine --progress json"
+def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it_is(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(process, "Child", lambda *args: given.append(args))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _ in range(2):
+        process.starter()(["machine"])
+    (command, _, first), (_, _, second) = given
+    assert command[1:4] == ["-m", "MMHVAESynthesisLib", "machine"] and first != second
+    assert command[4:] == ["--stop-file", str(first), "--parent", str(os.getpid())]
+    assert first.parent == tmp_path and not first.exists()
+
+
+def test_where_there_are_no_groups_the_launcher_and_its_children_are_ended_together(monkeypatch, tmp_path):
+    """Windows, played: ended alone, the launcher would leave its child behind."""
+    child, lines = process.Child([sys.executable, "-c", "input()"], os.environ, tmp_path / "stop"), []
+    monkeypatch.delattr(process.os, "killpg", raising=False)
+    run = lambda line, **_: (lines.append(line), child._process.kill())  # noqa: E731
+    monkeypatch.setattr(process.subprocess, "run", run)
+    monkeypatch.setattr(child._process, "poll", lambda: None)
+    child.terminate()
+    assert lines == [["taskkill", "/F", "/T", "/PID", str(child._process.pid)]]
+    child._process.wait()
 
 
 def test_the_real_command_line_answers():

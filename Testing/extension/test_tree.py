@@ -50,6 +50,23 @@ def test_packaged_scripts_are_python_3_9(name):
     ast.parse((MODULE / name).read_text(encoding="utf-8"), name, feature_version=(3, 9))
 
 
+def test_scripts_that_a_built_slicer_tests_lie_beside_their_cmake_file():
+    """Slicer looks for a script with a relative folder from wherever ctest runs, and does not find it."""
+    script, scripts = re.compile(r"slicer_add_python_\w*test\(\s*SCRIPT\s+([^\s)]+)"), []
+    for path in [ROOT / "CMakeLists.txt", *MODULE.rglob("CMakeLists.txt"), *(ROOT / "Testing").rglob("CMakeLists.txt")]:
+        text = path.read_text(encoding="utf-8").replace("${MODULE_NAME}", MODULE.name)
+        names = script.findall(text)
+        assert [name for name in names if not (path.parent / name).is_file()] == [], path
+        scripts += names
+    assert sorted(scripts) == ["MMHVAELibraryTest.py", "MMHVAESynthesis.py"], "a script has a relative folder"
+
+
+def test_every_folder_with_tests_for_a_built_slicer_is_added():
+    for path in (ROOT / "Testing").rglob("CMakeLists.txt"):
+        above = (path.parents[1] / "CMakeLists.txt").read_text(encoding="utf-8")
+        assert f"add_subdirectory({path.parent.name})" in above
+
+
 def test_requirements_for_slicer_leave_its_own_packages_alone():
     lines = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     names = {re.match(r"[\w-]+", line).group().lower() for line in lines if line and not line.startswith("#")}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slicer_headless import missing
-from slicer_headless.fixtures import layout, scene, slicer  # noqa: F401
+from slicer_headless.fixtures import layout, main_window, scene, slicer  # noqa: F401
 
 FILE = Path(__file__).parents[2] / "MMHVAESynthesis" / "MMHVAESynthesis.py"
 

@@ -111,8 +111,9 @@ def test_without_the_extension_the_way_by_hand_is_told(ready, child, monkeypatch
 def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, ready, monkeypatch, answer):
     names = []
 
-    def fetch(name):
+    def fetch(name, restart=True, update=False):
         names.append(name)
+        assert restart is False, "Slicer would restart by itself, and what is unsaved would be lost"
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -115,7 +115,7 @@ def test_cancel_stops_the_child_and_changes_nothing(ready, scenes, child):
     before = scenes.picture()
     apply(ready)
     cancel(ready)
-    assert child.process.deeds == ["close_input"]
+    assert child.process.deeds == ["ask_to_stop"]
     assert ready.ui.statusLabel.text == "Stopping ..." and ready.ui.applyButton.enabled is False
     child.process.say(error="Cancelled.", kind="Cancelled", exit_code=8)
     child.process.code = 8
@@ -140,7 +140,7 @@ def test_nor_does_one_whose_second_click_waited_until_large_volumes_were_written
     ready.ui.applyButton.click()
     assert child.process.deeds == []
     cancel(ready)
-    assert child.process.deeds == ["close_input"]
+    assert child.process.deeds == ["ask_to_stop"]
     ready.panel.work.stop()
 
 
@@ -189,7 +189,7 @@ def test_a_child_that_hangs_is_told_and_can_be_cancelled(ready, child):
     ready.panel.work._runner.job._asked_to_stop -= 60
     poll(ready)
     poll(ready)
-    assert child.process.deeds == ["close_input", "terminate", "kill"]
+    assert child.process.deeds == ["ask_to_stop", "terminate", "kill"]
     child.process.code = -9
     poll(ready)
     assert ready.ui.statusLabel.text == "Cancelled. Nothing was changed." and ready.ui.applyButton.enabled
@@ -228,7 +228,7 @@ def test_a_result_for_a_scene_that_was_closed_is_dropped(slicer, ready, scenes, 
     apply(ready)
     made = scenes.result({"us": us}, ("t2",))
     slicer.mrmlScene.Clear(0)
-    assert child.process.deeds == ["close_input"] and "scene was closed" in ready.ui.statusLabel.text
+    assert child.process.deeds == ["ask_to_stop"] and "scene was closed" in ready.ui.statusLabel.text
     scenes.volume("Doe-US")
     before = scenes.picture()
     child.finish(made.images)

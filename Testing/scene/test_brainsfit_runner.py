@@ -153,6 +153,21 @@ def test_a_scene_closed_meanwhile_ends_the_run(slicer, module, runner, monkeypat
     assert not module.runs[0].thread.is_alive()
 
 
+def test_closing_slicer_meanwhile_ends_the_run(made, module, main_window, monkeypatch):
+    from MMHVAESynthesisLib.scene import brainsfit
+
+    monkeypatch.setenv("BRAINSFIT_BEHAVES", "hangs")
+    before = made.everything()
+
+    def check():
+        if module.runs and module.runs[0].progress:
+            main_window.close()
+
+    with pytest.raises(Cancelled, match="Slicer was closed"):
+        brainsfit.runner().run(images(), affine_of(np.eye(4)), SETTINGS, check)
+    assert not module.runs[0].thread.is_alive() and made.everything() == before
+
+
 def test_cancelled_by_its_own_node(module, runner, monkeypatch):
     monkeypatch.setenv("BRAINSFIT_BEHAVES", "hangs")
 

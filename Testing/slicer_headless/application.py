@@ -99,6 +99,16 @@ class ProcessEnvironment:
         return os.environ[name]
 
 
+class MainWindow:
+    """Slicer's main window: shown until it is closed, which is not the end of Slicer while work goes on in an event."""
+
+    objectName = "qSlicerMainWindow"
+    visible = True
+
+    def close(self):
+        self.visible = False
+
+
 class Application:
     """The running application. Always in testing mode, so that nothing waits for a click."""
 
@@ -115,6 +125,8 @@ class Application:
         self._rendering_paused = 0
         self.cursors = []
         """Override cursors that are in force: empty once every wait cursor was taken back."""
+        self.main_window = None
+        """A :class:`MainWindow` where a test gives Slicer one; at first it runs as with ``--no-main-window``."""
 
     def applicationLogic(self):
         return self._logic
@@ -145,7 +157,7 @@ class Application:
             sys.modules["qt"].QCoreApplication.processEvents()
 
     def topLevelWidgets(self):
-        return ()
+        return () if self.main_window is None else (self.main_window,)
 
     def pauseRender(self):
         self._rendering_paused += 1

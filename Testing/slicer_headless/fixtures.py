@@ -23,6 +23,15 @@ def scene(slicer):
 
 
 @pytest.fixture
+def main_window(slicer, monkeypatch):
+    """Slicer's main window, shown."""
+    from .application import MainWindow
+
+    monkeypatch.setattr(slicer.app, "main_window", MainWindow())
+    return slicer.app.main_window
+
+
+@pytest.fixture
 def layout(scene, slicer):
     """The layout manager with the views of the scene's layout, offscreen; at first one view each way (four-up)."""
     manager = slicer.app.layoutManager()

@@ -11,6 +11,7 @@ import slicer
 from ..errors import Cancelled, MMHVAEError
 from ..progress import Progress
 from ..request import RegistrationRequest
+from ..scene import closing
 from .i18n import _
 from .jobs import CANCELLED, DONE, FAILED, RUNNING, SILENCE_SECONDS, JobError, nameless
 
@@ -35,6 +36,7 @@ class BrainsfitJob:
         self.made: Optional[Any] = None
         self._request: Optional[RegistrationRequest] = request
         self._runner, self._cancel = runner, threading.Event()
+        self._is_closing = closing.watch()
         self._heard = time.monotonic()
         self._said: List[str] = ["BRAINSFit, in Slicer's own process"]
         # Not from the timer that polls: that one has to go on while this works.
@@ -98,3 +100,5 @@ class BrainsfitJob:
     def _on_progress(self, progress: Progress) -> None:
         self.progress, self._heard = progress, time.monotonic()
         slicer.app.processEvents()
+        if self._is_closing():
+            self._cancel.set()

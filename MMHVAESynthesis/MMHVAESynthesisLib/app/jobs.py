@@ -68,7 +68,7 @@ class Job:
             self._take(line)
         code = self._process.exit_code()
         if code is not None:
-            self._process.close_input()
+            self._process.close()
             self._end(code)
         elif self._asked_to_stop is not None:
             self._insist()
@@ -82,7 +82,7 @@ class Job:
                 (self.patience[0], self._process.terminate),
                 (sum(self.patience), self._process.kill),
             ]
-            self._process.close_input()
+            self._process.ask_to_stop()
 
     def kill(self) -> None:
         """End the child at once, for when there is no time to ask: the module is reloaded, Slicer quits."""

@@ -1,16 +1,21 @@
 """The command line of this library in a child process: started, listened to, ended."""
 
+import logging
 import os
 import queue
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import uuid
 from collections import deque
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Sequence
+
+log = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).resolve().parents[2]
 """The folder that holds MMHVAESynthesisLib."""
@@ -34,14 +39,17 @@ class Process(Protocol):
     def exit_code(self) -> Optional[int]:
         """Return the exit code once the child has ended and all its lines were taken; None before."""
 
-    def close_input(self) -> None:
-        """Close the child's standard input, which asks it to stop and clean up."""
+    def ask_to_stop(self) -> None:
+        """Ask the child to stop and clean up."""
 
     def terminate(self) -> None:
-        """Ask the operating system to end the child."""
+        """Ask the operating system to end the child and its own children."""
 
     def kill(self) -> None:
         """End the child and its own children at once."""
+
+    def close(self) -> None:
+        """Leave nothing behind of a child that has ended: no child of its own, no file."""
 
 
 Start = Callable[[Sequence[str]], Process]
@@ -74,23 +82,29 @@ def starter(slicer_home: Optional[str] = None, startup: Optional[Mapping[str, st
     command, variables = [python, "-m", "MMHVAESynthesisLib"], environment(base)
 
     def start(arguments: Sequence[str]) -> Process:
-        return Child([*command, *arguments], variables)
+        stop_file = Path(tempfile.gettempdir(), f"mmhvae-stop-{uuid.uuid4().hex}")
+        ours = ["--stop-file", str(stop_file), "--parent", str(os.getpid())]
+        return Child([*command, *arguments, *ours], variables, stop_file)
 
     return start
 
 
 class Child:
-    """A :class:`Process` of the operating system; two threads read what it writes."""
+    """A :class:`Process` of the operating system; two threads read what it writes.
 
-    def __init__(self, command: Sequence[str], variables: Mapping[str, str]):
-        """Start the child.
+    It may be a launcher, whose child does the work: PythonSlicer hands on what that one writes and its exit code, but
+    neither signals nor standard input, and leaves it alone when it is ended itself.
 
-        :raises OSError: when it cannot be started.
-        """
+    :param stop_file: The child stops once this file is there.
+    :raises OSError: when it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str], stop_file: Path):
+        self._stop_file = stop_file
         self._process = subprocess.Popen(
             list(command),
             env=dict(variables),
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -102,6 +116,7 @@ class Child:
         self._lines: queue.Queue[str] = queue.Queue()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._ended: Optional[float] = None
+        self._is_stopping = False
         self._readers = [
             threading.Thread(target=_read, args=(self._process.stdout, self._lines.put), daemon=True),
             threading.Thread(target=_read, args=(self._process.stderr, self._log.append), daemon=True),
@@ -132,29 +147,43 @@ class Child:
         self._ended = self._ended or time.monotonic()
         for reader in self._readers:
             reader.join(_YIELD_SECONDS)
-        # A grandchild that lives on may hold the pipes open for ever.
         is_read = not any(reader.is_alive() for reader in self._readers)
-        is_due = is_read or time.monotonic() - self._ended > _DRAIN_SECONDS
+        # A grandchild that lives on may hold the pipes open for ever. After a request to stop it may be the one that
+        # does the work: it has still to clean up, or to be killed.
+        is_due = is_read or not self._is_stopping and time.monotonic() - self._ended > _DRAIN_SECONDS
         return code if is_due and self._lines.empty() else None
 
-    def close_input(self) -> None:
-        """Close the child's standard input, which asks it to stop and clean up."""
+    def ask_to_stop(self) -> None:
+        """Ask the child to stop and clean up, by the file that it looks for."""
+        self._is_stopping = True
         try:
-            self._process.stdin.close()
-        except OSError:  # the child has closed its end already
-            pass
+            self._stop_file.touch()
+        except OSError as error:
+            log.warning("The computation cannot be asked to stop (%s): it will be ended", error.strerror)
 
     def terminate(self) -> None:
-        """Ask the operating system to end the child."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        """Ask the operating system to end the child and its own children."""
+        self._signal("SIGTERM")
 
     def kill(self) -> None:
         """End the child and its own children at once."""
-        self.close_input()
+        self._is_stopping = False
+        self.close()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Leave nothing behind of a child that has ended: no child of its own, no file."""
+        self._signal("SIGKILL")
+        try:
+            self._stop_file.unlink()
+        except OSError:  # it was never written
+            pass
+
+    def _signal(self, name: str) -> None:
+        """Send a signal to the child's group; on Windows, which has none, end the child and its own children."""
         if hasattr(os, "killpg"):
             try:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, getattr(signal, name))
             except (ProcessLookupError, PermissionError):  # nothing of it is left
                 pass
         elif self._process.poll() is None:
@@ -164,7 +193,6 @@ class Child:
                 capture_output=True,
                 check=False,
             )
-        self._process.wait()
 
 
 def _read(stream, keep: Callable[[str], None]) -> None:

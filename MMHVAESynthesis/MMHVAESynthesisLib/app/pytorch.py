@@ -77,7 +77,8 @@ def _install_extension() -> str:
     if not slicer.util.confirmOkCancelDisplay(question, _("Install the extension PyTorch")):
         return ""
     try:
-        installed = manager.installExtensionFromServer(_EXTENSION)
+        # False: no restart, before which Slicer would not have what is unsaved saved.
+        installed = manager.installExtensionFromServer(_EXTENSION, False)
     except Exception as error:  # the server, the network, the folder
         return _("The extension was not installed ({error}).").format(error=error) + " " + by_hand
     return _("The extension is installed: restart Slicer, then press Install PyTorch again.") if installed else by_hand

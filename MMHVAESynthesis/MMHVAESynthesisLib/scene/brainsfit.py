@@ -17,6 +17,7 @@ import vtk
 from ..errors import Cancelled, DependencyError
 from ..registration.brainsfit import NO_TRANSFORM, failure
 from ..registration.transforms import affine_of, matrix_of
+from . import closing
 from .nodes import RAS_TO_LPS
 from .removal import remove
 
@@ -49,6 +50,7 @@ class SlicerRunner:
 
     def __init__(self, module: Any):
         self.module = module
+        self._is_closing = closing.watch()
 
     def run(
         self,
@@ -72,7 +74,7 @@ class SlicerRunner:
             parameters["linearTransform"] = found
             node = cli.run(self.module, None, parameters, wait_for_completion=False, update_display=False)
             stack.callback(remove, node)
-            _wait(node, check)
+            _wait(node, check, self._is_closing)
             _check_done(node)
             return _found(found, node)
 
@@ -82,13 +84,15 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _wait(node: Any, check: Callable[[], None]) -> None:
+def _wait(node: Any, check: Callable[[], None], is_closing: Callable[[], bool]) -> None:
     try:
         while node.IsBusy():
             check()
             slicer.app.processEvents()
             if node.GetScene() is None:
                 raise Cancelled("The scene was closed during the registration: nothing was moved.")
+            if is_closing():
+                raise Cancelled("Slicer was closed during the registration: nothing was moved.")
             time.sleep(_POLL_SECONDS)
     finally:
         if node.IsBusy():

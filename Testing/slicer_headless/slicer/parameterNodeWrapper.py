@@ -90,7 +90,7 @@ class _Wrapper:
 
     def __init__(self, parameterNode):
         self.parameterNode = parameterNode
-        self._guis, self._updating = {}, False
+        self._guis, self._tags, self._updating = {}, 0, False
         for field in self._fields.values():
             if not parameterNode.HasParameter(field.name):
                 field.write(parameterNode, field.default)
@@ -120,10 +120,10 @@ class _Wrapper:
         self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping):
-        """Bind ``{field: widget}`` and return a tag to disconnect with."""
+        """Bind ``{field: widget}`` and return a tag to disconnect with. As in Slicer an observer stays for ever."""
         bound = {name: _Binding(self, self._fields[name], widget) for name, widget in mapping.items()}
-        # The node lives in the scene and outlives this wrapper: an observer left behind would be called after its end.
-        tag = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
+        tag, self._tags = self._tags, self._tags + 1
         self._guis[tag] = bound
         self._update()
         for binding in bound.values():
@@ -131,7 +131,6 @@ class _Wrapper:
         return tag
 
     def disconnectGui(self, tag):
-        self.RemoveObserver(tag)
         for binding in self._guis.pop(tag, {}).values():
             binding.changed.disconnect(binding.read_widget)
 

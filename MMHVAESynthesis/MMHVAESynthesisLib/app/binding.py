@@ -1,0 +1,30 @@
+"""A panel's widgets bound to the parameter node, and let go of again."""
+
+from typing import Any, Mapping
+
+
+class Binding:
+    """Keeps widgets and parameters alike until :meth:`end`.
+
+    With each binding Slicer's wrapper adds an observer to the node that it never removes: the next change would write
+    every widget once for each time that the panel was opened.
+
+    :param parameters: The parameter node's wrapper.
+    :param widgets: ``{parameter: widget}``.
+    """
+
+    def __init__(self, parameters: Any, widgets: Mapping[str, Any]):
+        self._parameters, self._observers = parameters, []
+        observe = parameters.AddObserver
+        # Of the wrapper itself, for as long as it binds: the observer's tag is to be had nowhere else.
+        parameters.AddObserver = lambda *given: self._observers.append(observe(*given))
+        try:
+            self._tag = parameters.connectParametersToGui(widgets)
+        finally:
+            del parameters.AddObserver
+
+    def end(self) -> None:
+        """Let the widgets go."""
+        self._parameters.disconnectGui(self._tag)
+        for tag in self._observers:
+            self._parameters.RemoveObserver(tag)
