@@ -18,6 +18,8 @@ DESCRIPTIONS = {
     FLAIR: "T2-FLAIR MR",
 }
 
+_OWN_NAME = re.compile(r"_synthetic-\w|\bsynthetic \w+( uncertainty)? \(MMHVAE\)")
+
 # Patterns for names as _words writes them: lower case, words apart by single spaces.
 _SYNTHETIC = re.compile(r"\b(synth\w*|mmhvae|predicted|generated|uncertainty|stdev)\b")
 _LABEL = re.compile(r"\b(seg\w*|label\w*|mask|roi)\b")
@@ -62,6 +64,17 @@ def is_preoperative(name: str) -> bool:
     (True, True, False)
     """
     return bool(_PREOPERATIVE.search(name))
+
+
+def is_synthetic_name(name: str) -> bool:
+    """Return whether a volume's name, or its file's, is one that this software gives to what it synthesises.
+
+    >>> is_synthetic_name("us_synthetic-T2.nii.gz"), is_synthetic_name("Case3 synthetic ceT1 (MMHVAE)")
+    (True, True)
+    >>> is_synthetic_name("synthetic phantom"), is_synthetic_name("T2")
+    (False, False)
+    """
+    return bool(_OWN_NAME.search(name))
 
 
 def _words(name: str) -> str:

@@ -104,6 +104,12 @@ def test_synthetic_mr_that_seems_made_from_the_mr_itself_is_warned_of(head):
     assert not warned(filled(phantom.noisy(head), 500, np.s_[0, 0, 0]), head)
 
 
+def test_a_synthetic_file_given_as_acquired_is_warned_of(head, field, tmp_path):
+    sitk.WriteImage(head, str(tmp_path / "us_synthetic-T2.nrrd"))
+    problem = prepare(RegistrationRequest({"t2": field}, {"t2": tmp_path / "us_synthetic-T2.nrrd"}))
+    assert any("'us_synthetic-T2.nrrd' is itself synthetic" in warning for warning in problem.warnings)
+
+
 def test_same_file_twice():
     refused("same volume", "volume.nrrd", "./volume.nrrd")
 

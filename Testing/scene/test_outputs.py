@@ -262,6 +262,14 @@ def test_a_scene_of_forty_nodes_gains_the_outputs_and_nothing_else_changes(slice
     assert len(added) == 4, "two volumes and their display nodes"
 
 
+def test_a_synthetic_volume_is_known_without_its_notes(outputs, provenance, scenes):
+    """As one that was saved to a file, or written by the command line, and loaded again."""
+    for name in ("US synthetic T2 (MMHVAE)", "Case27-US_synthetic-T2", "US synthetic T2 (MMHVAE)_1"):
+        assert provenance.is_synthetic(scenes.volume(name)), name
+    for name in ("T2", "synthetic phantom T2", "US"):
+        assert not provenance.is_synthetic(scenes.volume(name)), name
+
+
 def test_a_synthetic_input_is_warned_of(outputs, provenance, scenes):
     inputs = {"us": scenes.volume("US")}
     result = scenes.result(inputs)

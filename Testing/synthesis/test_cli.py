@@ -293,3 +293,11 @@ def test_the_machine_names_its_devices(capsys):
     assert main(["machine", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["result"]
     assert "core" in result["devices"]["cpu"] and result["torch"]
+
+
+def test_what_was_synthesised_before_is_warned_of_by_its_files_name(tmp_path, model, capsys):
+    made = write(fan(), tmp_path / "Case1_synthetic-T2.nrrd")
+    words = ["synthesize", "--t2", str(made), "--targets", "flair", "--model", model, "--json"]
+    assert main([*words, "--output-dir", str(tmp_path / "out")]) == 0
+    warnings = json.loads(capsys.readouterr().out)["result"]["provenance"]["warnings"]
+    assert any("'Case1_synthetic-T2.nrrd' is itself synthetic" in warning for warning in warnings)

@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from ..errors import InputError
-from ..modalities import label, labels
+from ..modalities import is_synthetic_name, label, labels
 from ..request import RegistrationRequest
 from ..volumes import checks, files
 from . import transforms
@@ -75,7 +75,7 @@ def prepare(request: RegistrationRequest) -> Problem:
     points = np.argwhere(mask) * spacing + box.origin
     points = points[:: max(len(points) // _POINTS, 1)]
     notes = [_own_image(fixed[modality], moving[modality], modality) for modality in request.pairs]
-    warnings = [*_unused(request), *(note for note in notes if note)]
+    warnings = [*_unused(request), *_synthetic_files(request), *(note for note in notes if note)]
     problem = Problem(request.pairs, frame, pyramid, points, initial, warnings)
     _check_fixed(problem)
     _check_overlap(problem, moving.values())
@@ -190,6 +190,16 @@ def _unused(request: RegistrationRequest) -> List[str]:
     extra = [m for m in request.moving if m not in request.fixed]
     notes = [f"{labels(missing)}: synthetic only, not used."] if missing else []
     return notes + ([f"{labels(extra)}: pre-operative only, not used for the registration."] if extra else [])
+
+
+def _synthetic_files(request: RegistrationRequest) -> List[str]:
+    files = {m: Path(request.moving[m]) for m in request.pairs if isinstance(request.moving[m], (str, Path))}
+    return [
+        f"The pre-operative {label(modality)} '{file.name}' is itself synthetic: choose the MR that was acquired "
+        "before the operation."
+        for modality, file in files.items()
+        if is_synthetic_name(file.name)
+    ]
 
 
 def _check_fixed(problem: Problem) -> None:

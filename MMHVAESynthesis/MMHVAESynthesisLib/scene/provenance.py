@@ -15,7 +15,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
-from ..modalities import label
+from ..modalities import is_synthetic_name, label
 
 PREFIX = "MMHVAE."
 UNCERTAINTY = PREFIX + "uncertainty"
@@ -61,8 +61,8 @@ def references(node: Any) -> Dict[str, str]:
 
 
 def is_synthetic(node: Any) -> bool:
-    """Return whether this software made the volume."""
-    return node.GetAttribute(PREFIX + "synthetic") == "1"
+    """Return whether this software made the volume: as it notes, or, loaded from a file without notes, by its name."""
+    return node.GetAttribute(PREFIX + "synthetic") == "1" or is_synthetic_name(node.GetName() or "")
 
 
 def uncertainty_node(node: Any) -> Optional[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import label
+from ..modalities import is_synthetic_name, label
 from ..models.header import ModelHeader
 from ..models.loading import load
 from ..request import ONE_DIRECTION, SynthesisRequest
@@ -85,7 +85,7 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
                 f"{label(case.reference)} is too thin, or its slices are too thick, to be cut across its other axes: "
                 "only its own slices are used."
             )
-    signs += _of_samples(request, directions)
+    signs += [*_of_samples(request, directions), *_synthetic_files(request)]
     try:
         passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
     except (RuntimeError, MemoryError) as error:
@@ -103,6 +103,17 @@ def _of_samples(request: SynthesisRequest, directions: int) -> List[str]:
     return [
         f"At temperature 0 all {request.samples} samples are the same: the map of uncertainty shows {shown}. Choose a "
         "temperature above 0, such as 0.7, or a single sample."
+    ]
+
+
+def _synthetic_files(request: SynthesisRequest) -> List[str]:
+    """Return a warning for every input whose file is called as this software calls what it makes."""
+    files = {m: Path(source) for m, source in request.inputs.items() if isinstance(source, (str, Path))}
+    return [
+        f"The {label(modality)} '{file.name}' is itself synthetic: what is computed from it says nothing new about the "
+        "patient."
+        for modality, file in files.items()
+        if is_synthetic_name(file.name)
     ]
 
 
