@@ -117,6 +117,23 @@ def silent(connection, first):
     connection.server.released.wait(30)
 
 
+def slowly_without_ranges(connection, first):
+    head(connection, "200 OK", Content_Length=len(CONTENT))
+    for place in range(0, len(CONTENT), 50000):
+        connection.wfile.write(CONTENT[place : place + 50000])
+        time.sleep(0.06)
+
+
+def without_a_size(content):
+    """Send a content whose end is that of the connection."""
+
+    def answer(connection, first):
+        head(connection, "200 OK")
+        connection.wfile.write(content)
+
+    return answer
+
+
 def status(line, **headers):
     return lambda connection, first: head(connection, line, Content_Length=0, **headers)
 
@@ -193,6 +210,17 @@ def test_two_that_fetch_the_same_at_once_both_have_it(server, folder, later):
     assert names(folder) == [FILE]
 
 
+@pytest.mark.parametrize("later", [0.1, 0.3, 0.5])
+def test_two_at_once_from_a_server_without_ranges_both_have_it(server, folder, later):
+    server.then(slowly_without_ranges)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, server, 5)
+        time.sleep(later)
+        second = pool.submit(fetch, server, 5)
+        assert first.result().read_bytes() == second.result().read_bytes() == CONTENT
+    assert len(server.requests) == 2 and names(folder) == [FILE]
+
+
 def test_who_goes_on_and_finds_it_in_place_does_not_begin_again(server, folder):
     folder.mkdir(parents=True)
     part = folder / f".{FILE}.part"
@@ -240,9 +268,62 @@ def test_a_right_file_that_came_meanwhile_is_not_replaced_by_a_wrong_one(server,
     assert names(folder) == [FILE]
 
 
-def test_a_file_of_the_users_own_is_no_download(server, folder, tmp_path):
+def test_of_two_programs_the_one_that_is_given_a_wrong_file_leaves_the_other_ones_alone(server, folder):
+    asked = threading.Event()
+
+    def wrong_but_later(connection, first):
+        asked.set()
+        time.sleep(0.5)
+        whole(connection, None, b"PK\x03\x04 please log in")
+
+    server.then(wrong_but_later, slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, server, 5)
+        asked.wait(5)
+        second = pool.submit(fetch, server, 5)
+        assert second.result().read_bytes() == CONTENT
+        try:
+            first.result()
+        except ModelError as error:
+            assert "is not the file" in str(error)
+    assert (folder / FILE).read_bytes() == CONTENT and names(folder) == [FILE]
+
+
+@pytest.mark.parametrize("there", [b"", CONTENT[:1000]])
+@pytest.mark.parametrize("wrong", [without_a_size(b"please log in"), lies(9), of(b"PK\x03\x04 please log in")])
+def test_what_had_arrived_is_kept_when_a_server_begins_anew_with_something_else(server, folder, there, wrong):
+    folder.mkdir(parents=True)
+    part = folder / f".{FILE}.part"
+    part.write_bytes(there)
+    server.then(lambda connection, first: wrong(connection, None))
+    with pytest.raises(ModelError, match="is not the (file|one) that the catalogue describes"):
+        fetch(server, timeout=0.1)
+    assert part.read_bytes() == there and names(folder) == [part.name]
+    server.answers[:] = [whole]
+    assert fetch(server).read_bytes() == CONTENT and names(folder) == [FILE]
+
+
+def test_an_answer_without_a_size_that_was_cut_is_gone_on_with(server, folder):
+    server.then(without_a_size(CONTENT[:100_000]), whole)
+    assert fetch(server).read_bytes() == CONTENT and server.requests == [None, 100_000]
+
+
+def test_an_answer_without_a_size_is_whole_where_it_is_the_right_file(server, folder):
+    server.then(without_a_size(CONTENT))
+    assert fetch(server).read_bytes() == CONTENT and server.requests == [None]
+
+
+def test_an_answer_without_a_size_that_is_never_right_says_so(server, folder):
+    server.then(without_a_size(CONTENT[:1000]), status("500 Oh"), without_a_size(CONTENT[:1000]))
+    with pytest.raises(ModelError, match="does not say how large the file is.*0.0 MB are kept"):
+        fetch(server, timeout=0.1)
+    assert names(folder) == [f".{FILE}.part"]
+
+
+def test_a_file_of_the_users_own_is_no_download(server, folder, tmp_path, capsys):
     mine = tmp_path / "mine.pth"
     mine.write_bytes(CONTENT)
+    assert main(["models", "download", str(mine)]) == 3 and "verified" not in capsys.readouterr().out
     with pytest.raises(InputError, match="a file of your own: there is nothing to download"):
         download.download(catalogue.find(str(mine)))
 
@@ -411,6 +492,27 @@ def test_cancelled_it_keeps_what_arrived(server, folder):
     assert fetch(server).read_bytes() == CONTENT and server.requests == [None, 2000]
 
 
+@pytest.mark.parametrize(("answer", "kept"), [(stall, [f".{FILE}.part"]), (silent, [])])
+def test_cancelled_it_stops_at_once_though_the_server_is_silent(server, folder, answer, kept):
+    server.then(answer)
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    since = time.monotonic()
+    with pytest.raises(Cancelled):
+        download.download(entry(server), cancel=cancel)
+    assert time.monotonic() - since < 3 and names(folder) == kept
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_server_is_asked(server, folder, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(download.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OutputError, match="Permission denied. Set MMHVAE_MODELS_DIR to another one"):
+        fetch(server)
+    assert server.requests == []
+
+
 def test_a_restrictive_licence_is_shown_and_has_to_be_agreed_to(server, folder):
     server.then(whole)
     restricted = entry(server, permissive=False, licence="CC BY-NC 4.0", source="somewhere")
@@ -461,7 +563,8 @@ def test_a_disk_that_fills_up_is_said_to_be(server, folder, monkeypatch):
 def test_deleting(server, folder, tmp_path):
     server.then(whole)
     path = fetch(server)
-    (folder / f".{FILE}.part").write_bytes(b"x")
+    for left in (f".{FILE}.part", f".{FILE}.x1.part"):
+        (folder / left).write_bytes(b"x")
     there = catalogue.replace(entry(server), path=path, where=catalogue.DOWNLOADED)
     assert download.delete(there) == path and names(folder) == []
     with pytest.raises(InputError, match="not on this machine"):

@@ -6,7 +6,7 @@ from typing import List
 from slicer.i18n import tr as _
 
 from ..errors import ModelError
-from ..models import catalogue, identify
+from ..models import catalogue, identify, licences
 
 DEFAULT, FROM_FILE = "", "file:"
 
@@ -18,13 +18,17 @@ class Choice:
     :param key: What is kept in the settings: a name, :data:`DEFAULT` or :data:`FROM_FILE`.
     :param title: For people.
     :param problem: Why it cannot be used, and what to do; else empty.
-    :param can_be_fetched: Whether it is not here yet, and the catalogue knows from where to download it.
+    :param can_be_fetched: Whether it is not here yet, or damaged, and the catalogue knows from where to download it.
+    :param said: What to know of it before it is used or downloaded; else empty.
+    :param tip: More on what is wrong; else empty.
     """
 
     key: str
     title: str
     problem: str = ""
     can_be_fetched: bool = False
+    said: str = ""
+    tip: str = ""
 
 
 def choices() -> List[Choice]:
@@ -32,15 +36,28 @@ def choices() -> List[Choice]:
     try:
         default, entries = catalogue.default_name(), catalogue.list_models()
     except ModelError as error:
-        return [Choice(FROM_FILE, _("From a file ..."), str(error))]
+        return [Choice(FROM_FILE, _("From a file ..."), str(error), tip=str(error))]
     lines = []
     if default is not None:
-        lines.append(Choice(DEFAULT, _("Default: {name}").format(name=default), problem_of(default)))
+        title = _("Default: {name}").format(name=default)
+        problem = problem_of(default)
+        lines.append(Choice(DEFAULT, title, problem, False, licence_of(default), problem))
     for entry in entries:
-        where = "" if entry.path else _(" (not on this machine yet)")
-        fetch = entry.path is None and bool(entry.url)
-        lines.append(Choice(entry.name, entry.name + where, problem_of(entry.name), fetch))
+        lines.append(_choice(entry))
     return [*lines, Choice(FROM_FILE, _("From a file ..."))]
+
+
+def _choice(entry: catalogue.ModelEntry) -> Choice:
+    problem = problem_of(entry.name)
+    if entry.url and entry.path is None and not entry.problem:
+        title = _("{name} (not on this machine yet)").format(name=entry.name)
+        text = _("The model '{name}' is not on this machine yet: download it first, or choose another one.")
+        return Choice(entry.name, title, text.format(name=entry.name), True, facts(entry.name), problem)
+    if entry.url and entry.path is not None and problem:
+        problem = _("{problem} The button Download this model does it.").format(problem=problem)
+        return Choice(entry.name, entry.name, problem, True, problem, problem)
+    title = entry.name if entry.path else _("{name} (not on this machine yet)").format(name=entry.name)
+    return Choice(entry.name, title, problem, False, licence_of(entry.name), problem)
 
 
 def problem_of(name: str) -> str:
@@ -54,10 +71,13 @@ def problem_of(name: str) -> str:
     return entry.problem or ("" if entry.path else catalogue.how_to_get(entry))
 
 
-def licence_to_agree_to(name: str) -> str:
-    """Return the licence that a user has to agree to before a model is downloaded; empty for a permissive one."""
-    entry = catalogue.find(name)
-    return "" if entry.permissive else entry.licence or _("No licence is stated: all rights may be reserved.")
+def licence_of(name: str) -> str:
+    """Return in a line the licence of a model, where it restricts the use; else empty."""
+    try:
+        licence = licences.restriction(catalogue.find(name))
+    except ModelError:
+        return ""
+    return _("Licence: {licence}").format(licence=licence) if licence else ""
 
 
 def facts(name: str) -> str:

@@ -77,10 +77,6 @@ class Options:
     def problem(self) -> str:
         """Return why the model cannot be used, in a sentence; empty where it can."""
         choice = self._choice()
-        if choice.can_be_fetched:
-            return _("The model '{name}' is not on this machine yet: download it first, or choose another one.").format(
-                name=choice.key
-            )
         if choice.key != models.FROM_FILE or choice.problem:
             return choice.problem
         path = self._ui.modelPath.currentPath
@@ -96,15 +92,22 @@ class Options:
             self._ui.temperatureState.setText(texts.temperature(self._parameters.temperature))
         choice = self._choice()
         self._ui.modelPath.setVisible(choice.key == models.FROM_FILE)
-        said = models.facts(choice.key) if choice.can_be_fetched else choice.problem
+        said = self._said(choice)
         self._ui.modelState.setText(said)
-        self._ui.modelState.toolTip = choice.problem
+        self._ui.modelState.toolTip = choice.tip
         self._ui.modelState.setVisible(bool(said))
         self._ui.downloadButton.setVisible(choice.can_be_fetched)
         self._ui.deviceState.setVisible(bool(self._ui.deviceState.text))
         self._ui.cardText.setVisible(self._ui.cardButton.checked)
         if self._ui.cardButton.checked:
             self._ui.cardText.setMarkdown(models.card(self.model() or ""))
+
+    def _said(self, choice: models.Choice) -> str:
+        """Return what to know of the model that is chosen."""
+        if choice.can_be_fetched:
+            return choice.said
+        path = self._ui.modelPath.currentPath if choice.key == models.FROM_FILE else ""
+        return choice.problem or (models.licence_of(path) if path else choice.said)
 
     def show_devices(self, found: Any) -> None:
         """Offer the devices that the command line found: its result, ``{"devices": {name: description}, ...}``."""

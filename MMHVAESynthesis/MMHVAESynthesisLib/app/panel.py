@@ -7,13 +7,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..modalities import MODALITIES
+from ..models import catalogue, licences
 from ..request import ONE_DIRECTION
 from ..scene.provenance import ROLE_IMAGE, noted
+from . import consent, pytorch
 from . import options as options_
-from . import pytorch
 from .inputs import Inputs
 from .machine import Machine
-from .models import licence_to_agree_to
 from .options import Options
 from .outputs import Outputs
 from .process import Start
@@ -161,18 +161,15 @@ class Panel:
         from .jobs import Job
 
         name = self.options.model_to_download()
-        licence = licence_to_agree_to(name)
-        if licence:
-            question = _("The licence of the model '{name}':\n\n{licence}\n\nDo you agree?")
-            text = question.format(name=name, licence=licence)
-            if not slicer.util.confirmOkCancelDisplay(text, _("Download a model")):
-                return
+        if not consent.agrees(name):
+            return
 
         def done(job) -> str:
             self.options.reload_models()
             return _("The model '{name}' is here, and verified.").format(name=name)
 
-        arguments = ["models", "download", name, *(["--accept-licence"] if licence else [])]
+        restricted = licences.restriction(catalogue.find(name))
+        arguments = ["models", "download", name, *(["--accept-licence"] if restricted else [])]
         self.work.begin(lambda: Job(arguments, self._start), done, of_scene=False)
 
     def on_copy(self, *_args) -> None:
@@ -228,13 +225,18 @@ class Panel:
                 parameters.samples = samples
 
     def _synthesize(self, preview: bool, directions: Optional[int] = None) -> None:
-        """Start; ``directions`` are those of the run that is repeated, else the user's choice holds."""
+        """Start, once the user agreed to the model's licence.
+
+        :param directions: Those of the run that is repeated; None leaves them to the user's choice.
+        """
         from ..scene.work import prepare
         from .synthesis import SynthesisJob
 
+        model = self.options.model()
+        if not consent.agrees(model):
+            return
         self.inputs.decide()
         prepared: List[Any] = []
-        model = self.options.model()
 
         def make():
             parameters = self._parameters

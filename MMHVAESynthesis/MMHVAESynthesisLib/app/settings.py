@@ -1,11 +1,14 @@
-"""What belongs to the machine and not to a scene: model, device, threads, engine. Kept in Slicer's settings."""
+"""What belongs to the machine and not to a scene: model, licences agreed to, device, threads, engine.
+
+Kept in Slicer's settings.
+"""
 
 import qt
 import slicer
 
 _PREFIX = "MMHVAESynthesis/"
-MODEL, MODEL_FILE, DEVICE, WORKERS, ENGINE = (
-    _PREFIX + name for name in ("model", "modelFile", "device", "workers", "registrationEngine")
+MODEL, MODEL_FILE, LICENCES, DEVICE, WORKERS, ENGINE = (
+    _PREFIX + name for name in ("model", "modelFile", "agreedLicences", "device", "workers", "registrationEngine")
 )
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
@@ -28,6 +29,11 @@ BUNDLED, DOWNLOADED, AVAILABLE = "bundled", "downloaded", "available"
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 _VERSION = 1
+_FOUND = {"where", "path", "in_catalogue", "problem", "digest"}
+"""What of an entry is not the catalogue's to say."""
+
+_PERMISSIVE = ("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "unlicense")
+"""Licences that restrict nobody's use, as a file's header names them."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class ModelEntry:
     :param where: :data:`BUNDLED`, :data:`DOWNLOADED` or :data:`AVAILABLE`.
     :param path: The file, where there is one on this machine.
     :param in_catalogue: False for a file that the user gave, or put into the folder by hand.
+    :param digest: Of the tensors, where the file itself states it.
     :param permissive: Whether the licence is; another one has to be shown before use.
     :param card: The model card, a Markdown file.
     :param problem: Why the file cannot be used, where its beginning shows it already; else empty.
@@ -61,6 +68,7 @@ class ModelEntry:
     source: str = ""
     card: Optional[Path] = None
     problem: str = ""
+    digest: str = ""
 
 
 def models_dir() -> Path:
@@ -142,11 +150,14 @@ def verify(entry: ModelEntry, path: Path) -> None:
     )
     for what, stated, found in checks:
         if stated is not None and stated != _found(path, found):
-            raise ModelError(
-                f"'{path}' is not the model '{entry.name}': its {what} differs from the catalogue's. The "
-                "download was not complete, or the file was changed: get it again (models download "
-                f"{entry.name}), or rename it to use it as your own model."
-            )
+            raise _another(entry, path, f"its {what} differs from the catalogue's")
+
+
+def _another(entry: ModelEntry, path: Path, why: str) -> ModelError:
+    return ModelError(
+        f"'{path}' is not the model '{entry.name}': {why}. The download was not complete, or the file was changed: get "
+        f"it again (models download {entry.name}), or rename it to use it as your own model."
+    )
 
 
 def _found(path: Path, look: Callable[[], Any]) -> Any:
@@ -198,7 +209,7 @@ def _catalogue(resources: Path) -> Tuple[Optional[str], List[ModelEntry]]:
 
 
 def _entry(content: Mapping[str, Any], resources: Path) -> ModelEntry:
-    known = {field.name for field in dataclasses.fields(ModelEntry)} - {"where", "path", "in_catalogue", "problem"}
+    known = {field.name for field in dataclasses.fields(ModelEntry)} - _FOUND
     unknown = set(content) - known
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)}")
@@ -216,8 +227,9 @@ def _located(entry: ModelEntry, resources: Path, folder: Path) -> ModelEntry:
         if not path.is_file():
             return entry
     except OSError as error:  # a folder of somebody else's
-        return replace(entry, problem=f"'{path}' cannot be read: {error.strerror or error}.")
-    return replace(entry, where=BUNDLED if entry.bundled else DOWNLOADED, path=path, problem=_problem(path))
+        hint = "" if entry.bundled else f" {MODELS_DIR_VARIABLE} names another folder."
+        return replace(entry, problem=f"'{path}' cannot be read: {error.strerror or error}.{hint}")
+    return replace(entry, where=BUNDLED if entry.bundled else DOWNLOADED, path=path, problem=_problem(entry, path))
 
 
 def _dropped(folder: Path, known: set) -> List[ModelEntry]:
@@ -230,19 +242,30 @@ def _dropped(folder: Path, known: set) -> List[ModelEntry]:
 
 
 def _from_file(path: Path) -> ModelEntry:
-    entry = ModelEntry(path.name, path.stem, path.name, DOWNLOADED, path, in_catalogue=False, size=path.stat().st_size)
+    entry = ModelEntry(path.name, path.stem, path.name, DOWNLOADED, path, in_catalogue=False)
     try:
+        entry = replace(entry, size=path.stat().st_size)
         if identify.identify(path) == identify.SAFETENSORS:
             header, _ = read_header(path)
-            return replace(entry, title=header.name, licence=header.licence)
+            known = header.licence.strip().lower().replace(" ", "-") in _PERMISSIVE
+            return replace(entry, title=header.name, licence=header.licence, permissive=known, digest=header.digest)
     except ModelError as error:
         return replace(entry, problem=str(error))
+    except OSError as error:
+        return replace(entry, problem=f"'{path}' cannot be read: {error.strerror or error}.")
     return entry
 
 
-def _problem(path: Path) -> str:
+def _problem(entry: ModelEntry, path: Path) -> str:
+    """Return what is wrong with a file as far as its beginning, its end and its size show it."""
     try:
-        identify.identify(path)
+        kind = identify.identify(path)
+        if entry.size is not None and path.stat().st_size != entry.size:
+            raise _another(entry, path, "its size differs from the catalogue's")
+        if entry.url and kind == identify.TORCH and not zipfile.is_zipfile(path):
+            raise _another(entry, path, "its end is missing")
     except ModelError as error:
         return str(error)
+    except OSError as error:
+        return f"'{path}' cannot be read: {error.strerror or error}."
     return ""

@@ -1,25 +1,37 @@
-"""The command ``models``: which models there are, and where; their cards; download and delete."""
+"""The command ``models``: which models there are, and where; their cards; download, delete and convert."""
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any, Dict, Optional
 
 from ..errors import InputError
 from ..progress import CancelFlag, ProgressCallback
+from ..request import modality_of
 from . import catalogue, download
 
-HELP = "list the models, show a model's card, download or delete one"
+HELP = "list the models, show a model's card, download, delete or convert one"
 
-_LIST, _SHOW, _DOWNLOAD, _DELETE = "list", "show", "download", "delete"
+_LIST, _SHOW, _DOWNLOAD, _DELETE, _CONVERT = "list", "show", "download", "delete", "convert"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("action", nargs="?", choices=(_LIST, _SHOW, _DOWNLOAD, _DELETE), default=_LIST)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the model; not for list")
+    parser.add_argument("action", nargs="?", choices=(_LIST, _SHOW, _DOWNLOAD, _DELETE, _CONVERT), default=_LIST)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the model, or its file; not for list")
     parser.add_argument(
         "--accept-licence", action="store_true", help="agree to a licence that restricts the model's use (download)"
     )
+    parser.add_argument(
+        "--modalities",
+        metavar="LIST",
+        help="the order of the modalities in which the model was trained, such as us,t2; default: the file's (convert)",
+    )
+    parser.add_argument("--spacing", type=float, metavar="MM", help="of the model's pixels; default: 0.5 (convert)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="what to write, .safetensors; default: into your folder for models (convert)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already (convert)")
 
 
 def run(
@@ -28,7 +40,7 @@ def run(
     """Do what is asked for; JSON-able.
 
     :return: For ``list`` the user's ``folder``, the ``default`` model and all ``models``; for ``show`` the ``model``
-        and its ``card``; for ``download`` and ``delete`` the ``path``.
+        and its ``card``; for ``download``, ``delete`` and ``convert`` the ``path``.
     :raises MMHVAEError: when it cannot be done.
     """
     if args.action == _LIST:
@@ -38,13 +50,31 @@ def run(
         return {"folder": str(catalogue.models_dir()), "default": catalogue.default_name(), "models": models}
     if args.name is None:
         raise InputError(f"'models {args.action}' needs the name of a model: see 'models list'.")
+    if args.action == _CONVERT:
+        return _convert(args)
     entry = catalogue.find(args.name)
     if args.action == _SHOW:
         return {"model": _facts(entry), "card": _card(entry)}
     if args.action == _DELETE:
         return {"path": str(download.delete(entry)), "said": f"The model '{entry.name}' is deleted."}
     path = download.download(entry, progress, cancel, args.accept_licence)
-    return {"path": str(path), "said": f"The model '{entry.name}' is here, and verified: {path}"}
+    verified = ", and verified" if entry.sha256 or entry.git_blob_id else ""
+    return {"path": str(path), "said": f"The model '{entry.name}' is here{verified}: {path}"}
+
+
+def _convert(args: argparse.Namespace) -> Dict[str, Any]:
+    # Here, not above: it brings PyTorch with it.
+    from .convert import convert
+
+    keys = None if args.modalities is None else [modality_of(key) for key in args.modalities.replace(",", " ").split()]
+    header = convert(args.name, keys, args.spacing, args.output, args.overwrite)
+    path = Path(header.source)
+    listed = path.parent == catalogue.models_dir()
+    said = (
+        f"Written: {path} ({', '.join(header.sizes.modalities)}; pixels of {header.spacing:g} mm). The panel and all "
+        f"commands take it as the model {path.name if listed else 'at that path'}."
+    )
+    return {"path": str(path), "said": said}
 
 
 def _facts(entry: catalogue.ModelEntry) -> Dict[str, str]:

@@ -4,6 +4,7 @@ whole or not at all; and deleted.
 What has arrived of a download is kept beside as ``.<file>.part`` and gone on with next time, also in another session.
 """
 
+import glob
 import os
 import shutil
 import tempfile
@@ -14,7 +15,8 @@ from ..errors import InputError, ModelError, OutputError
 from ..progress import CancelFlag, ProgressCallback
 from . import catalogue, identify
 from .catalogue import BUNDLED, ModelEntry
-from .transfer import TIMEOUT, Transfer, by_hand, is_right, scheme_of
+from .licences import notice
+from .transfer import TIMEOUT, Transfer, by_hand, is_right, remove, scheme_of
 
 
 def download(
@@ -45,10 +47,10 @@ def download(
     folder = _folder(entry)
     part, target = folder / f".{entry.file}.part", folder / entry.file
     try:
-        if _bring(entry, part, target, Transfer(entry, part, timeout, progress, cancel)):
-            _put_in_place(part, target)
-        else:
-            _remove(part)
+        right = _bring(entry, part, target, Transfer(entry, part, timeout, progress, cancel))
+        if right is not None:
+            _put_in_place(right, target)
+        remove(part)
     except (ModelError, OutputError):
         # Another window or program may have fetched it meanwhile; the part is gone then.
         if not is_right(entry, target):
@@ -56,30 +58,26 @@ def download(
     return target
 
 
-def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> bool:
-    """Bring all bytes into the part file, and make sure that they are the right ones.
+def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> Optional[Path]:
+    """Bring all bytes into a part file, and make sure that they are the right ones.
 
-    :return: False where the right file is in place already: somebody else put it there meanwhile.
+    :return: The part file; None where the right file is in place already: somebody else put it there meanwhile.
     """
     resumed = part.exists()
-    transfer.run()
-    if is_right(entry, part):
-        return True
-    if is_right(entry, target):
-        return False
-    if resumed:
+    arrived = transfer.run()
+    if is_right(entry, arrived):
+        return arrived
+    if resumed and not is_right(entry, target):
         # The server's file may have changed between the two halves: once more, from the start.
-        _remove(part)
-        transfer.run()
-    _refuse_wrong(entry, part)
-    return True
-
-
-def _remove(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot delete {part}: {error.strerror or error}.") from error
+        remove(arrived)
+        arrived = transfer.run()
+        if is_right(entry, arrived):
+            return arrived
+    if not is_right(entry, target):
+        raise _wrong(entry, arrived)
+    if arrived != part:
+        remove(arrived)
+    return None
 
 
 def _put_in_place(part: Path, target: Path) -> None:
@@ -105,28 +103,20 @@ def delete(entry: ModelEntry) -> Path:
         raise InputError(f"The model '{entry.name}' is not on this machine: there is nothing to delete.")
     try:
         path.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+        for left in (part, *folder.glob(f".{glob.escape(entry.file)}.*.part")):
+            left.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"Cannot delete {path}: {error.strerror or error}.") from error
     return path
 
 
-def licence_notice(entry: ModelEntry) -> str:
-    """Return what the user has to agree to before a download; empty for a permissive licence."""
-    if entry.permissive:
-        return ""
-    return f"The model '{entry.name}' has the licence '{entry.licence or 'not stated'}', which restricts its use."
-
-
 def _check(entry: ModelEntry, accept_licence: bool) -> None:
-    if not entry.in_catalogue or not entry.url or not (entry.sha256 or entry.git_blob_id):
+    if not entry.url or not (entry.sha256 or entry.git_blob_id):
         raise ModelError(f"The catalogue does not say where to get '{entry.name}', or how to verify it.")
     if scheme_of(entry.url) not in ("http", "https"):
         raise ModelError(f"The catalogue's address of '{entry.name}' is none of the web: {entry.url}.")
-    if licence_notice(entry) and not accept_licence:
-        raise InputError(
-            f"{licence_notice(entry)} Read it ({entry.source or entry.url}), and give --accept-licence to agree."
-        )
+    if notice(entry) and not accept_licence:
+        raise InputError(f"{notice(entry)} Read it ({entry.source or entry.url}), and give --accept-licence to agree.")
 
 
 def _folder(entry: ModelEntry) -> Path:
@@ -148,16 +138,14 @@ def _folder(entry: ModelEntry) -> Path:
     return folder
 
 
-def _refuse_wrong(entry: ModelEntry, part: Path) -> None:
-    """Raise :class:`ModelError`, and remove the file, unless it is the one that the catalogue describes."""
-    if is_right(entry, part):
-        return
+def _wrong(entry: ModelEntry, arrived: Path) -> ModelError:
+    """Remove a file that is not the one that the catalogue describes, and return what to raise."""
     try:
-        identify.identify(part)
+        identify.identify(arrived)
         what = "is not the file that the catalogue describes: it was changed on its way, or on the server"
     except ModelError as error:
         what = f"is no model ({error})"
-    _remove(part)
-    raise ModelError(
+    remove(arrived)
+    return ModelError(
         f"What {entry.url} gave {what}. It was deleted. Behind a proxy, log in there first. {by_hand(entry)}"
     )

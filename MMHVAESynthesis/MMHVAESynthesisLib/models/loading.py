@@ -1,10 +1,11 @@
 """From the name of a model or a file to a network that is ready to run."""
 
+import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Sequence, Set, Tuple
 
 import torch
 from torch.nn import init
@@ -12,9 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 from ..network.model import MMHVAE
-from . import catalogue, identify
+from . import catalogue, identify, licences
 from .checkpoint import State, read_pth, read_safetensors
 from .header import ModelHeader
+
+log = logging.getLogger(__name__)
 
 _KEPT = 2
 """How many files' weights stay in memory, so that preview after preview does not read them anew."""
@@ -37,8 +40,20 @@ def load(model: Optional[str] = None, modalities: Optional[Sequence[str]] = None
     :raises ModelError: when there is no such model, or its file cannot be used.
     """
     entry = catalogue.find(model)
+    _tell_licence(entry)
     header, state = _read(entry, None if modalities is None else tuple(modalities), keep)
     return Model(header, build(header, {name: tensor.clone() for name, tensor in state.items()} if keep else state))
+
+
+_told: Set[str] = set()
+
+
+def _tell_licence(entry: catalogue.ModelEntry) -> None:
+    """Log a licence that restricts the use, once in a process."""
+    notice, identity = licences.notice(entry), licences.identity(entry)
+    if notice and identity not in _told:
+        _told.add(identity)
+        log.info("%s", notice)
 
 
 def build(header: ModelHeader, state: State) -> MMHVAE:

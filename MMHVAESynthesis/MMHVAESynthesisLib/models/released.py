@@ -20,7 +20,8 @@ def published_names(names: Sequence[str], source: str, modalities: Optional[Sequ
 
     Its ``final_blocks`` are a list in the order of the modalities, and its weight normalisation is of the old kind.
 
-    :param modalities: The order of the list; None takes that of the file's other names, which is the one given then.
+    :param modalities: The order of the list; None takes that of the file's other names, which is the one given then,
+        unless they were sorted.
     :raises ModelError: when the order cannot be known.
     """
     decoders = _unique(match.group(1) for match in map(_DECODER.match, names) if match)
@@ -54,7 +55,7 @@ def modality_order(
     """Return the modalities of a checkpoint: the given order, or that of the names in the file.
 
     :raises ModelError: when there are none, the given ones are others, or ``listed`` decoders need an order that the
-        file does not have.
+        file does not have, or may have lost.
     """
     matches = [match for match in map(_PER_MODALITY.match, names) if match]
     orders: Dict[str, List[str]] = {}
@@ -67,13 +68,20 @@ def modality_order(
         if sorted(given) != sorted(first):
             raise ModelError(f"'{source}' knows the modalities {', '.join(first)}, not {', '.join(map(str, given))}.")
         return tuple(given)
+    usual = in_published_order(first)
     if listed and any(_unique(order) != first for order in orders.values()):
-        raise ModelError(
-            f"'{source}' is a MHVAE checkpoint of 2023 that names its modalities in different orders, so which image "
-            "decoder makes which cannot be known: say the order in which it was trained, for instance "
-            f"modalities={list(first)}."
-        )
+        raise _unknown_order(source, "in different orders", usual)
+    if listed and first == tuple(sorted(first)) and first != usual:
+        raise _unknown_order(source, "in alphabetical order, as if they had been sorted", usual)
     return first
+
+
+def _unknown_order(source: str, how: str, usual: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"'{source}' is a MHVAE checkpoint of 2023 that names its modalities {how}, so which image decoder makes which "
+        "cannot be known. Say the order in which it was trained, and use the file that this writes: "
+        f'models convert "{source}" --modalities {",".join(usual)}'
+    )
 
 
 def in_published_order(modalities: Sequence[str]) -> Tuple[str, ...]:

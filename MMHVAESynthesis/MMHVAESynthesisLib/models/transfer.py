@@ -2,19 +2,22 @@
 
 import http.client
 import logging
+import os
+import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Optional, Tuple
 
 from .. import __version__
 from ..errors import Cancelled, ModelError, OutputError
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from . import catalogue
 from .catalogue import ModelEntry
+from .waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,11 @@ _UNIT = 1000
 _LARGEST = 4 << 30
 """Bytes, where neither catalogue nor server states a size."""
 
+_CUT = "the connection was cut"
+_UNLIKE = (
+    "the server does not say how large the file is, and what came is not the one that the catalogue describes: it was "
+    "cut, or is another one"
+)
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -52,6 +60,24 @@ def by_hand(entry: ModelEntry) -> str:
         f"By hand: open {entry.url} in a browser, on another machine if need be, and put the file under the name "
         f"'{entry.file}' into the folder '{catalogue.models_dir()}'; it is verified before use."
     )
+
+
+def remove(part: Path) -> None:
+    """Remove a file, if it is there.
+
+    :raises OutputError: when it cannot be removed.
+    """
+    try:
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot delete {part}: {error.strerror or error}.") from error
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
@@ -92,9 +118,18 @@ class _Answer:
     start: int
     whole: Optional[int]
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether its end can be told from a cut though no size is stated."""
+        return bool(self.body.chunked)
+
 
 class Transfer:
-    """Brings a model's bytes into the part file, over as many connections as it takes."""
+    """Brings a model's bytes into a part file, over as many connections as it takes.
+
+    :param part: What has arrived, and is gone on with; others that fetch the same may do so too. Where this cannot go
+        on with it, because the server begins anew or somebody else has begun, it writes into a part of its own.
+    """
 
     def __init__(
         self,
@@ -104,20 +139,29 @@ class Transfer:
         progress: Optional[ProgressCallback] = None,
         cancel: Optional[CancelFlag] = None,
     ):
-        self._entry, self._part, self._timeout = entry, part, timeout
+        self._entry, self._shared, self._timeout = entry, part, timeout
+        self._part = part
         self._progress, self._cancel = progress, cancel
         self._opener = _opener()
         self._reporter: Optional[Reporter] = None
         self._restarted = False
 
-    def run(self) -> None:
-        """Bring all bytes, or raise."""
+    def run(self) -> Path:
+        """Bring all bytes, or raise; return the file that has them, which nobody else begins anew."""
+        try:
+            return self._run()
+        except BaseException:
+            if self._part != self._shared:
+                remove(self._part)
+            raise
+
+    def _run(self) -> Path:
         failures, reason, most = 0, "", self._size()
         while failures < _ATTEMPTS:
             try:
-                if self._connection():
-                    return
-                reason = "the connection was cut"
+                reason = self._connection()
+                if not reason:
+                    return self._part
             except Refused as error:
                 raise self._failure(str(error)) from error
             except urllib.error.HTTPError as error:
@@ -141,76 +185,107 @@ class Transfer:
 
     def _check_cancel(self) -> None:
         if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled("Cancelled. What has arrived is kept: the next download goes on from there.")
+            kept = " What has arrived is kept: the next download goes on from there."
+            raise Cancelled(f"Cancelled.{kept if self._part == self._shared else ''}")
 
     def _size(self) -> int:
-        return self._part.stat().st_size if self._part.exists() else 0
+        return _size_of(self._part)
 
     def _failure(self, reason: str) -> ModelError:
-        kept = f" {self._size() / 1e6:.1f} MB are kept: download again to go on." if self._size() else ""
+        arrived = _size_of(self._shared)
+        kept = f" {arrived / 1e6:.1f} MB are kept: download again to go on." if arrived else ""
         return ModelError(
             f"The model '{self._entry.name}' could not be downloaded: {reason}.{kept} {by_hand(self._entry)}"
         )
 
-    def _connection(self) -> bool:
-        """Bring what one connection gives; return whether the file is whole."""
+    def _connection(self) -> str:
+        """Bring what one connection gives; return why the file is not whole yet, empty when it is."""
         self._check_cancel()
         have = self._size()
         if self._entry.size is not None and have > self._entry.size:
-            self._part.unlink(missing_ok=True)
+            remove(self._part)
             have = 0
         headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
         request = urllib.request.Request(self._entry.url, headers=headers)
+        waiting, response = Waiting(self._check_cancel), None
         try:
-            response = self._opener.open(request, timeout=self._timeout)
+            response = waiting.do(lambda: self._opener.open(request, timeout=self._timeout))
+            return self._copy(_answer(response, have), waiting)
         except urllib.error.HTTPError as error:
             if error.code == 416 and have:
-                return self._all_there(have)
+                return self._all_there()
             raise
-        with response:
-            return self._copy(_answer(response, have))
+        finally:
+            # By the thread that may still be reading: closing would wait for that.
+            waiting.end(*([response.close] if response is not None else []))
 
-    def _all_there(self, have: int) -> bool:
+    def _all_there(self) -> str:
         """Decide what it means that the server has nothing behind what is there."""
         if self._restarted or is_right(self._entry, self._part):
-            return True
+            return ""
         self._restarted = True
-        self._part.unlink(missing_ok=True)
-        return False
+        remove(self._part)
+        return _CUT
 
-    def _copy(self, answer: _Answer) -> bool:
+    def _copy(self, answer: _Answer, waiting: Waiting) -> str:
         whole = self._expected(answer.whole)
         most = whole if whole is not None else _LARGEST
         self._start_reporting(answer.start, whole)
-        with self._open(answer.start) as file:
-            have = answer.start
-            while have < most:
-                self._check_cancel()
-                block = answer.body.read1(min(_BLOCK, most - have))
-                if not block:
-                    break
-                self._write(file, block)
-                have += len(block)
-                self._report(have - answer.start)
-        return have == whole if whole is not None else True
+        have = answer.start
+
+        def read() -> bytes:
+            return answer.body.read1(min(_BLOCK, most - have)) if have < most else b""
+
+        block = waiting.do(read)
+        # Not opened for nothing: whoever finds an empty part has to think that somebody is at work on it.
+        if block:
+            with self._open(answer.start) as file:
+                while block:
+                    self._write(file, block)
+                    have += len(block)
+                    self._report(have - answer.start)
+                    self._check_cancel()
+                    block = waiting.do(read)
+        if whole is not None or answer.ends_by_itself:
+            return "" if whole in (None, have) else _CUT
+        return "" if is_right(self._entry, self._part) else _UNLIKE
 
     def _expected(self, stated: Optional[int]) -> Optional[int]:
         """Return how large the file is to be, where catalogue or server say it."""
         wanted = self._entry.size
         if wanted is not None and stated is not None and stated != wanted:
             raise Refused(f"the server offers a file of {stated} bytes, the catalogue's has {wanted}")
+        if stated == 0:
+            raise Refused("what the server gave is empty")
         if stated is not None and stated > _LARGEST:
             raise Refused(f"the server offers a file of {stated} bytes, far too large for a model")
         return wanted if wanted is not None else stated
 
     def _open(self, start: int) -> BinaryIO:
+        """Open the part file to write from a place on.
+
+        Not to append: another window or program that goes on with the same puts the same bytes into the same places.
+        Nor is what arrived ever cut off: another one may be at work on it, and who begins anew may bring a wrong file.
+        """
         try:
-            # Not to append: another window or program that fetches the same puts the same bytes into the same places.
-            file = open(self._part, "r+b" if start else "wb")
-            file.seek(start)
+            if start:
+                file = open(self._part, "r+b")
+                file.seek(start)
+                return file
+            self._part, file = self._begin()
             return file
         except OSError as error:
             raise OutputError(f"Cannot write {self._part}: {error.strerror or error}.") from error
+
+    def _begin(self) -> Tuple[Path, BinaryIO]:
+        """Return an empty file to write into: the shared part where nobody began it, else one of this transfer's."""
+        if self._part != self._shared:
+            return self._part, open(self._part, "wb")
+        try:
+            return self._shared, open(self._shared, "xb")
+        except FileExistsError:
+            own, name = tempfile.mkstemp(".part", f".{self._entry.file}.", self._shared.parent)
+            return Path(name), os.fdopen(own, "wb")
 
     def _write(self, file: BinaryIO, block: bytes) -> None:
         try:

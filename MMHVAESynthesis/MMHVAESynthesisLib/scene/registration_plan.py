@@ -1,6 +1,6 @@
 """What a registration of the scene is about: which nodes are registered, which move, which stay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
@@ -8,7 +8,7 @@ import SimpleITK as sitk  # noqa: N813
 import slicer
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, label
+from ..modalities import MODALITIES, US, label, labels
 from ..models.recognition import recognised
 from ..registration.landmarks import target_registration_error
 from ..request import RegistrationRequest
@@ -28,7 +28,7 @@ class Plan:
     :param carried: All nodes that will move, the MR first.
     :param staying: All nodes that must not move: the synthetic MR, the ultrasound, the landmarks in it.
     :param places: World matrices of what is registered, by node ID, as they were when this was made.
-    :param warnings: What the user has to know of the choice, a sentence each.
+    :param warnings: What the user has to know of the choice and, once asked for, of the request; a sentence each.
     """
 
     synthetic: Mapping[str, Any]
@@ -38,7 +38,7 @@ class Plan:
     staying: Sequence[Any]
     landmarks: Optional[Landmarks]
     places: Mapping[str, np.ndarray]
-    warnings: Sequence[str] = ()
+    warnings: List[str] = field(default_factory=list)
 
     def request(self, **settings) -> RegistrationRequest:
         """Return the request to the engine, with the volumes in world coordinates.
@@ -48,18 +48,22 @@ class Plan:
             is not here any more nothing is completed.
         :raises InputError: when a volume or a setting cannot be used.
         """
+        wanted = settings.get("completion", True)
         settings.update(_completing(self.synthetic.values(), settings))
         field = None
         if self.us is not None:
             what = f"The iUS '{self.us.GetName()}'"
             field = checked(to_image(self.us, "The iUS"), what, ultrasound=True)
-        return RegistrationRequest(
+        request = RegistrationRequest(
             fixed=to_images(self.synthetic),
             moving=to_images(self.moving),
             fixed_mask=field,
             names={modality: node.GetName() for modality, node in self.moving.items()},
             **settings,
         )
+        if wanted and replace(request, completion=wanted).may_be_completed and not request.completion:
+            self.warnings.append(_not_completed(request, self.synthetic.values()))
+        return request
 
 
 def _completing(nodes: Iterable[Any], settings: Mapping[str, Any]) -> Dict[str, Any]:
@@ -73,6 +77,16 @@ def _completing(nodes: Iterable[Any], settings: Mapping[str, Any]) -> Dict[str, 
         return {}
     model = recognised(*(fact or "" for fact in made_by.pop())) if len(made_by) == 1 else None
     return {"model": model} if model is not None else {"completion": False}
+
+
+def _not_completed(request: RegistrationRequest, nodes: Iterable[Any]) -> str:
+    """Return the warning that a request is not completed, since the model of its synthetic volumes is not found."""
+    names = list(dict.fromkeys(noted(node).get("model", "?") for node in nodes))
+    why = f"the model that made the synthetic MR, '{names[0]}', is not in the list of models"
+    if names[1:]:
+        why = f"several models made the synthetic MR ({', '.join(names)})"
+    missing = labels(modality for modality in request.synthetic_only if modality != US)
+    return f"Not completed: {missing}; {why}. Put its file into your folder for models, or synthesise anew."
 
 
 def plan(
@@ -132,7 +146,7 @@ def _check_differ(fixed: Mapping[str, Any], moving: Mapping[str, Any], us: Optio
         uses[node.GetID()] = use
 
 
-def _made_from_mr(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> Sequence[str]:
+def _made_from_mr(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> List[str]:
     """Return warnings of synthetic MR that was made from MR too: it shows the brain where that MR has it.
 
     :raises InputError: when that MR is what is to be registered: it would be found to lie right, wherever it lies.
