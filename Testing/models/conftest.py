@@ -1,6 +1,7 @@
 import json
 import pickle
 import re
+import threading
 import zipfile
 from pathlib import Path
 
@@ -113,3 +114,32 @@ def archive(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    """No proxy stands between the tests and their server."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, no_proxy):
+    """The user's folder for models, not made yet."""
+    from MMHVAESynthesisLib.models import catalogue
+
+    monkeypatch.setenv(catalogue.MODELS_DIR_VARIABLE, str(tmp_path / "häßlich" / "models"))
+    return tmp_path / "häßlich" / "models"
+
+
+@pytest.fixture
+def server():
+    """A server that answers as the test says."""
+    from .server import Server
+
+    with Server() as made:
+        threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
+        yield made
+        made.released.set()
+        made.shutdown()

@@ -180,7 +180,30 @@ def test_a_folder_that_cannot_be_read_leaves_the_other_models(folder, resources,
     monkeypatch.setattr(Path, "is_file", refuse)
     one, two = catalogue.list_models(place)
     assert one.where == BUNDLED and not one.problem and catalogue.find(None, place) == one
-    assert two.path is None and "cannot be read: Permission denied" in two.problem
+    assert two.path is None and "cannot be read: Permission denied. MMHVAE_MODELS_DIR names" in two.problem
+
+
+def test_a_file_that_is_cut_off_is_found_where_that_is_cheap(folder, resources):
+    import zipfile
+
+    address = "https://example.org/x"
+    place = resources([entry("one", url=address), entry("two", size=9), entry("three", url=address)])
+    (folder / "one.safetensors").write_bytes(b"PK\x03\x04 cut off")
+    (folder / "two.safetensors").write_bytes(b"PK\x03\x04")
+    with zipfile.ZipFile(folder / "three.safetensors", "w") as archive:
+        archive.writestr("archive/data.pkl", b"x")
+    one, two, three = catalogue.list_models(place)
+    assert "its end is missing" in one.problem and "get it again (models download one)" in one.problem
+    assert "its size differs from the catalogue's" in two.problem and not three.problem
+
+
+def test_a_file_that_cannot_be_read_is_said_to_be(folder, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(catalogue, "sha256", refuse)
+    with pytest.raises(ModelError, match="cannot be read: Permission denied"):
+        catalogue.verify(catalogue.ModelEntry("m", "m", "m", sha256="0" * 64), tmp_path / "m")
 
 
 def test_a_file_given_by_its_path_shows_its_licence(folder, resources, tmp_path):
@@ -192,6 +215,31 @@ def test_a_file_given_by_its_path_shows_its_licence(folder, resources, tmp_path)
     safetensors_file.write(tmp_path / "theirs.safetensors", {"mmhvae": header}, {}, lambda path: None)
     found = catalogue.find(str(tmp_path / "theirs.safetensors"), resources([]))
     assert found.licence == "CC BY-NC 4.0" and found.path == tmp_path / "theirs.safetensors" and not found.in_catalogue
+
+
+@pytest.mark.parametrize(
+    ("licence", "shown"),
+    [("", ""), ("MIT", ""), ("CC BY 4.0", ""), ("Apache-2.0", ""), ("CC BY-NC 4.0", "CC BY-NC 4.0"), ("Mine", "Mine")],
+)
+def test_a_licence_that_a_file_states_is_shown_unless_it_is_known_to_restrict_nobody(folder, resources, licence, shown):
+    from MMHVAESynthesisLib.models import licences, safetensors_file
+    from MMHVAESynthesisLib.models.header import ModelHeader
+    from MMHVAESynthesisLib.network.sizes import NetworkSizes
+
+    header = ModelHeader("Theirs", NetworkSizes(), licence=licence, digest="0" * 64).to_json()
+    safetensors_file.write(folder / "theirs.safetensors", {"mmhvae": header}, {}, lambda path: None)
+    found = catalogue.find("theirs.safetensors", resources([]))
+    assert licences.restriction(found) == shown and bool(licences.notice(found)) is bool(shown)
+    renamed = catalogue.replace(found, name="other")
+    assert licences.identity(renamed) == licences.identity(found)
+    assert licences.identity(catalogue.replace(found, licence="Another")) != licences.identity(found) or not shown
+
+
+def test_a_model_of_the_catalogue_without_a_licence_is_not_taken_for_permissive(folder, resources):
+    from MMHVAESynthesisLib.models import licences
+
+    (model,) = catalogue.list_models(resources([entry()]))
+    assert licences.restriction(model) == licences.NOT_STATED and licences.notice(model).endswith("be reserved.")
 
 
 def test_a_dropped_file_of_ours_shows_its_own_name_and_licence(folder, resources):

@@ -138,12 +138,22 @@ def test_the_forerunners_order_that_cannot_be_known_is_asked_for(tiny, forerunne
     mixed = {name: state[name] for name in sorted(state, key=lambda name: (not name.startswith("td.t2"), name))}
     mixed = {**{n: t for n, t in mixed.items() if n.startswith("first_conv.us")}, **mixed}
     path = write_pth(mixed)
-    with pytest.raises(ModelError, match=r"different orders.* modalities=\["):
+    with pytest.raises(
+        ModelError, match=r'different orders.*: models convert "' + '[^"]*weights.pth" --modalities us,t2$'
+    ):
         read_pth(path)
     assert read_pth(path, ("us", "t2"))[0].sizes == tiny.sizes
     for fewer in ({n: t for n, t in state.items() if not n.startswith("final_blocks.1")},):
         with pytest.raises(ModelError, match=r"1 image decoders in a list, but 2 modalities \(us, t2\)"):
             read_pth(write_pth(fewer))
+
+
+def test_the_forerunners_names_that_may_have_been_sorted_do_not_swap_its_decoders(tiny, forerunner_state, write_pth):
+    path = write_pth(dict(sorted(forerunner_state(tiny).items())))
+    with pytest.raises(ModelError, match="in alphabetical order, as if they had been sorted.*--modalities us,t2$"):
+        read_pth(path)
+    header, state = read_pth(path, ("us", "t2"))
+    assert header.sizes == tiny.sizes and same(state, dict(tiny.state_dict()))
 
 
 def test_old_and_new_names_together_are_refused(tiny, released_state, write_pth):

@@ -1,193 +1,35 @@
 import hashlib
 import json
-import re
 import socket
-import socketserver
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from MMHVAESynthesisLib.__main__ import main
 from MMHVAESynthesisLib.errors import Cancelled, InputError, ModelError, OutputError
 from MMHVAESynthesisLib.models import catalogue, download, transfer
-from MMHVAESynthesisLib.models.catalogue import ModelEntry
 
-CONTENT = b"PK\x03\x04" + bytes(range(256)) * 2000
-FILE = "model.pth"
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """Answers each request with the next of a list of functions of (connection, first byte wanted or None)."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers, self.requests = [], []
-        self.released = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/{FILE}"
-
-    def then(self, *answers):
-        self.answers += answers
-        return self
-
-
-class Handler(socketserver.StreamRequestHandler):
-    def handle(self):
-        lines = iter(self.rfile.readline, b"\r\n")
-        head = b"".join(lines).decode("latin-1")
-        wanted = re.search(r"(?im)^range: bytes=(\d+)-\r?$", head)
-        first = int(wanted.group(1)) if wanted else None
-        self.server.requests.append(first)
-        # The last answer is given again and again.
-        answers = self.server.answers
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        try:
-            answer(self, first)
-        except OSError:
-            pass
-
-
-def head(connection, status, **headers):
-    lines = [f"HTTP/1.1 {status}"] + [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    connection.wfile.write(("\r\n".join([*lines, "Connection: close"]) + "\r\n\r\n").encode("latin-1"))
-
-
-def whole(connection, first, content=CONTENT, **headers):
-    if first is None:
-        head(connection, "200 OK", Content_Length=len(content), **headers)
-        connection.wfile.write(content)
-    elif first >= len(content):
-        head(connection, "416 Range Not Satisfiable", Content_Length=0)
-    else:
-        span = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        head(connection, "206 Partial", Content_Length=len(content) - first, Content_Range=span)
-        connection.wfile.write(content[first:])
-
-
-def of(content):
-    return lambda connection, first: whole(connection, first, content)
-
-
-def without_ranges(connection, first):
-    whole(connection, None)
-
-
-def cut(after):
-    """Send so many bytes of what was asked for, then end the connection."""
-
-    def answer(connection, first):
-        first = first or 0
-        head(connection, "206 Partial" if first else "200 OK", Content_Length=len(CONTENT) - first,
-             Content_Range=f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}")  # fmt: skip
-        connection.wfile.write(CONTENT[first : first + after])
-
-    return answer
-
-
-def cut_without_ranges(connection, first):
-    head(connection, "200 OK", Content_Length=len(CONTENT))
-    connection.wfile.write(CONTENT[:3000])
-
-
-def chunked_and_cut(connection, first):
-    head(connection, "200 OK", Transfer_Encoding="chunked")
-    connection.wfile.write(b"1000\r\n" + CONTENT[:4096] + b"\r\n1000\r\n" + CONTENT[4096:5000])
-
-
-def stall(connection, first):
-    head(connection, "200 OK", Content_Length=len(CONTENT))
-    connection.wfile.write(CONTENT[:2000])
-    connection.server.released.wait(30)
-
-
-def slowly(connection, first):
-    start = first or 0
-    head(connection, "206 Partial" if start else "200 OK", Content_Length=len(CONTENT) - start,
-         Content_Range=f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")  # fmt: skip
-    for place in range(start, len(CONTENT), 50000):
-        connection.wfile.write(CONTENT[place : place + 50000])
-        time.sleep(0.06)
-
-
-def silent(connection, first):
-    connection.server.released.wait(30)
-
-
-def slowly_without_ranges(connection, first):
-    head(connection, "200 OK", Content_Length=len(CONTENT))
-    for place in range(0, len(CONTENT), 50000):
-        connection.wfile.write(CONTENT[place : place + 50000])
-        time.sleep(0.06)
-
-
-def without_a_size(content):
-    """Send a content whose end is that of the connection."""
-
-    def answer(connection, first):
-        head(connection, "200 OK")
-        connection.wfile.write(content)
-
-    return answer
-
-
-def status(line, **headers):
-    return lambda connection, first: head(connection, line, Content_Length=0, **headers)
-
-
-def lies(length):
-    def answer(connection, first):
-        head(connection, "200 OK", Content_Length=length)
-        connection.wfile.write(CONTENT)
-
-    return answer
-
-
-def wrong_part(connection, first):
-    head(connection, "206 Partial", Content_Length=10, Content_Range=f"bytes 0-9/{len(CONTENT)}")
-    connection.wfile.write(CONTENT[:10])
-
-
-def nonsense(connection, first):
-    connection.wfile.write(b"220 ftp ready\r\n")
-
-
-def page(connection, first):
-    whole(connection, None, b"<!DOCTYPE html><title>Please log in</title>", Content_Type="text/html")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv(catalogue.MODELS_DIR_VARIABLE, str(tmp_path / "häßlich" / "models"))
-    return tmp_path / "häßlich" / "models"
-
-
-@pytest.fixture
-def server():
-    with Server() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made
-        made.released.set()
-        made.shutdown()
-
-
-def entry(server, **changes):
-    facts = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "permissive": True, "url": server.url, **changes}
-    return ModelEntry("m", "M", FILE, **facts)
-
-
-def fetch(server, timeout=0.5, **changes):
-    return download.download(entry(server, **changes), timeout=timeout)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+from .server import (
+    CONTENT,
+    FILE,
+    chunked_and_cut,
+    cut,
+    cut_without_ranges,
+    entry,
+    fetch,
+    lies,
+    names,
+    nonsense,
+    of,
+    page,
+    silent,
+    stall,
+    status,
+    whole,
+    without_ranges,
+    wrong_part,
+)
 
 
 def test_a_model_arrives_whole_with_progress(server, folder):
@@ -197,43 +39,6 @@ def test_a_model_arrives_whole_with_progress(server, folder):
     assert path == folder / FILE and path.read_bytes() == CONTENT and names(folder) == [FILE]
     assert reports[0].done == 0 and reports[-1].done == reports[-1].total == 513 and reports[-1].seconds_left == 0
     assert {report.stage for report in reports} == {"download (kB)"} and len(reports) > 5
-
-
-@pytest.mark.parametrize("later", [0.1, 0.3])
-def test_two_that_fetch_the_same_at_once_both_have_it(server, folder, later):
-    server.then(slowly)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(fetch, server, 5, size=len(CONTENT))
-        time.sleep(later)
-        second = pool.submit(fetch, server, 5, size=len(CONTENT))
-        assert first.result().read_bytes() == second.result().read_bytes() == CONTENT
-    assert names(folder) == [FILE]
-
-
-@pytest.mark.parametrize("later", [0.1, 0.3, 0.5])
-def test_two_at_once_from_a_server_without_ranges_both_have_it(server, folder, later):
-    server.then(slowly_without_ranges)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(fetch, server, 5)
-        time.sleep(later)
-        second = pool.submit(fetch, server, 5)
-        assert first.result().read_bytes() == second.result().read_bytes() == CONTENT
-    assert len(server.requests) == 2 and names(folder) == [FILE]
-
-
-def test_who_goes_on_and_finds_it_in_place_does_not_begin_again(server, folder):
-    folder.mkdir(parents=True)
-    part = folder / f".{FILE}.part"
-    part.write_bytes(CONTENT[:100_000])
-    server.then(whole)
-
-    def another_window_is_first(report):
-        if report.done == report.total and part.exists():
-            part.write_bytes(CONTENT)
-            part.rename(folder / FILE)
-
-    assert download.download(entry(server, size=len(CONTENT)), another_window_is_first).read_bytes() == CONTENT
-    assert server.requests == [100_000] and names(folder) == [FILE]
 
 
 def test_a_model_that_is_there_is_not_fetched_again(server, folder):
@@ -257,84 +62,12 @@ def test_one_that_was_damaged_or_put_there_wrong_is_fetched_again(server, folder
     assert download.download(there).read_bytes() == CONTENT and names(folder) == [FILE]
 
 
-def test_a_right_file_that_came_meanwhile_is_not_replaced_by_a_wrong_one(server, folder):
-    folder.mkdir(parents=True)
-
-    def by_hand(report):
-        (folder / FILE).write_bytes(CONTENT)
-
-    server.then(of(b"PK\x03\x04" + bytes(100)))
-    assert download.download(entry(server), by_hand).read_bytes() == CONTENT
-    assert names(folder) == [FILE]
-
-
-def test_of_two_programs_the_one_that_is_given_a_wrong_file_leaves_the_other_ones_alone(server, folder):
-    asked = threading.Event()
-
-    def wrong_but_later(connection, first):
-        asked.set()
-        time.sleep(0.5)
-        whole(connection, None, b"PK\x03\x04 please log in")
-
-    server.then(wrong_but_later, slowly)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(fetch, server, 5)
-        asked.wait(5)
-        second = pool.submit(fetch, server, 5)
-        assert second.result().read_bytes() == CONTENT
-        try:
-            first.result()
-        except ModelError as error:
-            assert "is not the file" in str(error)
-    assert (folder / FILE).read_bytes() == CONTENT and names(folder) == [FILE]
-
-
-@pytest.mark.parametrize("there", [b"", CONTENT[:1000]])
-@pytest.mark.parametrize("wrong", [without_a_size(b"please log in"), lies(9), of(b"PK\x03\x04 please log in")])
-def test_what_had_arrived_is_kept_when_a_server_begins_anew_with_something_else(server, folder, there, wrong):
-    folder.mkdir(parents=True)
-    part = folder / f".{FILE}.part"
-    part.write_bytes(there)
-    server.then(lambda connection, first: wrong(connection, None))
-    with pytest.raises(ModelError, match="is not the (file|one) that the catalogue describes"):
-        fetch(server, timeout=0.1)
-    assert part.read_bytes() == there and names(folder) == [part.name]
-    server.answers[:] = [whole]
-    assert fetch(server).read_bytes() == CONTENT and names(folder) == [FILE]
-
-
-def test_an_answer_without_a_size_that_was_cut_is_gone_on_with(server, folder):
-    server.then(without_a_size(CONTENT[:100_000]), whole)
-    assert fetch(server).read_bytes() == CONTENT and server.requests == [None, 100_000]
-
-
-def test_an_answer_without_a_size_is_whole_where_it_is_the_right_file(server, folder):
-    server.then(without_a_size(CONTENT))
-    assert fetch(server).read_bytes() == CONTENT and server.requests == [None]
-
-
-def test_an_answer_without_a_size_that_is_never_right_says_so(server, folder):
-    server.then(without_a_size(CONTENT[:1000]), status("500 Oh"), without_a_size(CONTENT[:1000]))
-    with pytest.raises(ModelError, match="does not say how large the file is.*0.0 MB are kept"):
-        fetch(server, timeout=0.1)
-    assert names(folder) == [f".{FILE}.part"]
-
-
 def test_a_file_of_the_users_own_is_no_download(server, folder, tmp_path, capsys):
     mine = tmp_path / "mine.pth"
     mine.write_bytes(CONTENT)
     assert main(["models", "download", str(mine)]) == 3 and "verified" not in capsys.readouterr().out
     with pytest.raises(InputError, match="a file of your own: there is nothing to download"):
         download.download(catalogue.find(str(mine)))
-
-
-def test_a_page_does_not_cost_what_had_arrived(server, folder):
-    folder.mkdir(parents=True)
-    (folder / f".{FILE}.part").write_bytes(CONTENT[:1000])
-    server.then(page)
-    with pytest.raises(ModelError, match="a web page in place of the file"):
-        fetch(server)
-    assert (folder / f".{FILE}.part").read_bytes() == CONTENT[:1000]
 
 
 def test_git_blob_ids_verify_too(server, folder):
@@ -516,7 +249,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_server_is_asked(ser
 def test_a_restrictive_licence_is_shown_and_has_to_be_agreed_to(server, folder):
     server.then(whole)
     restricted = entry(server, permissive=False, licence="CC BY-NC 4.0", source="somewhere")
-    with pytest.raises(InputError, match=r"licence 'CC BY-NC 4.0'.*Read it \(somewhere\).*--accept-licence"):
+    with pytest.raises(InputError, match=r"restricts its use: CC BY-NC 4.0. Read it \(somewhere\).*--accept-licence"):
         download.download(restricted)
     assert server.requests == [] and not folder.exists()
     assert download.download(restricted, accept_licence=True).is_file()

@@ -57,6 +57,19 @@ def test_a_published_model_carries_the_catalogues_licence(folder, tiny, released
     assert (header.name, header.licence) == ("mmhvae-fold0", "MIT")
 
 
+def test_a_licence_that_restricts_the_use_is_logged_once_in_a_process(folder, tiny, tiny_sizes, caplog, monkeypatch):
+    monkeypatch.setattr(loading, "_told", set())
+    caplog.set_level("INFO", "MMHVAESynthesisLib")
+    for name, licence in (("theirs", "CC BY-NC 4.0"), ("free", "MIT"), ("mine", "")):
+        save(folder / f"{name}.safetensors", ModelHeader(name, tiny_sizes, licence=licence), tiny)
+    for _ in range(2):
+        for name in ("theirs", "free", "mine"):
+            loading.load(f"{name}.safetensors")
+    assert [record.getMessage() for record in caplog.records] == [
+        "The model 'theirs.safetensors' has a licence that restricts its use: CC BY-NC 4.0."
+    ]
+
+
 def test_each_caller_has_a_network_of_its_own(file):
     one, other = loading.load(str(file)), loading.load(str(file))
     one.network.coarsest.down.bias.fill_(7)

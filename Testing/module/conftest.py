@@ -31,7 +31,16 @@ FETCHABLE = {
     "licence": "MIT",
     "permissive": True,
 }
-BUNDLED = {"name": "little", "title": "A little model", "file": "little.pth", "bundled": True, "card": "little.md"}
+BUNDLED = {
+    "name": "little",
+    "title": "A little model",
+    "file": "little.pth",
+    "bundled": True,
+    "card": "little.md",
+    "licence": "MIT",
+    "permissive": True,
+}
+"""Of licences that are agreed to without a question; the others have tests of their own."""
 
 
 @pytest.fixture

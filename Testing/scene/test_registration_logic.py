@@ -174,6 +174,14 @@ def test_contrasts_are_completed_with_the_model_that_made_the_synthetic_mr(regis
         note(node, "demonstrator", "0" * 64)
     assert request().model is None and not seen[-1].may_be_completed, "another model of that name does not fit"
 
+    def warnings(**words):
+        return register(synthetic, {"t2": pair[1]}, **words).GetAttribute("MMHVAE.warnings")
+
+    assert "FLAIR is not completed from T2: the model 'demonstrator', which made the synthetic MR, is not" in warnings()
+    assert "not completed" not in warnings(completion=False) + warnings(model="other") + warnings(engine="mattes")
+    note(flair, "random", loaded.header.digest)
+    assert "not one and the same model made all synthetic MR (demonstrator, random)" in warnings()
+
 
 @pytest.mark.parametrize("completion", [True, False])
 def test_what_is_completed_does_not_come_into_the_scene(slicer, register, made, tmp_path, completion):

@@ -40,8 +40,8 @@ def load(model: Optional[str] = None, modalities: Optional[Sequence[str]] = None
     :raises ModelError: when there is no such model, or its file cannot be used.
     """
     entry = catalogue.find(model)
-    _tell_licence(entry)
     header, state = _read(entry, None if modalities is None else tuple(modalities), keep)
+    _tell_licence(entry)
     return Model(header, build(header, {name: tensor.clone() for name, tensor in state.items()} if keep else state))
 
 

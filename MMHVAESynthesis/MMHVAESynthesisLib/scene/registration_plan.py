@@ -82,11 +82,15 @@ def _completing(nodes: Iterable[Any], settings: Mapping[str, Any]) -> Dict[str, 
 def _not_completed(request: RegistrationRequest, nodes: Iterable[Any]) -> str:
     """Return the warning that a request is not completed, since the model of its synthetic volumes is not found."""
     names = list(dict.fromkeys(noted(node).get("model", "?") for node in nodes))
-    why = f"the model that made the synthetic MR, '{names[0]}', is not in the list of models"
-    if names[1:]:
-        why = f"several models made the synthetic MR ({', '.join(names)})"
-    missing = labels(modality for modality in request.synthetic_only if modality != US)
-    return f"Not completed: {missing}; {why}. Put its file into your folder for models, or synthesise anew."
+    missing = [modality for modality in request.synthetic_only if modality != US]
+    why = (
+        f"not one and the same model made all synthetic MR ({', '.join(names)}). Synthesise them anew, with one."
+        if names[1:]
+        else f"the model '{names[0]}', which made the synthetic MR, is not among the models of this machine. Put its "
+        "file into your folder for models, or synthesise anew."
+    )
+    verb = "is" if len(missing) == 1 else "are"
+    return f"{labels(missing)} {verb} not completed from {labels(request.pairs)}: {why}"
 
 
 def plan(
