@@ -23,7 +23,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"), str(Path(__file__).resolve().parent)]
+
+import unseen  # noqa: E402
 
 from MMHVAESynthesisLib.evaluation.evaluate import training_configuration  # noqa: E402
 from MMHVAESynthesisLib.evaluation.metrics import counts, psnr, ssim  # noqa: E402
@@ -101,7 +103,7 @@ def all_rows(args):
     """Yield the rows of all cases."""
     model = load(args.model)
     config = training_configuration(model)
-    names = args.cases or model.header.training.get("held_out") or config.data.held_out
+    names = unseen.names(model, args.cases)
     for folder in case_folders.find(args.data, ["mri"]):
         if folder.name in names:
             case = case_folders.load(folder, config.data)
@@ -156,7 +158,9 @@ def main():
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--model", metavar="NAME|FILE")
     parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--cases", nargs="+", help="of DATA/mri; default: those held out of the model's training")
+    parser.add_argument(
+        "--cases", nargs="+", help="of DATA/mri, unseen by the model; default: those held out of training"
+    )
     args = parser.parse_args()
     if args.picture:
         return picture(args)

@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"), str(Path(__file__).resolve().parent)]
+
+import unseen  # noqa: E402
 
 from MMHVAESynthesisLib.evaluation.evaluate import training_configuration  # noqa: E402
 from MMHVAESynthesisLib.evaluation.metrics import to_8bit  # noqa: E402
@@ -120,8 +122,9 @@ def main():
     args = parser.parse_args()
     model = load(args.model)
     config = training_configuration(model)
+    names = unseen.names(model)
     found = case_folders.find(Path(args.data), config.data.folders)
-    cases = case_folders.load_all([case for case in found if case.name in config.data.held_out], config.data)
+    cases = case_folders.load_all([case for case in found if case.name in names], config.data)
     rows = []
     for case in cases:
         if US in case.modalities:

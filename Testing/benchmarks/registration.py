@@ -8,6 +8,7 @@ a cone of 80 x 80 x 60 mm at 1 mm, oblique, placed on the head's surface. With -
 and the MR is registered directly to its iUS as well; with --model also to what a model synthesises from that iUS, on
 cases which the model has not seen, and to what it synthesises from the real iUS in ``ius_pair/<case>``. With
 --completion all contrasts are synthesised from that iUS, those that the head lacks from its MR, and all registered.
+Cases that the model was trained on are refused; of the pairs, of which there are few, the table says it.
 
 The error of a pose (TRE) is the mean distance between its true and its found place over the field of view. Written:
 registrations.csv and capture.csv (a row a registration), pairs.csv, registration.md, confidence.png, capture.png.
@@ -27,14 +28,15 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"), st
 
 import registration_report as report  # noqa: E402
 import simulated_synthesis as simulation  # noqa: E402
+import unseen  # noqa: E402
 
+from MMHVAESynthesisLib.models.loading import load  # noqa: E402
 from MMHVAESynthesisLib.registration.brainsfit import executable_runner  # noqa: E402
 from MMHVAESynthesisLib.registration.completion import complete  # noqa: E402
 from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
 from MMHVAESynthesisLib.registration.transforms import matrix_of  # noqa: E402
 from MMHVAESynthesisLib.request import RegistrationRequest, SynthesisRequest  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
-from MMHVAESynthesisLib.training.config import HELD_OUT  # noqa: E402
 from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep  # noqa: E402
 
 QUALITIES = {"good": simulation.GOOD, "poor": simulation.POOR}
@@ -53,7 +55,7 @@ MOST_DEGREES, CAPTURE_DEGREES = 12.0, 20.0
 FIELDS = (
     "track engine case low high displacement degrees tre confidence correlation before after cpu wall warnings".split()
 )
-PAIR_FIELDS = "case track engine moved confidence before after again cpu wall warnings".split()
+PAIR_FIELDS = "case track seen engine moved confidence before after again cpu wall warnings".split()
 
 
 def contrasts_of(folder):
@@ -205,6 +207,7 @@ def pair_rows(folder, modality, args):
     us, moving = (sitk.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("us", modality))
     points = field_points(us)
     tracks = {DIRECT: us, MODEL: synthesised(us, [modality], args.model)[modality]}
+    seen = {DIRECT: "-", MODEL: unseen.says(load(name_of(args.model)), folder.name)}
     generator = np.random.default_rng(0)
     others = [
         simulation.random_displacement(points, median, MOST_DEGREES, generator)
@@ -221,18 +224,24 @@ def pair_rows(folder, modality, args):
         for engine in args.engines:
             result, seconds, end = found(fixed, engine, np.eye(4))
             apart = [moved_by(found(fixed, engine, away)[2] - end, points).mean() for away in others]
-            row = {"case": folder.name, "track": track, "engine": engine, "moved": result.moved}
+            row = {"case": folder.name, "track": track, "seen": seen[track], "engine": engine, "moved": result.moved}
             yield {**row, "again": np.median(apart), **facts(result), **seconds}
 
 
 def folders_of(args):
-    """Return the cases to take fields of view from: those named, or else the ones that a model has not seen, or all."""
+    """Return the cases to take fields of view from: those named, or else the ones held out of a training, or all.
+
+    With a model none that it was trained on.
+    """
     found = {
         path.name: path
         for path in sorted((args.data / "mri").iterdir())
         if all((path / f"{modality}.nii.gz").is_file() for modality in args.modalities)
     }
-    named = args.cases or [name for name in found if not args.model or name in HELD_OUT]
+    named = args.cases or list(found)
+    if args.model:
+        allowed = unseen.names(load(name_of(args.model)), args.cases)
+        named = args.cases or [name for name in found if name in allowed]
     missing = [name for name in named if name not in found]
     if missing or not named:
         raise SystemExit(f"{args.data}/mri lacks {', '.join(args.modalities)} of: {', '.join(missing) or 'all cases'}")

@@ -67,16 +67,28 @@ def trust(rows):
 
 
 def pairs(rows):
-    """Return the table of real pairs, whose truth is unknown: how far each engine leaves the given start."""
+    """Return the table of real pairs, whose truth is unknown: how far each engine leaves the given start.
+
+    It says whether the model behind a fixed volume was trained on a case of that name, as a rule on this very iUS.
+    """
     lines = []
     for row in rows:
         numbers = [f"{row[key]:.2f}" for key in ("moved", "confidence")]
         likeness = [f"{row[key]:.3f}" for key in ("before", "after")]
         again = f"{row['again']:.2f}"
         lines.append(
-            [row["case"], row["track"], row["engine"], *numbers, *likeness, again, row["warnings"].strip() or "-"]
+            [
+                row["case"],
+                row["track"],
+                row["seen"],
+                row["engine"],
+                *numbers,
+                *likeness,
+                again,
+                row["warnings"].strip() or "-",
+            ]
         )
-    titles = ["case", "fixed", "engine", "moved mm", "confidence mm", "LNCC before", "after"]
+    titles = ["case", "fixed", "trained on the case", "engine", "moved mm", "confidence mm", "LNCC before", "after"]
     return _markdown([*titles, "other starts end apart, mm", "warnings"], lines)
 
 

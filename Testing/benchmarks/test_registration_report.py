@@ -44,9 +44,10 @@ def test_failures_and_false_alarms_are_counted():
 
 
 def test_real_pairs_say_what_became_of_the_start():
-    pair = {"case": "Case2", "track": "model", "engine": "lncc", "moved": 1.0, "confidence": 2.0, "before": 0.1}
-    (line,) = cells(report.pairs([{**pair, "after": 0.25, "again": 0.5, "warnings": ""}]))[2:]
-    assert line == ["Case2", "model", "lncc", "1.00", "2.00", "0.100", "0.250", "0.50", "-"]
+    pair = {"case": "Case2", "track": "model", "seen": "yes", "engine": "lncc", "moved": 1.0, "confidence": 2.0}
+    (titles, _, line) = cells(report.pairs([{**pair, "before": 0.1, "after": 0.25, "again": 0.5, "warnings": ""}]))
+    assert line == ["Case2", "model", "yes", "lncc", "1.00", "2.00", "0.100", "0.250", "0.50", "-"]
+    assert titles[2] == "trained on the case"
 
 
 def test_pictures_are_drawn(tmp_path):

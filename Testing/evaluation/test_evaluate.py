@@ -103,6 +103,11 @@ def test_one_command_writes_tables_pictures_and_verdicts(data, model, tmp_path):
     assert trained > 10 and itself > trained - 0.3
     assert len((tmp_path / "table-sweeps.csv").read_text(encoding="utf-8").splitlines()) == 1 + 15 * 4
     assert len((tmp_path / "table-heads.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7 * 3
+    assert figures["simulated_us"] == {"sweeps": 2, "of": 2, "which": ["0 kept", "1 kept"]}
+    assert "The iUS of 2 of 2 sweeps is simulated (0 kept, 1 kept)." in (tmp_path / "table-sweeps.md").read_text(
+        "utf-8"
+    )
+    assert "sweeps is simulated" not in (tmp_path / "table-heads.md").read_text("utf-8")
     assert "LPIPS" in (tmp_path / "table-sweeps.md").read_text(encoding="utf-8") or figures["lpips"] == "computed"
     assert not list(tmp_path.glob("*part*"))
     _check_titles(tmp_path)
@@ -145,6 +150,62 @@ def test_a_model_of_others_is_judged_on_the_cases_that_are_named(data, tmp_path)
         run("--data", data, "--model", path, "--output-dir", tmp_path / "out", "--held-out", "kept", "kpet")
     figures = run("--data", data, "--model", path, "--output-dir", tmp_path, "--planes", 1, "--held-out", "kept")
     assert figures["cases"]["heads"] == ["kept"]
+
+
+def test_a_case_of_ones_own_is_found_in_whichever_folder_it_lies(data, model, tmp_path):
+    for modality in ("t2", "flair"):
+        write(tmp_path / "mycases" / "P1", modality, head(np.random.default_rng(1), 90.0))
+    # The model's training names the folders mri and ius.
+    figures = run(
+        "--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out", "--planes", 1, "--held-out", "P1"
+    )
+    assert figures["cases"] == {"sweeps": ["P1", "P1"], "heads": ["P1"], "real iUS": []}
+    with pytest.raises(InputError, match="no case called P2 in any folder below it"):
+        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out", "--held-out", "P2")
+    with pytest.raises(InputError, match="none of the held-out cases kept, real in any folder below it"):
+        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+    (tmp_path / "mri").mkdir()
+    with pytest.raises(InputError, match=r"no cases in mri, ius \(data.folders"):
+        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+    write(tmp_path / "mri" / "other", "t2", head(np.random.default_rng(1), 90.0))
+    with pytest.raises(InputError, match=r"kept, real in mri, ius \(the folders of the model's training\)"):
+        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+
+
+def test_baselines_are_fitted_on_the_trainings_own_folders_alone(tmp_path):
+    found = [tmp_path / folder / name for folder in ("mri", "mycases") for name in ("trained", "other")]
+    data, there = DataConfig(("mri", "ius")), tmp_path / "mri"
+    assert evaluating._to_fit_on(found, tmp_path, data, {"trained"}) == [found[0], found[2]]
+    there.mkdir()
+    assert evaluating._to_fit_on(found, tmp_path, data, {"trained"}) == [there / "trained"]
+    assert evaluating._to_fit_on(found, tmp_path, data, ()) == [there / "trained", there / "other"]
+    assert evaluating._to_fit_on(found, tmp_path, DataConfig(), ()) == found
+
+
+def test_no_baseline_is_fitted_on_a_held_out_case(data, model, tmp_path, monkeypatch):
+    fitted = []
+
+    def stop(folders, _data):
+        fitted.extend(folder.name for folder in folders)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(evaluating, "_usable", stop)
+    with pytest.raises(InputError, match="far enough"):
+        run("--data", data, "--model", model, "--output-dir", tmp_path / "out")
+    assert fitted == ["trained"]
+
+
+def test_no_sweep_is_simulated_from_a_single_contrast(model, tmp_path):
+    rng = np.random.default_rng(1)
+    write(tmp_path / "mri" / "flat", "flair", head(rng, 90.0))
+    write(tmp_path / "pairs" / "pair", "us", rng.integers(1, 255, (12, 40, 40)).astype(np.uint8))
+    write(tmp_path / "pairs" / "pair", "t2", rng.integers(1, 255, (12, 40, 40)).astype(np.uint8))
+    names = ("--held-out", "flat", "pair")
+    figures = run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out", "--planes", 1, *names)
+    assert figures["cases"] == {"sweeps": ["pair"], "heads": ["flat", "pair"], "real iUS": []}
+    assert figures["simulated_us"] == {"sweeps": 0, "of": 1, "which": []}
+    note = (tmp_path / "out" / "table-sweeps.md").read_text(encoding="utf-8").splitlines()[-1]
+    assert "The iUS of 0 of 1 sweeps is simulated." in note
 
 
 def test_heads_are_covered_whole_and_keep_the_range_of_the_volume(data):

@@ -60,6 +60,7 @@ def test_everything_is_written_and_agrees(folder, tmp_path):
     said = cli.describe(result)
     assert f"Moved {result['moved_mm']:.1f} mm" in said and f"{result['confidence_mm']:.1f} mm (confidence)" in said
     assert "Similarity of T2 (LNCC)" in said and f"to {result['tre']['after']['mean_mm']:.2f} mm" in said
+    assert "Mean error of 3 landmarks: " in said
     assert figures.LINEAR_ONLY in said and result["outputs"]["transform"] in said.splitlines()
     kept = {**result, "kept_start": True, "outputs": {"transform": "T.h5"}}
     assert "Left where it was" in cli.describe(kept) and figures.LINEAR_ONLY not in cli.describe(kept)

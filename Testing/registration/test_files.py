@@ -130,6 +130,8 @@ def test_markups_json(tmp_path, system, sign):
         ("F.mrk.json", markups([{"position": [1, 2]}])),
         ("F.mrk.json", markups([{"position": [1, 2]}] * 3)),
         ("F.mrk.json", markups([{"position": [1, 2, 3]}], "IJK")),
+        ("F.mrk.json", markups([{"position": [1, 2, 3]}], 0)),
+        ("F.mrk.json", markups(["a point"])),
         ("F.txt", "1 2 3"),
     ],
 )
@@ -154,6 +156,45 @@ def test_tag(tmp_path):
     first, second = landmarks.read_tag(path)
     assert np.array_equal(first, [[-1, -2, 3], [-7, -8, 9]])
     assert np.array_equal(second, [[4, -5.5, 6], [-10, -11, 12]])
+
+
+SEVERAL = TAG[: TAG.index(" 1 2 3")]
+"""The head of a tag file, its points left out."""
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        '1 2 3 4 5 6 "sulcus; deep"\n 7 8 9 10 11 12 "b";',
+        '1 2 3 4 5 6 "a" 7 8 9 10 11 12 "b" ; \n',
+        '1 2 3 4 5 6 "a" 7 8 9 10 11 12;',
+        '1 2 3 4 5 6 0.5 1 1 "a" 7 8 9 10 11 12 0.5 1 1 ""\n;',
+        "1 2 3 4 5 6\n\n  % a note\n7 8 9 10 11 12 0.5 1 1\n;",
+        "1 2 3 4 5 6 sulcus\n7 8 9 10 11 12 0.5 1 1 gyrus;",
+    ],
+)
+def test_every_point_of_a_tag_file_is_read(tmp_path, points):
+    (tmp_path / "F.tag").write_text(SEVERAL + points, encoding="utf-8")
+    first, second = landmarks.read_tag(tmp_path / "F.tag")
+    assert np.array_equal(first, [[-1, -2, 3], [-7, -8, 9]])
+    assert np.array_equal(second, [[-4, -5, 6], [-10, -11, 12]])
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        "1 2 3 4 5 6 7 8 9 10 11 12;",
+        "1 2 3 4 5 6 1 1 1 7 8 9 10 11 12 1 1 1;",
+        '1 2 3 4 5 6 "a";\n 7 8 9 10 11 12 "b";',
+        '1 2 3 4 5 6 "a\n 7 8 9 10 11 12 "b";',
+        '1 2 3 4 5 6 "a" "b";',
+        '1 2 3 4 5 6 0.5 one 1 "a";',
+    ],
+)
+def test_a_tag_file_whose_points_cannot_be_told_apart_is_refused(tmp_path, points):
+    (tmp_path / "F.tag").write_text(SEVERAL + points, encoding="utf-8")
+    with pytest.raises(InputError, match="F.tag"):
+        landmarks.read_tag(tmp_path / "F.tag")
 
 
 HALF = TAG.replace("-4 5.5 6", "").replace("10 11 12 1 2 3", "")

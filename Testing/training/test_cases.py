@@ -128,6 +128,41 @@ def test_folds_are_dealt_by_what_the_cases_have(tmp_path):
         dataclasses.replace(settings, fold=3)
 
 
+def deal(folder, names):
+    for name in names:
+        (folder / "mri" / name).mkdir(parents=True)
+        (folder / "mri" / name / "t2.nii.gz").write_bytes(b"")
+    return cases.find(folder)
+
+
+def test_with_folds_the_default_names_are_dealt_like_all_others_and_names_of_ones_own_stay_held_out(tmp_path):
+    found = deal(tmp_path, ["Case18", "Case27", *(f"case{number}" for number in range(7))])
+    plain = dataclasses.replace(CROPS, folds=3)
+    held = [{case.name for case in cases.split(found, dataclasses.replace(plain, fold=fold))[1]} for fold in range(3)]
+    assert [len(fold) for fold in held] == [3, 3, 3] and set.union(*held) == {case.name for case in found}
+    own = dataclasses.replace(plain, held_out=("Case18", "case3"))
+    for fold in range(3):
+        to_train, held_out = cases.split(found, dataclasses.replace(own, fold=fold))
+        assert not {"Case18", "case3"} & {case.name for case in to_train} and len(held_out) <= 5
+    assert {case.name for case in cases.split(found, CROPS)[1]} == {"Case18", "Case27"}
+
+
+def test_a_name_to_hold_out_that_no_case_has_is_warned_of(tmp_path, caplog):
+    found = deal(tmp_path, ["Case1", "Case2"])
+    cases.split(found, CROPS)
+    cases.split(found, dataclasses.replace(CROPS, held_out=("Case2",)))
+    assert not caplog.records
+    to_train, _ = cases.split(found, dataclasses.replace(CROPS, held_out=("case2", "Case1", "Case27")))
+    assert [case.name for case in to_train] == ["Case2"]
+    assert "no case called case2 to hold out" in caplog.text
+
+
+def test_folders_without_cases_are_named(tmp_path):
+    (tmp_path / "mri").mkdir()
+    with pytest.raises(InputError, match=r"no cases in mri, ius \(data.folders"):
+        cases.find(tmp_path, ("mri", "ius"))
+
+
 def phantom(white, size=64, noise=0.03):
     """White matter inside a thick shell of brighter grey matter, with a very bright lesion."""
     rng = np.random.default_rng(0)

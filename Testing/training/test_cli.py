@@ -32,7 +32,10 @@ def test_one_command_trains_and_writes_weights_that_load(data, config, tmp_path)
     # the state's own configuration is taken up again, and a new run can start from the weights
     assert cli.run(arguments(*words))["steps"] == 12
     fresh = ("--data", data, "--state", tmp_path / "fresh", "--config", tmp_path / "own.json", "--minutes", 0.001)
-    assert cli.run(arguments(*fresh, "--init", tmp_path / "weights.safetensors", "--threads", 1))["steps"] == 1
+    begun = arguments(*fresh, "--init", tmp_path / "weights.safetensors", "--threads", 1)
+    assert [cli.run(begun)["steps"] for _ in range(2)] == [1, 2], "the same command goes on"
+    with pytest.raises(InputError, match="did not begin from those weights"):
+        cli.run(arguments(*words, "--init", tmp_path / "weights.safetensors"))
 
 
 def test_weights_of_other_sizes_and_absent_devices_are_refused_in_words(data, config, tmp_path):

@@ -32,6 +32,14 @@ def test_means_go_on_from_their_text():
     assert again.take() == {"l1": 1.5}
 
 
+def test_means_of_several_processes_are_over_all_their_steps():
+    one, other = Means(), Means()
+    one.add({"l1": 1.0})
+    for value in (2.0, 6.0):
+        other.add({"l1": value, "gan": value})
+    assert Means.together([one.to_text(), other.to_text()]).take() == {"l1": 3.0, "gan": 4.0}
+
+
 def test_the_picture_of_the_curves_is_drawn_once_there_are_rows(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     draw(Curves(), Curves(), tmp_path / "curves.png")

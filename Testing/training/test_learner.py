@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from MMHVAESynthesisLib.training import distributed
 from MMHVAESynthesisLib.training.batches import Batch
 from MMHVAESynthesisLib.training.learner import Learner
 
@@ -131,6 +132,19 @@ def test_the_average_follows_slowly_and_is_what_is_shipped(config):
 def test_ablations_are_configurations(config, changes):
     learner = Learner(dataclasses.replace(config, sizes=dataclasses.replace(config.sizes, **changes)), CPU)
     assert np.isfinite(learner.learn(batch("us", "t2"), 0, 3)["loss"])
+
+
+def test_processes_see_the_same_subsets_and_draw_other_noise(config, monkeypatch):
+    calls = {}
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        learner = Learner(config, CPU)
+        calls[rank] = found = []
+        learner.network.register_forward_pre_hook(lambda _module, given, found=found: found.append(given[:2]))
+        learner.learn(batch("us", "t2", "cet1", "flair"), 5, 1)
+    assert [list(seen) for seen, _ in calls[0]] == [list(seen) for seen, _ in calls[1]]
+    for (_, ours), (_, theirs) in zip(*calls.values()):
+        assert all((one != other).float().mean() > 0.99 for one, other in zip(ours, theirs))
 
 
 def test_an_input_that_is_cut_reaches_the_network_with_its_say(config):

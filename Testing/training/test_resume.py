@@ -7,9 +7,13 @@ import pytest
 import torch
 
 from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.models.loading import load as load_model
 from MMHVAESynthesisLib.training import loop, state
 from MMHVAESynthesisLib.training.curves import Curves
+from MMHVAESynthesisLib.training.export import export
+from MMHVAESynthesisLib.training.learner import Learner
 from MMHVAESynthesisLib.training.stop import StopRequest
+from MMHVAESynthesisLib.training.validation import Validation
 
 
 class After:
@@ -102,6 +106,45 @@ def test_a_run_may_start_from_weights(data, config, tmp_path):
     assert run.origin == {"name": "first", "digest": "abc"} and "another" in run.names
     again, _ = loop.train(data, tmp_path / "second", second, cancel=After(1))
     assert again.origin == run.origin and again.names == run.names
+
+
+def test_other_weights_to_begin_from_than_those_of_a_state_are_refused(data, config, tmp_path):
+    one, other = (loop.Start(Learner(config, torch.device("cpu")).network.state_dict(), n, n * 8) for n in "ab")
+    loop.train(data, tmp_path / "from-one", config, one, cancel=After(1))
+    again, _ = loop.train(data, tmp_path / "from-one", config, one, cancel=After(1))
+    assert again.step == 2
+    loop.train(data, tmp_path / "from-none", config, cancel=After(1))
+    for folder, init in (("from-one", other), ("from-none", one)):
+        with pytest.raises(InputError, match="did not begin from those weights .*another --state, or leave --init out"):
+            loop.train(data, tmp_path / folder, config, init, cancel=After(1))
+    assert loop.train(data, tmp_path / "from-one", config, cancel=After(1))[0].step == 3
+
+
+def test_a_state_that_says_nothing_of_its_origin_is_gone_on_with(data, config, tmp_path):
+    loop.train(data, tmp_path, config, cancel=After(1))
+    saved, _ = state.load(tmp_path)
+    del saved["origin"]
+    state.save(tmp_path, saved)
+    assert loop.train(data, tmp_path, config, loop.Start({}, "x", "y"), cancel=After(1))[0].step == 2
+
+
+def test_the_averaged_weights_are_validated_and_exported(data, config, tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(Validation, "psnr", lambda _self, network: judged.append(network) or {"us>t2": 1.0})
+    monkeypatch.setattr(Validation, "picture", lambda _self, network, _path: judged.append(network))
+    run, _ = loop.train(data, tmp_path / "state", dataclasses.replace(config, validate_every=2), cancel=After(4))
+    average, trained = run.learner.average.network, run.learner.network
+    assert len(judged) == 4 and all(network is average for network in judged)
+    export(run, tmp_path / "weights.safetensors")
+    written = load_model(str(tmp_path / "weights.safetensors")).network.state_dict()
+    assert all(torch.equal(written[name], value.half().float()) for name, value in average.state_dict().items())
+    assert not all(torch.equal(written[name], value.half().float()) for name, value in trained.state_dict().items())
+
+
+def test_nothing_to_validate_on_is_said(data, config, tmp_path, caplog):
+    config = dataclasses.replace(config, validate_every=2, data=dataclasses.replace(config.data, held_out=()))
+    loop.train(data, tmp_path, config, cancel=After(1))
+    assert "nothing is validated" in caplog.text
 
 
 def test_weights_that_saw_a_held_out_case_are_refused(data, config, tmp_path):

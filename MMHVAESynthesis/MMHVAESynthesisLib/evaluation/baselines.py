@@ -36,7 +36,10 @@ class Polynomial:
 
     @classmethod
     def fit(cls, batches: Sequence[Batch], inputs: Sequence[str], target: str) -> "Polynomial":
-        """Fit by least squares over at most 400,000 pixels (every n-th) inside the masks of the batches."""
+        """Fit by least squares over pixels inside the masks of the batches: all up to 800,000, of more every n-th.
+
+        n is as many times as they hold 400,000, so that fewer than 800,000 remain.
+        """
         values, wanted = [], []
         for batch in batches:
             mask = _inside(batch, inputs)

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Set
+from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -38,6 +38,19 @@ def training_configuration(model: Model) -> TrainingConfig:
     if saved:
         return configurations.from_dict(saved)
     return TrainingConfig(sizes=model.header.sizes, data=DataConfig(spacing=model.header.spacing))
+
+
+def names_to_judge_on(model: Model, chosen: Sequence[str] = ()) -> List[str]:
+    """Return the names of the cases that a model may be judged on: the chosen ones, else those its training held out.
+
+    :raises InputError: when the model was trained on one of them.
+    """
+    training = model.header.training
+    names = list(chosen) or training.get("held_out") or list(training_configuration(model).data.held_out)
+    leaked = sorted(set(training.get("cases", ())) & set(names))
+    if leaked:
+        raise InputError(f"The model was trained on {', '.join(leaked)}: evaluate it on cases that it has not seen.")
+    return list(names)
 
 
 class Evaluation:
@@ -79,13 +92,17 @@ class Evaluation:
     def _sweeps(self, case: Case, planes: int, seed: int) -> List[Optional[Sample]]:
         """Return planes with iUS and MR: real ones where the case has both, else of simulated sweeps over its MR.
 
-        The second sweep of a case looks anywhere, the first at its tumour; each has a probe and looks of its own.
+        The second sweep of a case looks anywhere, the first at its tumour; each has a probe and looks of its own. Seeds
+        go by a case's place among the held-out ones: with other cases beside it its sweeps are others, so that figures
+        compare only where the same cases are held out. From one contrast alone no iUS is simulated, as in training.
         """
         mr = set(case.modalities) - {US}
         if US not in self.config.sizes.modalities or not mr & set(self.config.sizes.modalities):
             return []
         if US in case.modalities:
             return [plain(case, self.config, planes)]
+        if len(mr) < 2:
+            return []
         return [simulated(case, self.config, planes, seed + n, at_tumour=n == 0) for n in range(_SWEEPS)]
 
     def _swept(self, case: Case, planes: int, seed: int) -> Optional[Sample]:
@@ -100,7 +117,10 @@ class Evaluation:
         return {number for number, sample in enumerate(self.sweeps) if sample.depth is not None}
 
     def table(self, samples: Sequence[Sample], name: str) -> Table:
-        """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``."""
+        """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``.
+
+        Below the table stands what the figures are of, and which samples have simulated iUS.
+        """
         table = Table()
         present = [m for m in self.config.sizes.modalities if any(m in sample.batch.inputs for sample in samples)]
         for inputs in input_sets(present):
@@ -111,7 +131,8 @@ class Evaluation:
                         table.add(inputs, target, wanted, images[target], self.perceptual, number)
             self._reporter.step()
         table.write_csv(self.folder / f"{name}.csv")
-        note = " ".join(filter(None, [_SLICES_NOTE.format(self.config.sizes.size), _SSIM_NOTE, self.perceptual.reason]))
+        slices = _SLICES_NOTE.format(self.config.sizes.size)
+        note = " ".join(filter(None, [slices, _origin_of_us(samples), _SSIM_NOTE, self.perceptual.reason]))
         text = f"{table.to_markdown()}\n{note} T = {TEMPERATURE}.\n"
         _write_text(self.folder / f"{name}.md", text)
         return table
@@ -175,6 +196,21 @@ class Evaluation:
         return correlations
 
 
+def _with_simulated_us(samples: Sequence[Sample]) -> List[str]:
+    """Return number and case of each sample whose iUS is simulated."""
+    return [f"{number} {sample.case}" for number, sample in enumerate(samples) if sample.depth is not None]
+
+
+def _origin_of_us(samples: Sequence[Sample]) -> str:
+    """Return a sentence that says of how many samples, and of which, the iUS is simulated; nothing without iUS."""
+    count = sum(US in sample.batch.inputs for sample in samples)
+    simulated = _with_simulated_us(samples)
+    if not count:
+        return ""
+    which = f" ({', '.join(simulated)})" if simulated else ""
+    return f"The iUS of {len(simulated)} of {count} sweeps is simulated{which}."
+
+
 def _present(samples: Sequence[Optional[Sample]]) -> List[Sample]:
     return [sample for sample in samples if sample is not None]
 
@@ -188,6 +224,22 @@ def _usable(folders: Sequence[Path], data: DataConfig) -> List[Case]:
         except InputError as error:
             log.warning("no baseline is fitted on %s: %s", folder.name, error)
     return cases
+
+
+def _search(data: Path, config: DataConfig, chosen: Sequence[str]) -> Tuple[List[Path], str]:
+    """Return the case folders, and in words where they were sought.
+
+    In the folders of the training; in all below ``data`` where cases are chosen by name, or none of those is there.
+    """
+    if chosen or not any((data / name).is_dir() for name in config.folders):
+        return case_folders.find(data), "any folder below it"
+    return case_folders.find(data, config.folders), f"{', '.join(config.folders)} (the folders of the model's training)"
+
+
+def _to_fit_on(found: Sequence[Path], data: Path, config: DataConfig, seen: Collection[str]) -> List[Path]:
+    """Return the folders of the model's own training cases; all where nothing is known of them."""
+    there = {data / name for name in config.folders if (data / name).is_dir()}
+    return [case for case in found if (case.name in seen or not seen) and (case.parent in there or not there)]
 
 
 def _spread(count: int, wanted: int) -> List[int]:
@@ -221,25 +273,24 @@ def evaluate(
 ) -> Dict[str, Any]:
     """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``.
 
-    :param held_out: Names of the cases to evaluate on; none means those that the model was not trained on on purpose.
+    :param held_out: Names of the cases to evaluate on, in whichever folder; none means those that the model was not
+        trained on on purpose, in the folders of its training.
     :return: The figures and verdicts, as written to ``figures.json``.
     :raises InputError: when the data hold none of the held-out cases, or the model was trained on one of them.
     """
     config = training_configuration(model)
-    seen = set(model.header.training.get("cases", ()))
-    names = list(held_out) or model.header.training.get("held_out") or list(config.data.held_out)
-    leaked = sorted(seen & set(names))
-    if leaked:
-        raise InputError(f"The model was trained on {', '.join(leaked)}: evaluate it on cases that it has not seen.")
-    found = case_folders.find(data, config.data.folders)
+    names = names_to_judge_on(model, held_out)
+    found, where = _search(data, config.data, held_out)
     unknown = sorted(set(held_out) - {case.name for case in found})
     if unknown:
-        raise InputError(f"{data} holds no case called {', '.join(unknown)}: look at --held-out.")
+        raise InputError(f"{data} holds no case called {', '.join(unknown)} in {where}: look at --held-out.")
     tested = case_folders.load_all([case for case in found if case.name in names], config.data)
     if not tested:
-        raise InputError(f"{data} holds none of the held-out cases: {', '.join(names)}. Name others with --held-out.")
-    others = [case for case in found if case.name not in names and (case.name in seen or not seen)]
-    fitting = _usable(others, config.data)
+        raise InputError(
+            f"{data} holds none of the held-out cases {', '.join(names)} in {where}: name others with --held-out."
+        )
+    trained = _to_fit_on(found, data, config.data, model.header.training.get("cases", ()))
+    fitting = _usable([case for case in trained if case.name not in names], config.data)
     folder.mkdir(parents=True, exist_ok=True)
     sets = [input_sets(config.sizes.modalities), input_sets([m for m in config.sizes.modalities if m != US])]
     reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
@@ -254,6 +305,11 @@ def evaluate(
             "sweeps": [sample.case for sample in evaluation.sweeps],
             "heads": [sample.case for sample in evaluation.heads],
             "real iUS": [sample.case for sample in evaluation.real],
+        },
+        "simulated_us": {
+            "sweeps": len(evaluation.simulated),
+            "of": len(evaluation.sweeps),
+            "which": _with_simulated_us(evaluation.sweeps),
         },
         "verdicts": verdicts(
             sweeps, heads, evaluation.polynomials(), evaluation.depth_profiles(), sweeps.only(evaluation.simulated)

@@ -107,7 +107,8 @@ def describe(result: Dict[str, Any]) -> str:
         lines.append(f"Refined on {label(result['provenance']['refined_on'])} alone: this engine follows one contrast.")
     if "tre" in result:
         before, after = (result["tre"][when]["mean_mm"] for when in ("before", "after"))
-        lines.append(f"Landmarks: mean error {before:.2f} to {after:.2f} mm.")
+        count = result["tre"]["after"]["landmarks"]
+        lines.append(f"Mean error of {count} landmark{'s' * (count != 1)}: {before:.2f} to {after:.2f} mm.")
     if "displacement" in result["outputs"]:
         lines.append(figures.LINEAR_ONLY)
         if initial:
@@ -229,7 +230,12 @@ def _tre(
         "after": landmarks.target_registration_error(result.fixed_to_moving, fixed, moving),
     }
     return {
-        when: {"mean_mm": error.mean, "median_mm": error.median, "largest_mm": error.largest}
+        when: {
+            "landmarks": len(error.distances),
+            "mean_mm": error.mean,
+            "median_mm": error.median,
+            "largest_mm": error.largest,
+        }
         for when, error in errors.items()
     }
 

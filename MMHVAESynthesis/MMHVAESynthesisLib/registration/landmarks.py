@@ -89,7 +89,7 @@ def read_points(source: Union[str, Path]) -> np.ndarray:
         else:
             raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
         array = _placed(path, points)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is damaged or no list of points: save it anew from Slicer.") from error
@@ -101,24 +101,44 @@ def read_points(source: Union[str, Path]) -> np.ndarray:
 def read_tag(source: Union[str, Path]) -> Tuple[np.ndarray, np.ndarray]:
     """Read pairs of points from an MNI tag file, as RESECT has them (mm, RAS).
 
+    A point ends with its label, or where it has none with its line. All points are read, or none.
+
     :return: The first volume's points (in RESECT the MR's) and the second's (the ultrasound's), (N, 3) LPS mm each.
     :raises InputError: when the file is absent, damaged, or has not two volumes.
     """
     path, text = _text(source)
-    text = re.sub(r"^[%#].*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*[%#].*$", "", text, flags=re.MULTILINE)
     volumes = re.search(r"Volumes\s*=\s*(\d+)\s*;", text)
-    points = re.search(r"Points\s*=(.*?);", text, flags=re.DOTALL)
+    points = re.search(r"Points\s*=((?:[^\";]|\"[^\"\n]*\")*);(.*)", text, flags=re.DOTALL)
     if not text.lstrip().startswith("MNI Tag Point File") or not volumes or not points:
         raise InputError(f"{path} is no MNI tag file, or is cut off: give a whole .tag file.")
     if volumes.group(1) != "2":
         raise InputError(f"{path} holds points of {volumes.group(1)} volume: give a .tag file of two volumes.")
-    rows = [re.sub(r'"[^"]*"', "", line).split() for line in points.group(1).strip().splitlines() if line.strip()]
+    if points.group(2).strip():
+        raise InputError(f"{path} is damaged: more stands behind the semicolon that ends its points.")
     try:
-        array = _rows([[float(number) for number in row[:6]] for row in rows], 6)
+        array = _rows([_pair(row.split()) for line in points.group(1).splitlines() for row in _unlabelled(line)], 6)
     except ValueError as error:
-        raise InputError(f"{path} is damaged: a line of points does not hold six numbers.") from error
+        raise InputError(
+            f"{path} is damaged: a point does not hold six numbers, or has no line and no label of its own."
+        ) from error
     _finite(path, array)
     return array[:, :3] * _RAS_TO_LPS, array[:, 3:] * _RAS_TO_LPS
+
+
+def _unlabelled(line: str) -> List[str]:
+    """Return the points of a line without their labels in quotes, each of which ends one."""
+    *labelled, last = re.split(r'"[^"]*"', line)
+    return [*labelled, last] if last.strip() else labelled
+
+
+def _pair(words: List[str]) -> List[float]:
+    """Return the six coordinates of a point; weight, structure and patient may follow, and a label of one word."""
+    if len(words[6:]) not in (0, 1, 3, 4):
+        raise ValueError("not one point")
+    for number in words[6:9] if len(words) > 7 else ():
+        float(number)
+    return [float(number) for number in words[:6]]
 
 
 def _rows(points: List[List[float]], width: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..modalities import MODALITIES, US
 from ..volumes.checks import checked
 from ..volumes.files import read, same_geometry, stem, suffix
 from ..volumes.intensity import IntensityRange, from_zero
-from .config import DataConfig
+from .config import HELD_OUT, DataConfig
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ def data_folder(given: Optional[Union[str, Path]]) -> Path:
 def find(data: Path, folders: Sequence[str] = ()) -> List[Path]:
     """Return the case folders: ``data/<folder>/<case>/`` with at least one of us, t2, cet1, flair in it.
 
+    :param folders: Which folders are searched; none means all below ``data``.
     :raises InputError: when there is none.
     """
     roots = [data / name for name in folders] if folders else sorted(path for path in data.iterdir() if path.is_dir())
@@ -141,16 +142,27 @@ def find(data: Path, folders: Sequence[str] = ()) -> List[Path]:
         if case.is_dir() and set(case_files(case)) & set(MODALITIES)
     ]
     if not cases:
+        sought = f" in {', '.join(folders)} (data.folders of the configuration)" if folders else ""
         raise InputError(
-            f"{data} holds no cases: put each in a folder of its own, {data}/<folder>/<case>/, "
+            f"{data} holds no cases{sought}: put each in a folder of its own, {data}/<folder>/<case>/, "
             "with any of us, t2, cet1, flair as .nii.gz."
         )
     return cases
 
 
 def split(cases: Sequence[Path], config: DataConfig) -> tuple:
-    """Return the case folders to train on and those held out: by name, and of one fold where folds are asked for."""
-    held_out = set(config.held_out)
+    """Return the case folders to train on and those held out: by name, and of one fold where folds are asked for.
+
+    A name that is held out on purpose and that no case has is warned of: the case that was meant would be trained on.
+    """
+    held_out = set(config.always_held_out)
+    absent = sorted(held_out - set(HELD_OUT) - {case.name for case in cases})
+    if absent:
+        log.warning(
+            "There is no case called %s to hold out: look at data.held_out in the configuration, or what was meant is "
+            "trained on",
+            ", ".join(absent),
+        )
     if config.folds:
         held_out.update(case.name for case in folds(cases, config.folds)[config.fold])
     return (

@@ -24,9 +24,9 @@ class DataConfig:
     """Where the cases lie and how batches are made of them.
 
     :param folders: Folders below the data folder that hold cases, one folder a case; none means every folder below it.
-    :param held_out: Names of cases never trained on.
+    :param held_out: Names of cases never trained on. With ``folds`` those of the default are dealt like all others.
     :param folds: Cross-validation: into how many folds the cases are dealt, those with the same modalities evenly; 0
-        means none. Then fold number ``fold``, counted from 0, is held out as well.
+        means none. Then fold number ``fold``, counted from 0, is held out, and what ``held_out`` names on purpose.
     :param sampling: ``blocks``: consecutive slices of one case, all its modalities as they lie on one grid (published).
         ``crops``: random crops in all directions, with fresh simulated iUS (the demonstrator).
     :param spacing: Millimetres a pixel; volumes of another spacing are resampled (linear).
@@ -69,6 +69,14 @@ class DataConfig:
             raise InputError("cysts is a share of the sweeps, between 0 and 1.")
         if set(self.kinds) - set(KINDS) or any(weight < 0 for weight in self.kinds.values()):
             raise InputError(f"The kinds of batches are {KINDS}, with weights of 0 or more, not {dict(self.kinds)}.")
+
+    @property
+    def always_held_out(self) -> Tuple[str, ...]:
+        """Names of the cases that are held out in every fold.
+
+        The default names would otherwise be judged in every fold and trained on in none.
+        """
+        return () if self.folds and set(self.held_out) == set(HELD_OUT) else self.held_out
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, Iterable, List, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Curves:
 
 
 class Means:
-    """Means of the terms since they were last taken."""
+    """Means of the terms since they were last taken, of this process's steps."""
 
     def __init__(self):
         self._sums: Dict[str, float] = {}
@@ -58,9 +58,16 @@ class Means:
     @classmethod
     def from_text(cls, text: str) -> "Means":
         """Read what :meth:`to_text` wrote."""
+        return cls.together([text])
+
+    @classmethod
+    def together(cls, texts: Iterable[str]) -> "Means":
+        """Return the means over all steps of several, each as :meth:`to_text` gave it."""
         means = cls()
-        for name, (total, count) in json.loads(text).items():
-            means._sums[name], means._counts[name] = total, count
+        for text in texts:
+            for name, (total, count) in json.loads(text).items():
+                means._sums[name] = means._sums.get(name, 0.0) + total
+                means._counts[name] = means._counts.get(name, 0) + count
         return means
 
     def add(self, terms: Row) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -69,6 +69,8 @@ class Run:
         self.origin: Dict[str, str] = {}
         self.batches = batches or source(list(cases), config)
         self.validation = Validation(held_out, config) if config.validate_every and held_out else None
+        if config.validate_every and not held_out:
+            log.warning("Nothing is held out, so nothing is validated: look at data.held_out in the configuration")
         self.learner = Learner(config, device)
         self.step, self.seconds = 0, 0.0
         self.losses, self.scores, self.means = Curves(), Curves(), Means()
@@ -81,6 +83,8 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         found = state.load(self.folder)
         if found is not None:
+            if init is not None:
+                _check_origin(init, *found)
             self._resume(*found)
         elif init is not None:
             self.names = sorted({*self.names, *init.cases})
@@ -106,7 +110,8 @@ class Run:
         self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
         self.names = sorted({*self.names, *saved.get("names", ())})
         self.origin = saved.get("origin", self.origin)
-        self.means = Means.from_text(saved.get("means", "{}"))
+        # They are those of all processes: counted once.
+        self.means = Means.from_text(saved.get("means", "{}")) if distributed.rank() == 0 else Means()
         _check_unseen(self.names, self.held_out)
         self.losses = Curves.from_text(saved["losses"])
         self.scores = Curves.from_text(saved["validation"])
@@ -115,11 +120,11 @@ class Run:
 
     def save(self) -> None:
         """Write the state, the curves and their picture. Every process has to call it, the first one writes."""
-        learner = self.learner.state()
+        learner, means = self.learner.state(), self._means_of_all()
         if distributed.rank() != 0:
             return
         saved = {"config": self.config.as_dict(), "step": self.step, "seconds": self.seconds, "learner": learner}
-        saved.update(losses=self.losses.to_text(), validation=self.scores.to_text(), means=self.means.to_text())
+        saved.update(losses=self.losses.to_text(), validation=self.scores.to_text(), means=means.to_text())
         saved.update(epoch_steps=self.epoch_steps, processes=distributed.world(), names=self.names, origin=self.origin)
         state.save(self.folder, saved)
         self.losses.write(self.folder / LOSSES_FILE)
@@ -155,10 +160,15 @@ class Run:
         self.save()
         return self.step >= self.steps
 
+    def _means_of_all(self) -> Means:
+        """Return the means over the steps of all processes, each of which has to call it."""
+        return Means.together(distributed.gather(self.means.to_text()))
+
     def _note(self, epoch: int) -> None:
         """Add a row to the curves where it is due; validate where it is due."""
         if self.step % _ROW_EVERY == 0:
-            row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **self.means.take()}
+            row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **self._means_of_all().take()}
+            self.means = Means()
             self.losses.add(row)
             log.info(
                 "step %d/%d, epoch %d: %s",
@@ -175,6 +185,15 @@ class Run:
                 "step %d, PSNR dB: %s", self.step, ", ".join(f"{pair} {value:.2f}" for pair, value in scores.items())
             )
             self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
+
+
+def _check_origin(init: Start, saved: Mapping[str, Any], path: Path) -> None:
+    """Refuse to pass over weights that a run did not begin from; one that says nothing of it is gone on with."""
+    if "origin" in saved and saved["origin"].get("digest") != init.digest:
+        raise InputError(
+            f"{path} did not begin from those weights ({init.name}): choose another --state, or leave --init out to go "
+            "on with it."
+        )
 
 
 def _check_unseen(names: Sequence[str], held_out: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import math
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..evaluation.metrics import counts, psnr, to_8bit
 from ..evaluation.running import run
 from ..modalities import US
 from ..network.model import MMHVAE
-from .batches import Batch, source
+from .batches import Batch, BatchSource, source
 from .cases import Case
 from .config import TrainingConfig
 
@@ -27,6 +27,8 @@ ALL = "all"
 
 class Validation:
     """Fixed slices of the held-out cases, the same in every run of a configuration.
+
+    A few batches; of blocks, each of which shows one case, more where those lack a modality that the cases have.
 
     :param cases: The held-out cases; with none there is nothing to validate on.
     """
@@ -69,7 +71,24 @@ def _fixed(cases: Sequence[Case], config: TrainingConfig, kind: str) -> List[Bat
     except InputError as error:
         log.info("No validation on %s slices: %s", kind, error)
         return []
-    return [batches.batch(index) for index in range(_BATCHES)]
+    found = [batches.batch(index) for index in range(_BATCHES)]
+    if data.sampling == "blocks":
+        present = {name for case in cases for name in case.modalities if name in config.sizes.modalities}
+        found += _with_the_rest(batches, present - {name for batch in found for name in batch.targets}, len(cases))
+    return found
+
+
+def _with_the_rest(batches: BatchSource, missing: Set[str], cases: int) -> List[Batch]:
+    """Return those of the batches after the first ones, up to number ``cases``, that show a modality still missing."""
+    more: List[Batch] = []
+    for index in range(_BATCHES, cases):
+        if not missing:
+            break
+        batch = batches.batch(index)
+        if missing & set(batch.targets):
+            more.append(batch)
+            missing = missing - set(batch.targets)
+    return more
 
 
 def _input_sets(batch: Batch) -> List[Tuple[str, ...]]:
