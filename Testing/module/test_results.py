@@ -222,6 +222,18 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
     assert "Doe-US left the scene" in ready.ui.statusLabel.text
 
 
+@pytest.mark.parametrize("beyond", [{"samples": 100}, {"seed": 2**40, "samples": 3}])
+def test_a_run_of_the_console_beyond_the_panels_ranges_is_not_half_repeated(layout, ready, child, scenes, beyond):
+    run(ready, child, targets=("t2",), **beyond)
+    other = scenes.volume("Other")
+    ready.ui.usSelector.setCurrentNode(other)
+    before = ready.panel._parameters.samples, ready.panel._parameters.seed
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert "repeat it in the Python console" in ready.ui.statusLabel.text and len(child.calls) == 1
+    assert ready.ui.usSelector.currentNode() is other
+    assert (ready.panel._parameters.samples, ready.panel._parameters.seed) == before
+
+
 def test_a_run_whose_volumes_are_removed_elsewhere_leaves_the_table(slicer, layout, ready, child):
     run(ready, child)
     assert ready.ui.runsTable.rowCount == 1

@@ -201,6 +201,12 @@ class Panel:
             name = run.noted.get("model", "")
             self.work.say(_("Choose the model '{name}' first: this run was made with it.").format(name=name))
         elif not self.work.is_running:
+            try:
+                self._numbers_from(run)
+            except ValueError as error:
+                text = _("The panel cannot set what this run had ({error}): repeat it in the Python console.")
+                self.work.say(text.format(error=error))
+                return
             self._parameters_from(run, inputs)
             self._synthesize(preview=False, directions=int(run.setting("directions", ONE_DIRECTION)))
 
@@ -208,6 +214,19 @@ class Panel:
         if run.id in self._models:
             return self.options.choose_model(self._models[run.id])
         return self.options.choose_same_model(run.noted.get("model", ""), run.noted.get("modelDigest", ""))
+
+    def _numbers_from(self, run: Any) -> None:
+        """Set what may lie outside the panel's ranges, as the console allows: then ValueError, and nothing is set."""
+        parameters = self._parameters
+        before = parameters.samples, parameters.seed
+        samples = int(run.setting("samples", 1))
+        try:
+            parameters.seed = int(run.setting("seed", 0))
+            parameters.samples = samples if samples > 1 else parameters.samples
+        except ValueError:
+            parameters.samples, parameters.seed = before
+            raise
+        parameters.uncertainty = samples > 1
 
     def _parameters_from(self, run: Any, inputs: Mapping[str, Any]) -> None:
         parameters = self._parameters
@@ -217,12 +236,7 @@ class Panel:
                 setattr(parameters, f"{modality}Target", modality in run.setting("targets", []))
                 setattr(parameters, f"{modality}Output", None)
             parameters.temperature = float(run.setting("temperature", parameters.temperature))
-            parameters.seed = int(run.setting("seed", 0))
             parameters.sharedNoise = run.noted.get("noise") == "shared"
-            samples = int(run.setting("samples", 1))
-            parameters.uncertainty = samples > 1
-            if samples > 1:
-                parameters.samples = samples
 
     def _synthesize(self, preview: bool, directions: Optional[int] = None) -> None:
         """Start, once the user agreed to the model's licence.
