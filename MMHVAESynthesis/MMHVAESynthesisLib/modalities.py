@@ -18,7 +18,7 @@ DESCRIPTIONS = {
     FLAIR: "T2-FLAIR MR",
 }
 
-_OWN_NAME = re.compile(r"_synthetic-\w|\bsynthetic \w+( uncertainty)? \(MMHVAE\)")
+_OWN_NAME = re.compile(r"_synthetic-\w|(^|_)preview-(iUS|T2|ceT1|FLAIR)\b|\bsynthetic \w+( uncertainty)? \(MMHVAE\)")
 
 # Patterns for names as _words writes them: lower case, words apart by single spaces.
 _SYNTHETIC = re.compile(r"\b(synth\w*|mmhvae|predicted|generated|uncertainty|stdev)\b")
@@ -71,8 +71,8 @@ def is_synthetic_name(name: str) -> bool:
 
     >>> is_synthetic_name("us_synthetic-T2.nii.gz"), is_synthetic_name("Case3 synthetic ceT1 (MMHVAE)")
     (True, True)
-    >>> is_synthetic_name("synthetic phantom"), is_synthetic_name("T2")
-    (False, False)
+    >>> is_synthetic_name("preview-T2.nrrd"), is_synthetic_name("synthetic phantom"), is_synthetic_name("T2")
+    (True, False, False)
     """
     return bool(_OWN_NAME.search(name))
 

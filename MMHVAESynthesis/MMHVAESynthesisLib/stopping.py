@@ -27,10 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parent",
         metavar="PID",
-        type=int,
+        type=_process_id,
         help="for programs that run this one: stop once the process of this ID has ended; standard input may then "
         "close, with --progress json too",
     )
+
+
+def _process_id(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is no process ID")
+    return value
 
 
 def watch(cancel: Any, stop_file: Optional[str], parent: Optional[int]) -> None:
@@ -42,7 +49,7 @@ def watch(cancel: Any, stop_file: Optional[str], parent: Optional[int]) -> None:
     """
     if stop_file is None and parent is None:
         return
-    asked = Path(stop_file).exists if stop_file is not None else lambda: False
+    asked = (lambda: _is_there(Path(stop_file))) if stop_file is not None else lambda: False
     lives = living(parent) if parent is not None else lambda: True
 
     def look() -> None:
@@ -53,6 +60,13 @@ def watch(cancel: Any, stop_file: Optional[str], parent: Optional[int]) -> None:
             cancel.set()
 
     threading.Thread(target=look, name="stopping", daemon=True).start()
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # not to be seen: then nobody asked
+        return False
 
 
 def living(pid: int) -> Callable[[], bool]:

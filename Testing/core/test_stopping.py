@@ -109,3 +109,10 @@ def test_windows_is_asked_by_a_handle(windows):
 def test_on_windows_a_process_without_a_handle_has_ended_unless_it_is_somebody_elses(windows, error, lives):
     windows.OpenProcess.answers, windows.error = [None], error
     assert stopping.living(123)() is lives
+
+
+@pytest.mark.parametrize("pid", ["0", "-1", str(2**70), "x"])
+def test_what_is_no_process_id_is_refused(pid, capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["models", f"--parent={pid}"])
+    assert "--parent" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import socket
 import threading
 import time
@@ -342,3 +343,14 @@ def test_the_published_model_can_be_downloaded_as_the_catalogue_has_it(folder):
     published = catalogue.find("mmhvae-fold0")
     download._check(published, accept_licence=False)
     assert published.url.startswith("https://")
+
+
+def test_an_empty_part_that_was_left_long_ago_is_gone_on_with(server, folder):
+    folder.mkdir(parents=True)
+    part = folder / f".{FILE}.part"
+    part.touch()
+    os.utime(part, (1, 1))
+    server.then(cut(1000), status("404 Gone"))
+    with pytest.raises(ModelError):
+        fetch(server)
+    assert names(folder) == [part.name] and part.stat().st_size == 1000, "kept for the next time"

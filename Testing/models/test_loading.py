@@ -134,3 +134,18 @@ def test_modalities_that_no_network_can_have_are_refused(make_network, released_
     torch.save({name.replace(".us.", ".keys."): tensor for name, tensor in state.items()}, tmp_path / "odd.pth")
     with pytest.raises(ModelError, match="cannot be built"):
         loading.load(str(tmp_path / "odd.pth"))
+
+
+def test_a_model_whose_modalities_are_called_otherwise_can_be_asked_in_the_usual_words(
+    make_network, tiny_sizes, tmp_path
+):
+    network = make_network(dataclasses.replace(tiny_sizes, modalities=("us", "t1ce", "PET")))
+    path = tmp_path / "theirs.safetensors"
+    save(path, ModelHeader("theirs", network.sizes), network)
+    found = loading.load(str(path))
+    assert found.header.sizes.modalities == found.network.sizes.modalities == ("us", "cet1", "PET")
+    images = {"cet1": torch.rand(1, 1, network.sizes.size, network.sizes.size)}
+    noise = found.network.noise(1)
+    expected = network.eval()({"t1ce": images["cet1"]}, noise, 0.0).images
+    for theirs, ours in (("us", "us"), ("t1ce", "cet1"), ("PET", "PET")):
+        torch.testing.assert_close(found.network(images, noise, 0.0).images[ours], expected[theirs])

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 from ..network.model import MMHVAE
+from ..request import modality_of
 from . import catalogue, identify, licences
 from .checkpoint import State, read_pth, read_safetensors
 from .header import ModelHeader
@@ -42,7 +43,22 @@ def load(model: Optional[str] = None, modalities: Optional[Sequence[str]] = None
     entry = catalogue.find(model)
     header, state = _read(entry, None if modalities is None else tuple(modalities), keep)
     _tell_licence(entry)
+    header, state = _in_requests_words(header, state)
     return Model(header, build(header, {name: tensor.clone() for name, tensor in state.items()} if keep else state))
+
+
+def _in_requests_words(header: ModelHeader, state: State) -> Tuple[ModelHeader, State]:
+    """Return a model whose modalities are called as requests call them: where a file says ``t1ce``, ``cet1``."""
+    theirs = header.sizes.modalities
+    ours = tuple(modality_of(name) for name in theirs)
+    if ours == theirs or len(set(ours)) < len(ours):
+        return header, state
+    words = {f"{part}.{old}.": f"{part}.{new}." for part in ("encoders", "decoders") for old, new in zip(theirs, ours)}
+    renamed = {}
+    for name, tensor in state.items():
+        old = next((word for word in words if name.startswith(word)), "")
+        renamed[words.get(old, "") + name[len(old) :]] = tensor
+    return replace(header, sizes=replace(header.sizes, modalities=ours)), renamed
 
 
 _told: Set[str] = set()

@@ -284,6 +284,9 @@ class Transfer:
         try:
             return self._shared, open(self._shared, "xb")
         except FileExistsError:
+            left = self._shared.stat()
+            if left.st_size == 0 and time.time() - left.st_mtime > self._timeout:  # of one that never got a byte
+                return self._shared, open(self._shared, "r+b")
             own, name = tempfile.mkstemp(".part", f".{self._entry.file}.", self._shared.parent)
             return Path(name), os.fdopen(own, "wb")
 
