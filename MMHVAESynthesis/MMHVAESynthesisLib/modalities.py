@@ -77,6 +77,12 @@ def is_synthetic_name(name: str) -> bool:
     return bool(_OWN_NAME.search(name))
 
 
+def of_synthetic_input(modality: str, name: str) -> str:
+    """Return the warning of an input that is itself synthetic."""
+    what = f"The {label(modality)} '{name}' is itself synthetic"
+    return f"{what}: what is computed from it says nothing new about the patient."
+
+
 def _words(name: str) -> str:
     """Return ``name`` as lower-case words, with T1ce, T1Gd, t1c and the like cut behind the figure."""
     text = re.sub(r"\.(nii|nrrd|nhdr|mha|mhd|gz|dcm|seq)\b", " ", name, flags=re.IGNORECASE)

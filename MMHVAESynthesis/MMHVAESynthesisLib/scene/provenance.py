@@ -15,7 +15,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
-from ..modalities import is_synthetic_name, label
+from ..modalities import is_synthetic_name, of_synthetic_input
 
 PREFIX = "MMHVAE."
 UNCERTAINTY = PREFIX + "uncertainty"
@@ -72,12 +72,7 @@ def uncertainty_node(node: Any) -> Optional[Any]:
 
 def input_warnings(inputs: Mapping[str, Any]) -> List[str]:
     """Return a warning for every input (``{modality: node}``) that is itself synthetic."""
-    return [
-        f"The {label(modality)} '{node.GetName()}' is itself synthetic: what is computed from it says nothing new "
-        "about the patient."
-        for modality, node in inputs.items()
-        if is_synthetic(node)
-    ]
+    return [of_synthetic_input(modality, node.GetName()) for modality, node in inputs.items() if is_synthetic(node)]
 
 
 def with_input_warnings(result: Any, inputs: Mapping[str, Any]) -> Any:

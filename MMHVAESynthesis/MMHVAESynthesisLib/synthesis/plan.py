@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import is_synthetic_name, label
+from ..modalities import is_synthetic_name, label, of_synthetic_input
 from ..models.header import ModelHeader
 from ..models.loading import load
 from ..request import ONE_DIRECTION, SynthesisRequest
@@ -109,12 +109,7 @@ def _of_samples(request: SynthesisRequest, directions: int) -> List[str]:
 def _synthetic_files(request: SynthesisRequest) -> List[str]:
     """Return a warning for every input whose file is called as this software calls what it makes."""
     files = {m: Path(source) for m, source in request.inputs.items() if isinstance(source, (str, Path))}
-    return [
-        f"The {label(modality)} '{file.name}' is itself synthetic: what is computed from it says nothing new about the "
-        "patient."
-        for modality, file in files.items()
-        if is_synthetic_name(file.name)
-    ]
+    return [of_synthetic_input(modality, file.name) for modality, file in files.items() if is_synthetic_name(file.name)]
 
 
 def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:
