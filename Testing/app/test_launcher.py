@@ -1,5 +1,6 @@
 """Children below a launcher such as Slicer's, which passes on neither signals nor standard input."""
 
+import json
 import os
 import subprocess
 import sys
@@ -157,8 +158,6 @@ os.kill(os.getpid(), 9)
     done = subprocess.run(
         [sys.executable, "-c", script], env=process.environment(os.environ), capture_output=True, text=True, timeout=60
     )
-    import json
-
     assert gone(json.loads(done.stdout)["done"]), done.stderr
 
 

@@ -36,10 +36,12 @@ def is_alive(pid):
         os.kill(pid, 0)
     except OSError:
         return False
+    if not os.path.isdir("/proc/self"):
+        return True
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # not found, or, where it ended between opening and reading, no such process
         return False
 
 
