@@ -116,6 +116,13 @@ def test_results_that_are_there_stay_unless_told_otherwise(folder, tmp_path, mon
     assert (tmp_path / which).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_that_would_be_taken_for_a_result_is_in_the_way(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    (tmp_path / "mm.nii").write_text("mine")
+    with pytest.raises(OutputError, match=r"would take for those of mm\.nii\.gz"):
+        run(folder, "--displacement", tmp_path / "mm.nii.gz", output=tmp_path / "T.h5")
+
+
 def test_a_call_that_is_refused_leaves_no_folder_behind(folder, tmp_path):
     for more in (("--t2", tmp_path / "absent.nrrd"), ("--landmarks", tmp_path / "absent.tag")):
         with pytest.raises(InputError):

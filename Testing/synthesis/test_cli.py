@@ -76,6 +76,15 @@ def test_results_that_are_there_stay_unless_told_otherwise(tmp_path, us, model, 
     assert read(there).GetSize() == (32, 32, 6)
 
 
+@pytest.mark.parametrize("more", [(), ("--preview",)])
+def test_a_file_that_would_be_taken_for_a_result_is_in_the_way(tmp_path, us, model, capsys, more):
+    name = "preview-T2" if more else "Case27-US_synthetic-T2"
+    (tmp_path / f"{name}.nii").write_text("mine")
+    words = arguments(us, model, tmp_path, "--targets", "t2", "--format", "nii.gz", "--overwrite", *more)
+    assert main([*words, "--json"]) == 6 and len(os.listdir(tmp_path)) == 2
+    assert f"would take for those of {name}.nii.gz" in json.loads(capsys.readouterr().out)["error"]
+
+
 def test_a_case_of_the_same_file_name_is_told_from_the_other_and_can_have_a_name(tmp_path, us, model, capsys):
     (tmp_path / "other").mkdir()
     other = write(fan(seed=3), tmp_path / "other" / us.name)

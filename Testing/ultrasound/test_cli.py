@@ -49,7 +49,7 @@ def test_nothing_is_left_where_one_of_the_files_cannot_be_written(tmp_path, monk
     monkeypatch.setattr(files, "write", full)
     out = tmp_path / "out"
     assert main(["simulate", "--t2", str(t2), "--output-dir", str(out), "--spacing", "2"]) == 6
-    assert os.listdir(out) == []
+    assert not out.exists()
 
 
 def test_a_file_that_would_be_taken_for_the_result_is_in_the_way(tmp_path, capsys):
@@ -59,6 +59,25 @@ def test_a_file_that_would_be_taken_for_the_result_is_in_the_way(tmp_path, capsy
     arguments = ["simulate", "--t2", str(t2), "--output-dir", str(out), "--overwrite", "--json"]
     assert main(arguments) == 6
     assert "other programs would take for those of us.nii.gz" in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize("value", [256, -1, 0.5])
+def test_a_label_that_is_no_segmentation_is_refused_and_no_folder_is_left(tmp_path, capsys, value):
+    t2 = head(tmp_path)
+    label = sitk.Cast(read(t2), sitk.sitkFloat32) * 0 + value
+    arguments = ["simulate", "--t2", str(t2), "--label", str(write(label, tmp_path / "label.nrrd"))]
+    assert main([*arguments, "--output-dir", str(tmp_path / "new" / "out"), "--json"]) == 3
+    assert "whole numbers from 0 to 255" in json.loads(capsys.readouterr().out)["error"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_label_elsewhere_is_refused_and_no_folder_is_left(tmp_path, capsys):
+    t2 = head(tmp_path)
+    label = sitk.Cast(read(t2) > 0, sitk.sitkUInt8)
+    label.SetOrigin((1000, 0, 0))
+    arguments = ["simulate", "--t2", str(t2), "--label", str(write(label, tmp_path / "label.nrrd"))]
+    assert main([*arguments, "--output-dir", str(tmp_path / "out"), "--json"]) == 3
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("low", [0, -500])

@@ -260,6 +260,18 @@ def test_an_ending_in_capital_letters_is_read(tmp_path, monkeypatch, ending, lin
     np.testing.assert_array_equal(voxels(tmp_path / f"CASE{ending}"), ball())
 
 
+@pytest.mark.parametrize("name", ["case.nrrd", "CASE.Nii.gz", "CASE.MHA"])
+def test_a_header_is_judged_without_its_voxels(tmp_path, monkeypatch, name):
+    grey = files.write(volume(ball()), tmp_path / f"grey{files.suffix(tmp_path / name)}")
+    shutil.move(grey, tmp_path / name)
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", lambda *_: pytest.fail("the voxels were read"))
+    files.check_header(tmp_path / name)
+    sitk.WriteImage(sitk.Compose([volume(ball())] * 3), str(tmp_path / "colours.nrrd"))
+    for wrong, said in (("colours.nrrd", "values a voxel"), ("absent.nrrd", "does not exist")):
+        with pytest.raises(InputError, match=said):
+            files.check_header(tmp_path / wrong)
+
+
 def test_a_pair_in_capital_letters_is_read_and_a_header_alone_is_to_be_renamed(tmp_path):
     sitk.WriteImage(volume(ball()), str(tmp_path / "case.img"))
     for ending in (".hdr", ".img"):

@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from ..errors import InputError
 from ..modalities import MODALITIES
 from ..request import check_no_dicom
 from ..volumes import files
-from ..volumes.checks import check_layout
 from .cases import Case, problem_of
 from .settings import Settings
 
@@ -36,22 +33,7 @@ def trouble_in_headers(case: Case) -> str:
     """Return which file of a case is no grey 3D volume by its header; empty where none is known to be."""
     try:
         for file in (*case.inputs.values(), *case.preoperative.values()):
-            _check_header(file)
+            files.check_header(file)
     except InputError as error:
         return str(error)
     return ""
-
-
-def _check_header(file: str) -> None:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        # Fails at the header too, and has the words for it.
-        files.read(file)
-        return
-    size = list(reader.GetSize())
-    while len(size) > 3 and size[-1] == 1:
-        size.pop()
-    check_layout(len(size), reader.GetNumberOfComponents(), file)

@@ -146,6 +146,7 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
         if _resolved(target) in inputs:
             raise OutputError(f"{target} is one of the inputs: choose another name for the output.")
     check_absent(targets, args.overwrite, "another name")
+    files.check_no_twins(targets)
     for folder in _folders(args):
         files.check_writable(folder)
 

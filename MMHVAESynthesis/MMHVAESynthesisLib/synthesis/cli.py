@@ -122,7 +122,9 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
     def place(target: str) -> Path:
         return folder / f"{start}{LABELS.get(target, target)}{args.format or '.nrrd'}"
 
-    check_absent(map(place, request.targets or MODALITIES), args.overwrite, "another folder, or a name with --name")
+    places = [place(target) for target in request.targets or MODALITIES]
+    check_absent(places, args.overwrite, "another folder, or a name with --name")
+    files.check_no_twins(places)
     files.check_writable(folder)
     shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
     written = {
@@ -184,6 +186,7 @@ class _Outputs:
         names = list(self._names(request.targets or MODALITIES, request.samples > 1))
         targets = [self._folder / name for name in names]
         check_absent(targets, self._overwrite, "another folder, or a name with --name", self._made_from())
+        files.check_no_twins(targets)
         bytes_each = 4 * files.count_voxels(self._reference)
         files.check_writable(self._folder, bytes_each * len(names))
 

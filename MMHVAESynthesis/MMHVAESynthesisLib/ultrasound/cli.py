@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..modalities import CET1, DESCRIPTIONS, FLAIR, LABELS, T2
+from ..outputs import check_absent, no_empty_folders
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes import files
 from ..volumes.checks import array_view, checked
 from ..volumes.intensity import from_zero
 from ..volumes.likeness import BACKGROUND_OF_STRIPPED
-from ..volumes.naming import twin
 
 HELP = "simulate an ultrasound sweep from MR, or from a phantom head"
 
@@ -49,27 +49,18 @@ def run(
     volumes, label = _sources(args)
     folder = Path(args.output_dir).expanduser()
     names = ["us", "field", *(volumes if args.phantom else ()), *(["label"] if args.phantom else [])]
-    _check_free([folder / f"{name}.nii.gz" for name in names], args.overwrite)
-    files.check_writable(folder)
-    reporter = Reporter("simulating", 1, progress, cancel)
-    sweep = simulate_sweep(volumes, args.seed, label, args.spacing)
-    reporter.step()
-    made = {"us": sweep.us, "field": sweep.mask}
-    if args.phantom:
-        made.update(volumes, label=label)
-    return {"outputs": _write(made, folder), "warnings": [] if args.phantom else _warnings(volumes)}
-
-
-def _check_free(places: List[Path], overwrite: bool) -> None:
-    """Raise :class:`OutputError` where results are already there, or what may be taken for them."""
-    for place in places:
-        if place.exists() and not overwrite:
-            raise OutputError(f"{place} is there already: choose another folder, or give --overwrite to replace it.")
-        if twin(place).name != place.name and twin(place).exists():
-            raise OutputError(
-                f"{twin(place)} is there, whose voxels other programs would take for those of {place.name}: remove it, "
-                "or choose another folder."
-            )
+    targets = [folder / f"{name}.nii.gz" for name in names]
+    check_absent(targets, args.overwrite, "another folder")
+    files.check_no_twins(targets)
+    with no_empty_folders(folder):
+        files.check_writable(folder)
+        reporter = Reporter("simulating", 1, progress, cancel)
+        sweep = simulate_sweep(volumes, args.seed, label, args.spacing)
+        reporter.step()
+        made = {"us": sweep.us, "field": sweep.mask}
+        if args.phantom:
+            made.update(volumes, label=label)
+        return {"outputs": _write(made, folder), "warnings": [] if args.phantom else _warnings(volumes)}
 
 
 def _write(made: Mapping[str, sitk.Image], folder: Path) -> Dict[str, str]:
@@ -113,5 +104,13 @@ def _sources(args: argparse.Namespace):
     if not given:
         raise InputError("There is nothing to simulate from: give --t2, --cet1 or --flair, or --phantom.")
     volumes = {m: checked(files.read(file), f"The {LABELS[m]} volume '{file}'") for m, file in given.items()}
-    label = sitk.Cast(files.read(args.label), sitk.sitkUInt8) if args.label else None
-    return volumes, label
+    return volumes, _label(args.label) if args.label else None
+
+
+def _label(file: str) -> sitk.Image:
+    """Read a segmentation as uint8, which holds no other values than it has."""
+    image = files.read(file)
+    values = array_view(image)
+    if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
+        raise InputError(f"{file} is no segmentation: its values must be whole numbers from 0 to 255.")
+    return sitk.Cast(image, sitk.sitkUInt8)

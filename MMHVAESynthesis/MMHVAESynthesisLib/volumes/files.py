@@ -6,7 +6,7 @@ import shutil
 import sys
 import uuid
 from pathlib import Path
-from typing import Union
+from typing import Callable, Iterable, List, Tuple, TypeVar, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +17,8 @@ from .integrity import check_whole
 from .naming import PAIRS, opened, stem, suffix, twin, voxel_files
 
 log = logging.getLogger(__name__)
+
+_Read = TypeVar("_Read")
 
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 """File name endings that can be written: formats that keep the geometry, in one file."""
@@ -47,6 +49,16 @@ def read(source: Union[str, Path]) -> sitk.Image:
 
     :raises InputError: when the file is absent, unreadable, cut off or no grey 3D volume.
     """
+    return _described(_read, _existing(source))
+
+
+def check_header(source: Union[str, Path]) -> None:
+    """Raise :class:`InputError` unless a file is a grey 3D volume by its header; its voxels are not read."""
+    _described(_header, _existing(source))
+
+
+def _existing(source: Union[str, Path]) -> Path:
+    """Return the path of a volume's file; raise :class:`InputError` where it, or the other of a pair, is absent."""
     path = Path(source).expanduser()
     if path.is_dir():
         raise InputError(
@@ -59,9 +71,14 @@ def read(source: Union[str, Path]) -> sitk.Image:
             f"{path} is one of two files of a volume: put the other one, which ends with "
             f"{' or '.join(PAIRS[suffix(path)])}, beside it."
         )
+    return path
+
+
+def _described(reading: Callable[[Path, Path], _Read], path: Path) -> _Read:
+    """Return what ``reading`` makes of a file, in words of ours where it cannot be read."""
     try:
         with opened(path) as readable:
-            return _read(readable, path)
+            return reading(readable, path)
     except (OSError, RuntimeError) as error:
         log.debug("reading %s", path, exc_info=True)
         if "orthonormal" in str(error):  # as NIfTI files may be that were written in single precision, or sheared
@@ -77,6 +94,14 @@ def read(source: Union[str, Path]) -> sitk.Image:
 
 def _read(readable: Path, path: Path) -> sitk.Image:
     """Read the volume at ``path`` under a name that ITK can open."""
+    reader, size = _header(readable, path)
+    check_whole(readable)
+    reader.SetExtractSize(size + [0] * (reader.GetDimension() - len(size)))
+    return reader.Execute()
+
+
+def _header(readable: Path, path: Path) -> Tuple[sitk.ImageFileReader, List[int]]:
+    """Return a reader that has read the header of the volume at ``path``, checked, and its size along three axes."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(readable))
     reader.ReadImageInformation()
@@ -84,9 +109,7 @@ def _read(readable: Path, path: Path) -> sitk.Image:
     while len(size) > 3 and size[-1] == 1:
         size.pop()
     check_layout(len(size), reader.GetNumberOfComponents(), str(path))
-    check_whole(readable)
-    reader.SetExtractSize(size + [0] * (reader.GetDimension() - len(size)))
-    return reader.Execute()
+    return reader, size
 
 
 def _of_capitals(path: Path) -> str:
@@ -128,6 +151,17 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
             "free some space or choose another folder."
         )
     return path
+
+
+def check_no_twins(targets: Iterable[Path]) -> None:
+    """Raise :class:`OutputError` where a NIfTI file lies of the name of one to be written, but compressed, or not."""
+    for target in targets:
+        other = twin(target)
+        if other.name != target.name and other.exists():
+            raise OutputError(
+                f"{other} is there, whose voxels other programs would take for those of {target.name}: remove it, or "
+                "choose another folder or name."
+            )
 
 
 def check_format(path: Union[str, Path]) -> None:
