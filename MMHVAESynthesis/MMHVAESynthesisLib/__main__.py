@@ -180,6 +180,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except Exception:
         log.exception("unexpected fault; please report it with this text")
         return 1
+    finally:
+        cancel.set()  # nothing is left to be stopped: who watches may end
     _succeeded(args, result)
     return result.get("exit_code", 0)
 

@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -43,6 +42,8 @@ def _process_id(text: str) -> int:
 def watch(cancel: Any, stop_file: Optional[str], parent: Optional[int]) -> None:
     """Set ``cancel``, in a thread, once ``stop_file`` is there or the process ``parent`` has ended.
 
+    The thread ends once ``cancel`` is set, by whomever.
+
     :param cancel: A ``threading.Event``; its ``reason`` becomes a sentence where nobody asked for the end.
     :param stop_file: None looks for no file.
     :param parent: A process ID; None looks at no process.
@@ -53,8 +54,8 @@ def watch(cancel: Any, stop_file: Optional[str], parent: Optional[int]) -> None:
     lives = living(parent) if parent is not None else lambda: True
 
     def look() -> None:
-        while not asked() and lives():
-            time.sleep(_SECONDS)
+        while not cancel.is_set() and not asked() and lives():
+            cancel.wait(_SECONDS)
         if not cancel.is_set():
             cancel.reason = "" if asked() else _GONE
             cancel.set()

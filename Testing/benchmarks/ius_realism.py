@@ -20,10 +20,9 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"))
 
+from MMHVAESynthesisLib.training.config import HELD_OUT  # noqa: E402
 from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep  # noqa: E402
 
-HELD_OUT_IUS = ("Case18", "Case27")
-HELD_OUT_MR = ("BraTS2021_01484", "BraTS2021_01485", "TCGA-DU-7294")
 PATCH = 16
 
 
@@ -294,11 +293,11 @@ def main():
     ius = sorted(f.parent for f in (arguments.data / "ius").glob("*/us.nii.gz"))
     mri = sorted(f.parent for f in (arguments.data / "mri").glob("*/t2.nii.gz"))
     real, real_test = (
-        [isotropic(sitk.ReadImage(str(f / "us.nii.gz"))) for f in ius if (f.name in HELD_OUT_IUS) == test]
+        [isotropic(sitk.ReadImage(str(f / "us.nii.gz"))) for f in ius if (f.name in HELD_OUT) == test]
         for test in (False, True)
     )
-    fitted, before = simulate_all([f for f in mri if f.name not in HELD_OUT_MR], arguments.seeds)
-    test, test_before = simulate_all([f for f in mri if f.name in HELD_OUT_MR], arguments.seeds)
+    fitted, before = simulate_all([f for f in mri if f.name not in HELD_OUT], arguments.seeds)
+    test, test_before = simulate_all([f for f in mri if f.name in HELD_OUT], arguments.seeds)
     write_figures(arguments.out / "figures.csv", {"real": real, "simulated": fitted, "real held out": real_test})
     picture(real, fitted[:: arguments.seeds], arguments.out / "real_and_simulated.png")
     picture(real_test, test[:: arguments.seeds], arguments.out / "real_and_simulated_held_out.png")

@@ -15,6 +15,14 @@ from MMHVAESynthesisLib import errors, stopping
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(stopping, "_SECONDS", 0.02)
+    yield
+    for thread in watching():
+        thread.join(5)
+    assert not watching(), "who watches a command ends with it"
+
+
+def watching():
+    return [thread for thread in threading.enumerate() if thread.name == "stopping"]
 
 
 @pytest.fixture

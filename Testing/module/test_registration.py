@@ -212,7 +212,7 @@ def test_landmarks_give_the_error_before_and_after(slicer, paired, child, moved)
         getattr(paired.ui, name).setCurrentNode(node)
     paired.ui.registerButton.click()
     end(paired, child, moved)
-    assert "Landmark error, mean: 3.74 → 0.00 mm" in paired.ui.registrationState.text
+    assert "Landmark error, mean of 4 points: 3.74 → 0.00 mm" in paired.ui.registrationState.text
 
 
 def test_register_follows_the_landmarks_as_they_are_placed_and_removed(slicer, paired):

@@ -78,7 +78,11 @@ def rows(result: Any, errors: Optional[Errors]) -> List[Tuple[str, str, str, str
     lines.append(("Similarity, mean (LNCC)", f"{result.metric_before:.3f}", f"{result.metric_after:.3f}", ""))
     if errors is not None:
         before, after = map(_summary, errors)
-        lines += [(f"Landmark error, {name}", f"{before[name]:.2f}", f"{after[name]:.2f}", "mm") for name in before]
+        count = len(errors[0].distances)
+        of = f"of {count} point{'s' if count != 1 else ''}"
+        lines += [
+            (f"Landmark error, {name} {of}", f"{before[name]:.2f}", f"{after[name]:.2f}", "mm") for name in before
+        ]
     lines.append(("Confidence: typical error of the placement", "", f"{result.confidence:.2f}", "mm"))
     lines.append(("Displacement, median over the field of view", "", f"{result.moved:.2f}", "mm"))
     lines.append(("Field of view inside the MR", "", f"{100 * result.overlap:.0f}", "%"))
