@@ -215,8 +215,8 @@ class RegistrationRequest:
         ``SimpleITK.Image`` in world coordinates.
     :param moving: ``{modality: image}``: the pre-operative MR, which lie on one another. Modalities in both are used
         together.
-    :param fixed_mask: The ultrasound's field of view, non-zero inside (the ultrasound itself will do); None means where
-        the fixed images are not zero.
+    :param fixed_mask: The ultrasound's field of view, above 0 inside (the ultrasound itself will do); None means where
+        the fixed images are above 0.
     :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None
         means the images' own placement.
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError, OutputError
 from MMHVAESynthesisLib.registration import cli, figures, transforms
+from MMHVAESynthesisLib.registration.result import RegistrationResult
 
 from . import phantom
 
@@ -116,6 +117,13 @@ def test_results_that_are_there_stay_unless_told_otherwise(folder, tmp_path, mon
     assert (tmp_path / which).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_two_results_of_one_name_are_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    both = tmp_path / "T2 pre_registered-T2.nrrd"
+    with pytest.raises(OutputError, match="the name of two of the results"):
+        run(folder, "--displacement", both, "--resampled-dir", tmp_path, output=tmp_path / "T.h5")
+
+
 def test_a_file_that_would_be_taken_for_a_result_is_in_the_way(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
     (tmp_path / "mm.nii").write_text("mine")
@@ -166,3 +174,70 @@ def test_landmarks_given_twice_and_a_wrong_name_to_resample_are_refused_before_a
         run(folder, "--landmarks", folder / "L.tag", "--fixed-landmarks", "F.fcsv", "--moving-landmarks", "M.fcsv")
     with pytest.raises(InputError, match="absent"):
         run(folder, "--flair", tmp_path / "absent.nrrd", "--resampled-dir", tmp_path)
+
+
+@pytest.fixture
+def moved_far(monkeypatch):
+    """Registrations that end at once, most of the MR moved out of sight."""
+    away = sitk.TranslationTransform(3, (80.0, 0.0, 0.0))
+    result = RegistrationResult(away, away.GetInverse(), 0.1, 0.2, 0.5, 0.5, 80.0, False, [], [], 0.1, {})
+    monkeypatch.setattr(cli, "register", lambda *_: result)
+
+
+def test_a_resampled_mr_is_at_its_lowest_where_it_has_nothing(folder, tmp_path, moved_far):
+    mr = sitk.ReadImage(str(folder / "T2 pre.nii.gz")) - 3000
+    sitk.WriteImage(mr, str(tmp_path / "low.nrrd"))
+    result = run(folder, "--t2", tmp_path / "low.nrrd", "--resampled-dir", tmp_path / "r", output=tmp_path / "T.h5")
+    values = sitk.GetArrayFromImage(sitk.ReadImage(result["outputs"]["resampled_t2"]))
+    lowest = sitk.GetArrayViewFromImage(mr).min()
+    assert values.min() == lowest < -1000 and (values == lowest).sum() > 100 and not (values == 0).any()
+
+
+def test_the_displacement_is_shown_over_the_ultrasound_where_it_is_given(folder, tmp_path, moved_far):
+    us = phantom.field(phantom.head(), size=(60, 50, 40), spacing=(0.5, 0.5, 0.5))
+    sitk.WriteImage(us, str(tmp_path / "us.nrrd"))
+    named = ("--displacement", tmp_path / "mm.nrrd")
+    for more, field in (((), sitk.ReadImage(str(folder / "synthetic.nrrd"))), (("--us", tmp_path / "us.nrrd"), us)):
+        run(folder, *named, *more, output=tmp_path / "T.h5")
+        shown = sitk.ReadImage(str(tmp_path / "mm.nrrd"))
+        assert shown.GetSize() == field.GetSize() and shown.GetSpacing() == field.GetSpacing()
+        seen = sitk.GetArrayViewFromImage(field) > 0
+        np.testing.assert_allclose(sitk.GetArrayViewFromImage(shown)[seen], 80, atol=1e-3)
+
+
+def test_what_cannot_be_written_whole_leaves_all_as_it_was(folder, tmp_path, moved_far, monkeypatch):
+    words = ("--resampled-dir", tmp_path / "r", "--displacement", tmp_path / "mm.nrrd", "--checkerboard")
+    run(folder, *words, tmp_path / "c.png", output=tmp_path / "T.h5")
+    former = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(former) == 4
+
+    def fails(*_):
+        raise OutputError("The disk is full.")
+
+    monkeypatch.setattr(figures, "write_picture", fails)
+    sitk.WriteImage(phantom.carried(phantom.head(1), MOTION), str(folder / "other.nrrd"))
+    with pytest.raises(OutputError, match="disk is full"):
+        run(folder, *words, tmp_path / "c.png", "--t2", folder / "other.nrrd", output=tmp_path / "T.h5")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == former
+    with pytest.raises(OutputError, match="disk is full"):
+        run(folder, "--resampled-dir", tmp_path / "new", "--checkerboard", tmp_path / "new" / "c.png", output="new.h5")
+    assert not (tmp_path / "new").exists() and not (folder / "new.h5").exists()
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("which", ["T.h5", "mm.nrrd", "c.png"])
+def test_a_folder_of_a_results_name_is_told_before_any_work(folder, tmp_path, monkeypatch, which, overwrite):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    (tmp_path / which).mkdir()
+    words = ("--displacement", tmp_path / "mm.nrrd", "--checkerboard", tmp_path / "c.png")
+    with pytest.raises(OutputError, match=f"{which} is a folder"):
+        run(folder, *words, output=tmp_path / "T.h5", overwrite=overwrite)
+
+
+def test_mr_that_is_only_resampled_is_checked_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    head = phantom.head(size=20)
+    head[3, 4, 5] = np.nan
+    sitk.WriteImage(head, str(tmp_path / "flair.nrrd"))
+    with pytest.raises(InputError, match="pre-operative FLAIR contains voxels that are not numbers"):
+        run(folder, "--flair", tmp_path / "flair.nrrd", "--resampled-dir", tmp_path)

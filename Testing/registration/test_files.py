@@ -69,6 +69,23 @@ def test_failed_write_keeps_the_former_file(tmp_path, monkeypatch):
     assert path.read_bytes() == former and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("ending", transforms.WRITABLE)
+def test_a_file_of_several_transforms_is_refused_but_for_the_parts_of_one(tmp_path, ending):
+    shift = sitk.TranslationTransform(3, (1.0, 2.0, 3.0))
+    composite = sitk.CompositeTransform([sitk.Euler3DTransform(), shift, shift])
+    path = tmp_path / f"T{ending}"
+    sitk.WriteTransform(composite, str(path))
+    assert np.allclose(transforms.matrix_of(transforms.read(path))[:3, 3], [2, 4, 6])
+    # Each of them for itself, as a list of transforms is written.
+    if ending == ".h5":
+        path.write_bytes(path.read_bytes().replace(b"CompositeTransform_", b"TranslatedTransform"))
+    else:
+        path.write_text(path.read_text().replace("#Transform 0\nTransform: CompositeTransform_double_3_3\n", ""))
+        assert sitk.ReadTransform(str(path)).GetName() == "Euler3DTransform"
+    with pytest.raises(InputError, match="holds 3 transforms"):
+        transforms.read(path)
+
+
 def test_damaged_transform_file(tmp_path):
     (tmp_path / "T.tfm").write_text("no transform", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read as a transform"):

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError
-from MMHVAESynthesisLib.registration import engine, transforms
+from MMHVAESynthesisLib.registration import engine, figures, transforms
 from MMHVAESynthesisLib.registration.problem import prepare
 from MMHVAESynthesisLib.request import RegistrationRequest
 
@@ -67,8 +67,72 @@ def test_little_overlap_is_a_warning(head, field):
     assert any("of the field of view lies inside" in warning for warning in problem.warnings)
 
 
+def test_of_several_volumes_the_one_that_covers_least_is_spoken_of(head, field):
+    for away in ("t2", "flair"):
+        moving = {"t2": head, "flair": head + 1, away: moved_away(head, [50, 0, 0])}
+        (warning,) = prepare(RegistrationRequest({"t2": field, "flair": field + 0}, moving)).warnings
+        assert float(re.match(r"(\d+) % of the field of view lies inside", warning).group(1)) < 50
+
+
 def test_empty_mask(head, field):
     refused("field of view is empty", field, head, fixed_mask=filled(field, 0))
+
+
+def test_a_mask_that_holds_no_numbers_is_refused(head, field):
+    background = sitk.GetArrayFromImage(field) == 0
+    refused(
+        "field of view contains voxels that are not numbers", field, head, fixed_mask=filled(field, np.nan, background)
+    )
+    both = sitk.RealAndImaginaryToComplex(field, field)
+    refused("field of view holds complex numbers", field, head, fixed_mask=both)
+
+
+def test_a_mask_of_one_value_serves(head, field):
+    mask = prepare(RegistrationRequest({"t2": field}, {"t2": head}, field * 0 + 1)).pyramid.level(1).mask[0]
+    assert mask.all()
+
+
+@pytest.mark.parametrize("given", ["mask", "synthetic MR"])
+def test_the_field_of_view_is_where_an_image_is_above_0(head, field, given):
+    unseen = sitk.GetArrayFromImage(field) == 0
+    unseen[..., 26:] = True
+    field, below = filled(field, 0, unseen), filled(field, -1, unseen)
+    request = (
+        RegistrationRequest({"t2": field}, {"t2": head}, below)
+        if given == "mask"
+        else RegistrationRequest({"t2": below}, {"t2": head})
+    )
+    plain = prepare(RegistrationRequest({"t2": field}, {"t2": head}))
+    np.testing.assert_array_equal(prepare(request).pyramid.level(1).mask, plain.pyramid.level(1).mask)
+    transform = sitk.TranslationTransform(3, (3.0, 4.0, 0.0))
+    moved = sitk.GetArrayFromImage(figures.displacement(transform, below))
+    np.testing.assert_array_equal(moved, sitk.GetArrayFromImage(figures.displacement(transform, field)))
+    assert moved.min() == 0 and moved.max() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("times", [1000, 0.001], ids=["micrometres", "metres"])
+@pytest.mark.parametrize("which", ["synthetic T2", "pre-operative T2", "field of view"])
+def test_volumes_in_other_units_are_refused(head, field, times, which):
+    images = {"synthetic T2": field, "pre-operative T2": head, "field of view": field + 0}
+    images[which] = sitk.Image(images[which])
+    images[which].SetSpacing([times] * 3)
+    fixed, moving, mask = images.values()
+    assert "spacing" in refused(f"{which} is .* mm wide", fixed, moving, fixed_mask=mask)
+
+
+@pytest.mark.parametrize("size", [(100, 60, 100), (50, 40, 96), (64, 64, 64), (12, 12, 12)])
+def test_points_are_spread_over_the_whole_field_whatever_its_shape(size):
+    fixed = sitk.Image(size, sitk.sitkFloat32) + 1
+    fixed[0, 0, 0] = 2
+    moving = sitk.Image(size, sitk.sitkFloat32) + 3
+    moving[0, 0, 0] = 4
+    problem = prepare(RegistrationRequest({"t2": fixed}, {"t2": moving}))
+    level = problem.pyramid.level(1)
+    field = level.fixed_points()[level.mask[0].ravel()]
+    assert min(len(field), 1900) <= len(problem.points) <= 2000
+    assert np.abs(problem.points.mean(axis=0) - field.mean(axis=0)).max() < 0.05 * max(size)
+    np.testing.assert_allclose(problem.points.std(axis=0), field.std(axis=0), rtol=0.05)
+    assert len(np.unique(problem.points, axis=0)) == len(problem.points)
 
 
 def test_mask_that_misses_the_synthetic_volume(head, field):
@@ -108,6 +172,12 @@ def test_a_synthetic_file_given_as_acquired_is_warned_of(head, field, tmp_path):
     sitk.WriteImage(head, str(tmp_path / "us_synthetic-T2.nrrd"))
     problem = prepare(RegistrationRequest({"t2": field}, {"t2": tmp_path / "us_synthetic-T2.nrrd"}))
     assert any("'us_synthetic-T2.nrrd' is itself synthetic" in warning for warning in problem.warnings)
+
+
+@pytest.mark.parametrize(("name", "is_warned_of"), [("us_synthetic-T2.nrrd", True), ("Doe T2.nrrd", False)])
+def test_a_synthetic_image_given_as_acquired_is_warned_of_by_its_name(head, field, name, is_warned_of):
+    problem = prepare(RegistrationRequest({"t2": field}, {"t2": head}, names={"t2": name}))
+    assert any(f"T2 '{name}' is itself synthetic" in warning for warning in problem.warnings) is is_warned_of
 
 
 def test_same_file_twice():

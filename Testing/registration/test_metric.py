@@ -1,12 +1,15 @@
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from MMHVAESynthesisLib.errors import Cancelled
 from MMHVAESynthesisLib.progress import Reporter
 from MMHVAESynthesisLib.registration import search, similarity
 from MMHVAESynthesisLib.registration.frame import Frame, apply, gap, nearest_orthonormal, pose_of, rotation
+from MMHVAESynthesisLib.registration.mattes import MattesDescent
 from MMHVAESynthesisLib.registration.parts import halves, perturbed
 from MMHVAESynthesisLib.registration.problem import prepare
 from MMHVAESynthesisLib.registration.pyramid import Level
@@ -124,6 +127,30 @@ def test_gradient_in_torch_is_the_slope(problem, truth):
         assert gradient[0, parameter].item() == pytest.approx((ends[0] - ends[1]) / 0.02, abs=1e-3, rel=0.1)
 
 
+def test_a_descent_returns_the_best_pose_that_it_met(problem, truth):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
+    from MMHVAESynthesisLib.registration.lncc import Schedule, descend
+
+    level = problem.pyramid.level(4)
+    # Steps this large lead away from the truth for good.
+    leaps = Schedule(3, 9.0, 9.0)
+    (pose,), (value,) = descend(level, [truth], leaps, Reporter("test", 3), torch.device("cpu"))
+    assert gap(pose, truth, problem.points) < 1e-6
+    assert value == pytest.approx(similarity.lncc(level, truth)[0], abs=1e-3)
+
+
+def test_mutual_information_heeds_the_moving_volume_only_where_it_has_data():
+    values = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(40, 36, 36)), 2.0)
+    fixed = values[6:34, 6:30, 6:30]
+    # Moved by a voxel where there is data; by four, the other way, where there is none.
+    moving, valid = np.roll(values, 1, axis=0), np.ones(values.shape, bool)
+    moving[:, 18:], valid[:, 18:] = np.roll(values, -4, axis=0)[:, 18:], False
+    level = dataclasses.replace(level_of(fixed, moving, valid=valid), moving_origin=np.full(3, -6.0))
+    with MattesDescent(0) as descent:
+        pose = descent.run(level, 0, np.eye(4), 1.0, level.mask[0], False, Reporter("test", 0))
+    assert np.linalg.norm(apply(pose, np.array([[14.0, 6, 12]])) - [15, 6, 12]) < 0.5
+
+
 def test_lncc_where_nothing_is_seen_is_0():
     level = level_of(texture(0), texture(0), mask=np.zeros((12, 11, 10), bool))
     assert similarity.lncc(level, np.eye(4)) == [0.0]
@@ -221,6 +248,29 @@ def test_halves_complete_one_another(problem):
         assert 0.3 < (first & mask).sum() / mask.sum() <= 0.5
     assert (parts[0] != parts[2]).any()
     assert (halves(level, 2, 0)[0] == parts[0]).all() and (halves(level, 2, 1)[0] != parts[0]).any()
+
+
+def cube(millimetres, spacing=2.0):
+    shape = (round(millimetres / spacing),) * 3
+    fixed = np.zeros((1, *shape), np.float32)
+    full = np.ones(fixed.shape, bool)
+    return Level(spacing, fixed, full, fixed, full, np.zeros(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("millimetres", [10, 12, 14, 16, 18, 20, 24, 28])
+@pytest.mark.parametrize("seed", range(3))
+def test_halves_of_a_small_field_hold_their_share_and_differ(millimetres, seed):
+    parts = halves(cube(millimetres), 4, seed)
+    assert all(0.3 <= part.mean() <= 0.7 for part in parts)
+    assert (parts[0] != parts[2]).any() and (parts[0] != parts[3]).any()
+
+
+def test_blocks_are_small_in_small_fields_alone():
+    for millimetres, edge in ((50, 16), (32, 16), (20, 8), (12, 4)):
+        along = halves(cube(millimetres), 2, 0)[0]
+        voxels = int(edge / 2)
+        blocks = along[::voxels, ::voxels, ::voxels].repeat(voxels, 0).repeat(voxels, 1).repeat(voxels, 2)
+        assert (blocks[tuple(slice(n) for n in along.shape)] == along).all()
 
 
 def test_perturbed_poses_are_that_far_away(problem):

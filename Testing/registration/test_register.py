@@ -142,7 +142,7 @@ def test_affine_never_stretches_beyond_its_bounds(head, field, name):
 
 
 class WorseEngine:
-    name = "worse"
+    name, device = "worse", "cpu"
 
     def steps(self, request, starts):
         return 0
@@ -253,6 +253,18 @@ def test_volumes_that_do_not_belong_together_leave_the_start_as_it_is(field):
     assert result.provenance["above_chance"] < engine.BY_CHANCE
     refined = registered(field, other, starts=1)
     assert not refined.kept_start and refined.provenance["above_chance"] is None
+
+
+@needs_torch
+@pytest.mark.parametrize("size", [12, 14, 16])
+def test_in_a_tiny_field_a_false_placement_is_doubted_and_no_way_without_guard_advised(head, size):
+    fixed = phantom.noisy(phantom.field(head, size=(size,) * 3), 1.5)
+    moving = phantom.carried(head, FAR)
+    refined = registered(fixed, moving, starts=1)
+    assert phantom.error(refined.fixed_to_moving, FAR, radius=size / 2) > 5 and refined.confidence > engine.UNSURE
+    searched = registered(fixed, moving)
+    assert searched.kept_start and engine.LARGER in searched.warnings[0]
+    assert "starts" not in searched.warnings[0]
 
 
 @needs_torch
@@ -373,14 +385,32 @@ def test_unknown_engine():
 
 
 @needs_torch
-def test_a_device_that_is_absent(head, field):
+def test_a_device_that_is_absent_is_told_before_any_work(head, field, monkeypatch):
     import torch
 
     from MMHVAESynthesisLib.errors import DeviceError
 
+    for work in ("prepare", "complete", "_result"):
+        monkeypatch.setattr(engine, work, lambda *_: pytest.fail("work was started"))
     absent = f"cuda:{torch.cuda.device_count()}"
     with pytest.raises(DeviceError, match=absent):
         registered(field, phantom.carried(head, NEAR), device=absent)
+
+
+@needs_torch
+@pytest.mark.parametrize("asked", ["auto", "cpu", "mps"])
+def test_the_device_that_was_used_is_noted(asked):
+    import torch
+
+    used = engine.choose_engine(RegistrationRequest({"t2": "a"}, {"t2": "b"}, engine="lncc", device=asked)).device
+    assert used == ("cuda" if asked == "auto" and torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_provenance_names_the_device_that_was_used(head, field, name):
+    result = registered(field, phantom.carried(head, NEAR), engine=name, starts=1, device="mps")
+    assert result.provenance["device"] == "cpu"
+    assert any("ran on the CPU" in warning for warning in result.warnings) is (name == "lncc")
 
 
 def test_request_is_not_changed_by_the_run():

@@ -1,10 +1,12 @@
 import threading
 
 import pytest
+import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import Cancelled
 from MMHVAESynthesisLib.progress import Reporter
 from MMHVAESynthesisLib.registration import together
+from MMHVAESynthesisLib.registration.mattes import MattesDescent
 from MMHVAESynthesisLib.registration.together import together as run
 
 
@@ -30,6 +32,50 @@ def test_parts_run_at_the_same_time(monkeypatch):
     monkeypatch.setattr(together, "THREADS", 2)
     meeting = threading.Barrier(2, timeout=10)
     assert run([lambda relay: meeting.wait() >= 0] * 2, Reporter("test", 0)) == [True, True]
+
+
+def test_the_number_of_threads_is_given_back_by_the_last_that_leaves():
+    numbers = [8]
+    one = together.OneThread(lambda: numbers[-1], numbers.append)
+    for _ in range(2):
+        one.__enter__()
+        one.__enter__()
+        one.__exit__(None, None, None)
+        assert numbers[-1] == 1, "the other one still computes"
+        one.__exit__(None, None, None)
+        assert numbers[-1] == 8
+
+
+def test_a_registration_that_ends_leaves_another_one_on_one_thread():
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(3)
+    try:
+        with MattesDescent(0):
+            with MattesDescent(0):
+                pass
+            assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
+        assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 3
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def test_new_threads_of_torch_use_one_and_those_there_what_they_used():
+    torch = pytest.importorskip("torch")
+    from MMHVAESynthesisLib.registration import lncc_engine
+
+    def new():
+        return run([lambda relay: torch.get_num_threads()], Reporter("test", 0))[0]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with lncc_engine._ONE_THREAD:
+            with lncc_engine._ONE_THREAD:
+                assert new() == 1
+            assert new() == 1 and torch.get_num_threads() == 3
+        assert new() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def endless(relay):

@@ -216,6 +216,12 @@ def test_a_synthetic_moving_volume_and_the_engines_warnings_are_told(register, m
     assert [record.message for record in caplog.records] == told
 
 
+def test_that_a_moving_volume_is_synthetic_is_told_once(register, pair):
+    pair[1].SetName("us synthetic T2 (MMHVAE)")
+    transform = register({"t2": pair[0]}, {"t2": pair[1]}, starts=1, engine="mattes")
+    assert transform.GetAttribute("MMHVAE.warnings").count("is itself synthetic") == 1
+
+
 def fill(node, value, where=...):
     import slicer
 

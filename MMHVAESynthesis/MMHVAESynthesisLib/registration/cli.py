@@ -10,10 +10,11 @@ import SimpleITK as sitk  # noqa: N813
 
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES, US, label
-from ..outputs import check_absent, no_empty_folders
+from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
 from ..progress import CancelFlag, ProgressCallback
 from ..request import AFFINE, RIGID, RegistrationRequest
 from ..volumes import files
+from ..volumes.checks import checked
 from . import figures, landmarks, transforms
 from .engine import ENGINES, register
 from .result import ContrastSimilarity, RegistrationResult
@@ -75,7 +76,7 @@ def run(
     """Register and write.
 
     :return: ``outputs`` ``{what: file}``, the figures of the result, and its ``provenance``; JSON-able.
-    :raises MMHVAEError: with nothing written.
+    :raises MMHVAEError: with nothing written, and what was to be replaced still there.
     """
     request = _request(args)
     with no_empty_folders(*_folders(args)):
@@ -140,11 +141,11 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
         raise OutputError(f"Cannot write {args.checkerboard}: a picture's name must end with .png.")
     if args.displacement:
         files.check_format(args.displacement)
-    inputs = {_resolved(source) for source in _inputs(args, request)}
     targets = _targets(args, request)
-    for target in targets:
-        if _resolved(target) in inputs:
-            raise OutputError(f"{target} is one of the inputs: choose another name for the output.")
+    check_no_inputs(targets, _inputs(args, request), "another name for the output")
+    for number, target in enumerate(targets):
+        if _resolved(target) in map(_resolved, targets[:number]):
+            raise OutputError(f"{target} is the name of two of the results: choose another one.")
     check_absent(targets, args.overwrite, "another name")
     files.check_no_twins(targets)
     for folder in _folders(args):
@@ -174,10 +175,10 @@ def _resampled(args: argparse.Namespace, modality: str, source: str) -> Path:
 
 
 def _check_unpaired(args: argparse.Namespace, request: RegistrationRequest) -> None:
-    """Read the MR that is only resampled: a wrong name would otherwise show after the registration."""
+    """Check the MR that is only resampled: what is wrong with it would otherwise show after the registration."""
     if args.resampled_dir:
         for modality in set(request.moving) - set(request.pairs):
-            files.read(request.moving[modality])
+            checked(files.read(request.moving[modality]), f"The pre-operative {label(modality)}")
 
 
 def _inputs(args: argparse.Namespace, request: RegistrationRequest) -> List[str]:
@@ -243,27 +244,28 @@ def _tre(
 
 def _write(args: argparse.Namespace, request: RegistrationRequest, result: RegistrationResult) -> Dict[str, str]:
     first = request.pairs[0]
-    written = {}
-    if args.resampled_dir:
-        written.update(_write_resampled(args, request, result))
-    if args.displacement:
-        field = files.read(args.us or request.fixed[first])
-        written["displacement"] = files.write(figures.displacement(result.fixed_to_moving, field), args.displacement)
-    if args.checkerboard:
-        fixed, moving = files.read(request.fixed[first]), files.read(request.moving[first])
-        picture = figures.checkerboard(fixed, moving, result.fixed_to_moving)
-        written["checkerboard"] = figures.write_picture(picture, args.checkerboard)
-    # Last: who finds the transform finds everything.
-    written["transform"] = transforms.write(result.fixed_to_moving, args.output)
+    written: Dict[str, Path] = {}
+    # Turned round, the transform is the last: who finds it finds everything.
+    with put_in_place(_targets(args, request)[::-1]) as parts:
+        if args.resampled_dir:
+            grid = files.read(request.fixed[first])
+            for modality, source in request.moving.items():
+                written[f"resampled_{modality}"] = target = _resampled(args, modality, source)
+                files.write(_onto(grid, files.read(source), result.fixed_to_moving), parts[target])
+        if args.displacement:
+            written["displacement"] = target = Path(args.displacement).expanduser()
+            field = files.read(args.us or request.fixed[first])
+            files.write(figures.displacement(result.fixed_to_moving, field), parts[target])
+        if args.checkerboard:
+            written["checkerboard"] = target = Path(args.checkerboard).expanduser()
+            fixed, moving = files.read(request.fixed[first]), files.read(request.moving[first])
+            figures.write_picture(figures.checkerboard(fixed, moving, result.fixed_to_moving), parts[target])
+        written["transform"] = target = Path(args.output).expanduser()
+        transforms.write(result.fixed_to_moving, parts[target])
     return {what: str(path) for what, path in written.items()}
 
 
-def _write_resampled(args, request: RegistrationRequest, result: RegistrationResult) -> Dict[str, Path]:
-    grid = files.read(request.fixed[request.pairs[0]])
-    written = {}
-    for modality, source in request.moving.items():
-        image = files.read(source)
-        lowest = float(sitk.GetArrayViewFromImage(image).min())
-        resampled = sitk.Resample(image, grid, result.fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID())
-        written[f"resampled_{modality}"] = files.write(resampled, _resampled(args, modality, source))
-    return written
+def _onto(grid: sitk.Image, image: sitk.Image, fixed_to_moving: sitk.Transform) -> sitk.Image:
+    """Return an MR on the grid of the fixed volume, its lowest value where it has none."""
+    lowest = float(sitk.GetArrayViewFromImage(image).min())
+    return sitk.Resample(image, grid, fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID())

@@ -43,6 +43,11 @@ WITHOUT_SEARCH = (
     "If the MR lies nearly right already, register without a search (panel: untick Search; command line: --starts 1; "
     "console: starts=1)."
 )
+LARGER = "So small a field of view hardly tells placements apart: choose a larger one, best the whole ultrasound."
+
+SMALL = 24.0
+"""mm, the edge of a cube as large as the field of view, below which neither a search nor its absence is to be advised.
+"""
 
 RIVAL, EQUAL = 0.9, 0.98
 """Parts of a result's LNCC that the start has: from the first on it is the result's rival, from the second as good."""
@@ -68,6 +73,7 @@ def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRun
     :param brainsfit: What runs BRAINSFit; None takes the executable on the search path.
     :raises InputError: when there is no such engine.
     :raises DependencyError: when what the engine needs is missing or does not load.
+    :raises DeviceError: when the device is absent.
     """
     if request.engine not in ENGINES:
         raise InputError(f"Unknown engine {request.engine!r} for the registration: choose {', '.join(ENGINES)}.")
@@ -87,7 +93,7 @@ def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRun
         raise TorchError(f"{error} Or choose the engine 'mattes'.") from error
     from .lncc_engine import LnccEngine
 
-    return LnccEngine()
+    return LnccEngine(request.device)
 
 
 def register(
@@ -114,8 +120,9 @@ def register(
     found = search.search(problem.pyramid, problem.points, request.starts - 1, report) if request.starts > 1 else None
     starts = [np.eye(4)] + [peak.pose for peak in (found.peaks if found else [])]
     report.check()
-    solution = _against_start(_judged(engine.solve(problem, request, starts, report), starts, found), problem)
-    solution = _reproduced(solution, problem.points, NEARER if found is None else WITHOUT_SEARCH)
+    advice = _advice(problem, found)
+    solution = _judged(engine.solve(problem, request, starts, report), starts, found, advice)
+    solution = _reproduced(_against_start(solution, problem), problem.points, advice)
     return _result(problem, completion, engine, solution, started)
 
 
@@ -138,8 +145,19 @@ def _completed(
     return problem, completion
 
 
-def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search.Found]) -> Solution:
-    """Return a solution with what the search says of it: whether it stands out from chance."""
+def _advice(problem: Problem, found: Optional[search.Found]) -> str:
+    """Return what to do where no placement is to be relied on."""
+    level = problem.pyramid.level(2)
+    if level.spacing * np.cbrt(level.mask[0].sum()) < SMALL:
+        return LARGER
+    return NEARER if found is None else WITHOUT_SEARCH
+
+
+def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search.Found], advice: str) -> Solution:
+    """Return a solution with what the search says of it: whether it stands out from chance.
+
+    :param advice: What to do where it does not.
+    """
     if found is None:
         return solution
     if not found.peaks:
@@ -154,7 +172,7 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search
         return dataclasses.replace(solution, doubts=[note, *solution.doubts])
     note = (
         "The synthetic and the pre-operative MR resemble each other no more than by chance, wherever they are placed: "
-        f"the start is returned. Are they of the same patient and contrast? {WITHOUT_SEARCH}"
+        f"the start is returned. Are they of the same patient and contrast? {advice}"
     )
     # No placement is likelier than the others, and how far they lie apart is how far to trust any.
     repeats = [*solution.repeats, *starts[1:], solution.pose]
@@ -279,7 +297,7 @@ def _provenance(
         "above_chance": None if solution.above_chance is None else round(solution.above_chance, 3),
         "starts": request.starts,
         "seed": request.seed,
-        "device": request.device,
+        "device": engine.device,
         "seconds": round(seconds, 3),
         "warnings": list(warnings),
     }

@@ -29,7 +29,7 @@ TILE = 10.0
 def displacement(fixed_to_moving: sitk.Transform, field: sitk.Image) -> sitk.Image:
     """Return how far in mm each point of the field of view was moved, as a volume on the field's grid; see LINEAR_ONLY.
 
-    :param field: Non-zero in the field of view, holes in a slice counted with it; elsewhere the result is 0.
+    :param field: Above 0 in the field of view, holes in a slice counted with it; elsewhere the result is 0.
     :return: float32, mm: the distance between a fixed point and its place in the moving volume as it lay before.
     """
     change = matrix_of(fixed_to_moving) - np.eye(4)
@@ -44,7 +44,7 @@ def displacement(fixed_to_moving: sitk.Transform, field: sitk.Image) -> sitk.Ima
     for plane, offset in enumerate(k + linear[:3, 3]):
         result[plane] = np.linalg.norm(j[:, None] + i[None] + offset, axis=-1)
         # Black voxels amid the field, such as fluid in an iUS, are of the field too.
-        result[plane][~filled(view[plane] != 0)] = 0
+        result[plane][~filled(view[plane] > 0)] = 0
     image = sitk.GetImageFromArray(result)
     image.CopyInformation(field)
     return image
@@ -117,7 +117,7 @@ def write_picture(picture: sitk.Image, target: Union[str, Path]) -> Path:
     path = Path(target).expanduser()
     if path.suffix.lower() != ".png":
         raise OutputError(f"Cannot write {path}: a picture's name must end with .png.")
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.png")
+    part = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part.png")
     try:
         sitk.WriteImage(picture, str(part))
         if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(part))), sitk.GetArrayFromImage(picture)):

@@ -1,7 +1,7 @@
 """The built-in engine: from all starts at 4 mm, the best on at 2 mm and at 1 mm, and repeats on halves of the field."""
 
-import contextlib
-from typing import Any, Iterator, List, Sequence, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
 from .solution import Solution, stretched_alike
-from .together import together
+from .together import OneThread, together
 
 COARSE = Schedule(30, 1.5, 0.1)
 MIDDLE = Schedule(25, 0.5, 0.05, window_stride=2)
@@ -73,6 +73,18 @@ class LnccEngine:
 
     name = "lncc"
 
+    def __init__(self, device: str = "auto"):
+        """Take the device's name as a request has it.
+
+        :raises DeviceError: when it is absent.
+        """
+        self._device = torch_device(device)
+
+    @property
+    def device(self) -> str:
+        """The name of the device that is used."""
+        return str(self._device)
+
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter: once an iteration of each batch."""
         fine = FINE.iterations + (STRETCH.iterations if request.kind == AFFINE else 0)
@@ -83,11 +95,11 @@ class LnccEngine:
     ) -> Solution:
         """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``.
 
-        :raises DeviceError: when the device is absent, or its memory runs out.
+        :raises DeviceError: when the device's memory runs out.
         """
-        device = torch_device(request.device)
+        device = self._device
         try:
-            with _one_thread():
+            with _ONE_THREAD:
                 return self._solve(problem, request, starts, report, device)
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceError(
@@ -159,18 +171,20 @@ def _descend(
     return [pose for ends, _ in found for pose in ends], [value for _, values in found for value in values]
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute each product on one thread: so results repeat bit for bit, and threads never wait for one another.
+def _in_new_thread(call: Callable[..., Any], *given: Any) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call, *given).result()
 
-    The volumes are small: on two cores with other work, products on two threads took five times as long as on one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+
+# PyTorch keeps the number for new threads, such as those of a registration's parts, apart from that of each thread that
+# has computed already: from a new one, only the former is read and set.
+_ONE_THREAD = OneThread(
+    lambda: _in_new_thread(torch.get_num_threads), lambda count: _in_new_thread(torch.set_num_threads, count)
+)
+"""Each product on one thread: so results repeat bit for bit, and threads never wait for one another.
+
+The volumes are small: on two cores with other work, products on two threads took five times as long as on one.
+"""
 
 
 def _distinct(poses: List[np.ndarray], values: List[float], points: np.ndarray, count: int) -> List[np.ndarray]:

@@ -7,9 +7,14 @@ from ..errors import Cancelled
 from ..progress import Reporter
 from .pyramid import Level, local_image
 from .stepwise import sampled_part
+from .together import OneThread
 from .transforms import affine_of, matrix_of
 
 BINS, SAMPLED, ITERATIONS = 32, 0.3, 60
+
+_ONE_THREAD = OneThread(
+    sitk.ProcessObject.GetGlobalDefaultNumberOfThreads, sitk.ProcessObject.SetGlobalDefaultNumberOfThreads
+)
 
 
 class MattesDescent:
@@ -22,12 +27,11 @@ class MattesDescent:
 
     def __enter__(self) -> "MattesDescent":
         # Sums on several threads would not repeat bit for bit, and the metric heeds the global number alone.
-        self._threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        _ONE_THREAD.__enter__()
         return self
 
     def __exit__(self, *error) -> None:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(self._threads)
+        _ONE_THREAD.__exit__(*error)
 
     def run(
         self, level: Level, pair: int, start: np.ndarray, step: float, mask: np.ndarray, affine: bool, report: Reporter

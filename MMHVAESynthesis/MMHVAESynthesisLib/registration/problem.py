@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from ..errors import InputError
-from ..modalities import is_synthetic_name, label, labels
+from ..modalities import is_synthetic_name, label, labels, of_synthetic_input
 from ..request import RegistrationRequest
 from ..volumes import checks, files
 from . import transforms
@@ -73,7 +73,7 @@ def prepare(request: RegistrationRequest) -> Problem:
     for modality in request.pairs:
         pyramid.add(fixed[modality], moving[modality], start)
     points = np.argwhere(mask) * spacing + box.origin
-    points = points[:: max(len(points) // _POINTS, 1)]
+    points = _some(points)
     notes = [_own_image(fixed[modality], moving[modality], modality) for modality in request.pairs]
     warnings = [*_unused(request), *_synthetic_files(request), *(note for note in notes if note)]
     problem = Problem(request.pairs, frame, pyramid, points, initial, warnings)
@@ -91,6 +91,7 @@ def _name(request: RegistrationRequest, modality: str) -> str:
 def _volume(source, what: str) -> sitk.Image:
     image = files.read(source) if isinstance(source, (str, Path)) else source
     checks.checked(image, what)
+    checks.check_extent(image, what)
     thinnest = min(image.GetSize())
     if thinnest < 3:
         raise InputError(
@@ -127,18 +128,19 @@ def _own_image(fixed: sitk.Image, moving: sitk.Image, modality: str) -> str:
 
 
 def _mask(request: RegistrationRequest, fixed) -> List[sitk.Image]:
-    """Return volumes that are non-zero in the field of view."""
+    """Return volumes that are above 0 in the field of view, as the synthesis sees an ultrasound."""
     if request.fixed_mask is None:
         return list(fixed.values())
     source = request.fixed_mask
     mask = files.read(source) if isinstance(source, (str, Path)) else source
-    checks.check_layout(mask.GetDimension(), mask.GetNumberOfComponentsPerPixel(), "The field of view")
+    checks.checked(mask, "The field of view", ultrasound=True)
+    checks.check_extent(mask, "The field of view")
     return [mask]
 
 
-def _nonzero_corners(image: sitk.Image) -> Optional[np.ndarray]:
-    """Return the world positions (8, 3) of the corners of the box of an image's non-zero voxels, None without any."""
-    array = checks.array_view(image) != 0
+def _corners(image: sitk.Image) -> Optional[np.ndarray]:
+    """Return the world positions (8, 3) of the corners of the box of an image's voxels above 0, None without any."""
+    array = checks.array_view(image) > 0
     spans = []
     for axis in (2, 1, 0):
         where = np.flatnonzero(array.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -151,10 +153,10 @@ def _nonzero_corners(image: sitk.Image) -> Optional[np.ndarray]:
 
 def _field_of_view(first: sitk.Image, masks: List[sitk.Image]) -> Tuple[Frame, float, Box, np.ndarray]:
     """Return the frame at the field of view's middle, the finest spacing, and the field on a grid of that spacing."""
-    found = [corners for corners in map(_nonzero_corners, masks) if corners is not None]
+    found = [corners for corners in map(_corners, masks) if corners is not None]
     if not found:
         raise InputError(
-            "The field of view is empty: choose the ultrasound, or a mask that is not zero where the ultrasound sees."
+            "The field of view is empty: choose the ultrasound, or a mask that is above 0 where the ultrasound sees."
         )
     axes = nearest_orthonormal(np.array(first.GetDirection()).reshape(3, 3))
     corners = np.concatenate(found)
@@ -177,7 +179,14 @@ def _field_of_view(first: sitk.Image, masks: List[sitk.Image]) -> Tuple[Frame, f
 
 def _filled(masks: List[sitk.Image], grid: sitk.Image) -> np.ndarray:
     here = sitk.Transform(3, sitk.sitkIdentity)
-    return ndimage.binary_fill_holes(np.any([sampled(mask != 0, grid, here)[0] >= 0.5 for mask in masks], axis=0))
+    return ndimage.binary_fill_holes(np.any([sampled(mask > 0, grid, here)[0] >= 0.5 for mask in masks], axis=0))
+
+
+def _some(points: np.ndarray) -> np.ndarray:
+    """Return at most :data:`_POINTS` of (N, 3) points, drawn alike each time: a stride may meet one face of a box."""
+    if len(points) <= _POINTS:
+        return points
+    return points[np.sort(np.random.default_rng(0).permutation(len(points))[:_POINTS])]
 
 
 def _extent(mask: np.ndarray, spacing: float) -> float:
@@ -193,12 +202,12 @@ def _unused(request: RegistrationRequest) -> List[str]:
 
 
 def _synthetic_files(request: RegistrationRequest) -> List[str]:
-    files = {m: Path(request.moving[m]) for m in request.pairs if isinstance(request.moving[m], (str, Path))}
+    files = {m: Path(request.moving[m]).name for m in request.pairs if isinstance(request.moving[m], (str, Path))}
+    names = {**files, **request.names}
     return [
-        f"The pre-operative {label(modality)} '{file.name}' is itself synthetic: choose the MR that was acquired "
-        "before the operation."
-        for modality, file in files.items()
-        if is_synthetic_name(file.name)
+        of_synthetic_input(modality, names[modality])
+        for modality in request.pairs
+        if is_synthetic_name(names.get(modality, ""))
     ]
 
 

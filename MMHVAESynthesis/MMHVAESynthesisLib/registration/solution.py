@@ -50,6 +50,8 @@ class Engine(Protocol):
     """Aligns the volumes of a problem from several starts."""
 
     name: str
+    device: str
+    """The name of the device that is used, ``cpu`` or ``cuda:0``."""
 
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter."""

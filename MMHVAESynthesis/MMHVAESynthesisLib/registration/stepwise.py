@@ -53,7 +53,7 @@ class StepwiseEngine:
     """Runs a descent from every start, on the one contrast that the starts show to be the most alike."""
 
     def __init__(self, descent: Descent):
-        self.descent, self.name = descent, descent.name
+        self.descent, self.name, self.device = descent, descent.name, "cpu"
 
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter: once a run."""

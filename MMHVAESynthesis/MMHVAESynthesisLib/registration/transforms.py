@@ -5,6 +5,7 @@ reads such a file as a transform node that, put over the moving volume, moves it
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Union
 
@@ -14,6 +15,9 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import InputError, OutputError
 
 WRITABLE = (".h5", ".tfm", ".txt")
+
+_KIND = re.compile(rb"(\w{0,40}Transform\w{0,9})_(?:double|float)_\d+_\d+")
+"""What text and HDF5 files call each of their transforms."""
 
 _STEP = 100.0
 """Millimetres between the points by which a transform is probed."""
@@ -71,17 +75,31 @@ def transform_of(matrix: np.ndarray, centre: np.ndarray) -> sitk.Transform:
 def read(source: Union[str, Path]) -> sitk.Transform:
     """Read a transform file that ITK or Slicer wrote.
 
-    :raises InputError: when it is absent or unreadable.
+    :raises InputError: when it is absent or unreadable, or holds several transforms.
     """
     path = Path(source).expanduser()
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the name of the transform file.")
+    _check_single(path)
     try:
         return sitk.ReadTransform(str(path))
     except RuntimeError as error:
         raise InputError(
             f"{path} cannot be read as a transform: give an .h5 or .tfm file that Slicer or ITK wrote."
         ) from error
+
+
+def _check_single(path: Path) -> None:
+    """Refuse a file of several transforms, unless they are the parts of a composite one: ITK would take the first."""
+    try:
+        kinds = _KIND.findall(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(kinds) > 1 and not any(kind.endswith(b"CompositeTransform") for kind in kinds):
+        raise InputError(
+            f"{path} holds {len(kinds)} transforms, and which one is meant cannot be told: save the one to start from "
+            "in a file of its own."
+        )
 
 
 def check_writable_name(target: Union[str, Path]) -> Path:
@@ -101,7 +119,7 @@ def write(transform: sitk.Transform, target: Union[str, Path]) -> Path:
     :raises OutputError: when the name's ending is unknown or the file cannot be written whole.
     """
     path = check_writable_name(target)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")
     try:
         sitk.WriteTransform(transform, str(part))
         if not np.allclose(matrix_of(sitk.ReadTransform(str(part))), matrix_of(transform), atol=1e-9):

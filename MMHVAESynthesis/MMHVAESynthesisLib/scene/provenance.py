@@ -76,8 +76,8 @@ def input_warnings(inputs: Mapping[str, Any]) -> List[str]:
 
 
 def with_input_warnings(result: Any, inputs: Mapping[str, Any]) -> Any:
-    """Return ``result`` with :func:`input_warnings`."""
-    return with_warnings(result, input_warnings(inputs))
+    """Return ``result`` with :func:`input_warnings`, but those that it has already."""
+    return with_warnings(result, [each for each in input_warnings(inputs) if each not in result.warnings])
 
 
 def with_warnings(result: Any, more: Iterable[str]) -> Any:
