@@ -124,6 +124,37 @@ def test_what_cannot_be_done_is_refused_before_a_case_is_loaded(data, model, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_former_results_stay_unless_told_otherwise_and_then_go_altogether(data, model, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    words = ("--data", data, "--model", model, "--output-dir", out, "--planes", 1, "--held-out")
+    run(*words, "kept", "real")
+    (out / "sweep-0-mine.png").write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert "figures.json" in before and "table-heads.md" in before
+    with monkeypatch.context() as patch:
+        patch.setattr(cases, "load_all", lambda *_: pytest.fail("cases were loaded"))
+        with pytest.raises(OutputError, match="figures.json is there already, and .* more of the results.*--overwrite"):
+            run(*words, "trained")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluating.Evaluation, "draw", lambda _self: pytest.fail("stopped half-way"))
+        with pytest.raises(pytest.fail.Exception, match="half-way"):
+            run(*words, "trained", "--overwrite")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before, "all or nothing"
+    assert run(*words, "trained", "--overwrite")["cases"]["sweeps"] == ["trained", "trained"]
+    names = {path.name for path in out.iterdir()}
+    assert not any("kept" in name or "real" in name for name in names)
+    assert {"figures.json", "table-sweeps.csv", "sweep-0-mine.png"} <= names and not list(out.glob(".mmhvae*"))
+    if "sweep-0-kept.png" in before:
+        assert {"sweep-0-trained.png", "latents-1-trained.png"} <= names
+
+
+def test_a_table_alone_is_a_former_result(data, model, tmp_path):
+    (tmp_path / "table-heads.csv").write_text("mine")
+    with pytest.raises(OutputError, match="table-heads.csv is there already"):
+        run("--data", data, "--model", model, "--output-dir", tmp_path)
+    assert (tmp_path / "table-heads.csv").read_text() == "mine"
+
+
 def test_a_model_of_mr_alone_is_evaluated_though_some_cases_are_ultrasound_alone(data, tmp_path):
     model = made(tmp_path, dataclasses.replace(SIZES, modalities=("t2", "flair")))
     figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 1)
@@ -160,16 +191,17 @@ def test_a_case_of_ones_own_is_found_in_whichever_folder_it_lies(data, model, tm
         "--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out", "--planes", 1, "--held-out", "P1"
     )
     assert figures["cases"] == {"sweeps": ["P1", "P1"], "heads": ["P1"], "real iUS": []}
+    words = ("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "new")
     with pytest.raises(InputError, match="no case called P2 in any folder below it"):
-        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out", "--held-out", "P2")
+        run(*words, "--held-out", "P2")
     with pytest.raises(InputError, match="none of the held-out cases kept, real in any folder below it"):
-        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+        run(*words)
     (tmp_path / "mri").mkdir()
     with pytest.raises(InputError, match=r"no cases in mri, ius \(data.folders"):
-        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+        run(*words)
     write(tmp_path / "mri" / "other", "t2", head(np.random.default_rng(1), 90.0))
     with pytest.raises(InputError, match=r"kept, real in mri, ius \(the folders of the model's training\)"):
-        run("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out")
+        run(*words)
 
 
 def test_baselines_are_fitted_on_the_trainings_own_folders_alone(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from MMHVAESynthesisLib.errors import DeviceError, InputError, ModelError, OutputError
 from MMHVAESynthesisLib.models import loading
-from MMHVAESynthesisLib.training import cli
+from MMHVAESynthesisLib.training import cases, cli
 
 
 def arguments(*words):
@@ -58,6 +58,61 @@ def test_weights_are_written_under_a_models_ending_alone(data, tmp_path):
     with pytest.raises(OutputError, match="m.nii: the name of a model's file must end with .safetensors"):
         cli.run(arguments("--data", data, "--state", tmp_path / "state", "--output", tmp_path / "m.nii"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    monkeypatch.setattr(cases, "load_all", lambda *_: pytest.fail("cases were loaded"))
+
+
+def test_what_cannot_be_written_is_said_before_any_work(data, config, tmp_path, no_work):
+    (tmp_path / "file").write_text("mine")
+    config.save(tmp_path / "own.json")
+    words = ("--data", data, "--config", tmp_path / "own.json")
+    with pytest.raises(OutputError, match="file is a file: give --state a folder"):
+        cli.run(arguments(*words, "--state", tmp_path / "file"))
+    words = (*words, "--state", tmp_path / "new" / "state", "--output")
+    with pytest.raises(OutputError, match="Cannot write into"):
+        cli.run(arguments(*words, tmp_path / "file" / "m.safetensors"))
+    (tmp_path / "m.safetensors").write_text("mine")
+    with pytest.raises(OutputError, match="there already: choose another file with --output, or give --overwrite"):
+        cli.run(arguments(*words, tmp_path / "m.safetensors"))
+    with pytest.raises(OutputError, match="too long for a file's name"):
+        cli.run(arguments(*words, tmp_path / f"{'x' * 250}.safetensors"))
+    with pytest.raises(OutputError, match="is one of the inputs"):
+        cli.run(arguments(*words, tmp_path / "m.safetensors", "--overwrite", "--init", tmp_path / "m.safetensors"))
+    assert (tmp_path / "m.safetensors").read_text() == (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--minutes", -1), "minutes must be more than 0, not -1"),
+        (("--minutes", 0), "minutes must be more than 0"),
+        (("--minutes", "nan"), "minutes must be more than 0"),
+        (("--threads", -2), "threads must be 1 or more, not -2"),
+    ],
+)
+def test_settings_that_cannot_be_are_said_before_any_work(data, tmp_path, no_work, more, said):
+    with pytest.raises(InputError, match=said):
+        cli.run(arguments("--data", data, "--state", tmp_path / "state", *more))
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_run_replaces_the_weights_that_it_has_written_itself_and_no_others(data, config, tmp_path):
+    config.save(tmp_path / "own.json")
+    output = tmp_path / "new" / "sub" / ("x" * 243 + ".safetensors")
+    begin = ("--data", data, "--config", tmp_path / "own.json", "--minutes", 0.001, "--output", output)
+    words = (*begin, "--state", tmp_path / "state")
+    digests = [cli.run(arguments(*words))["digest"] for _ in range(2)]
+    assert digests[0] != digests[1] and loading.load(str(output)).header.digest == digests[1]
+    assert cli.run(arguments(*words[:-4], "--output", tmp_path / "b.safetensors", *words[-2:]))["steps"] == 3
+    assert cli.run(arguments(*words))["steps"] == 4, "the same command goes on"
+    with pytest.raises(OutputError, match="there already"):
+        cli.run(arguments(*begin, "--state", tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+    assert cli.run(arguments(*begin, "--state", tmp_path / "other", "--overwrite"))["steps"] == 1
 
 
 def test_how_to_go_on_is_said_at_the_end_of_a_session():

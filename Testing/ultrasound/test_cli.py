@@ -80,6 +80,31 @@ def test_a_label_elsewhere_is_refused_and_no_folder_is_left(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("elsewhere", ["flair", "t2"])
+def test_a_contrast_elsewhere_is_refused_and_no_folder_is_left(tmp_path, capsys, elsewhere):
+    t2 = head(tmp_path)
+    flair = read(t2)
+    moved = read(t2)
+    moved.SetOrigin((5000, 0, 0))
+    files_of = {"t2": t2, "flair": write(flair, tmp_path / "flair.nrrd")}
+    files_of[elsewhere] = write(moved, tmp_path / "moved.nrrd")
+    words = [word for modality, file in files_of.items() for word in (f"--{modality}", str(file))]
+    assert main(["simulate", *words, "--output-dir", str(tmp_path / "out"), "--json"]) == 3
+    said = json.loads(capsys.readouterr().out)["error"]
+    assert said.startswith("The FLAIR volume shows nothing where T2 lies: check that both belong to one patient")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("others", [[], ["--t2", "t2.nii.gz", "--label"]])
+def test_an_input_is_never_replaced(tmp_path, capsys, monkeypatch, others):
+    monkeypatch.chdir(tmp_path)
+    mine = write(sitk.Cast(read(head(tmp_path)) > 0, sitk.sitkUInt8), tmp_path / "us.nii.gz")
+    content = mine.read_bytes()
+    words = ["simulate", *(others or ["--t2"]), "us.nii.gz", "--output-dir", str(tmp_path), "--overwrite", "--json"]
+    assert main(words) == 6 and mine.read_bytes() == content
+    assert "us.nii.gz is one of the inputs: choose another folder" in json.loads(capsys.readouterr().out)["error"]
+
+
 @pytest.mark.parametrize("low", [0, -500])
 def test_a_skull_that_is_still_on_is_warned_of(tmp_path, capsys, low):
     array = np.random.default_rng(0).integers(1, 400, (40, 60, 60)).astype(np.int16)

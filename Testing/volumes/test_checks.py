@@ -4,7 +4,7 @@ import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.volumes.checks import checked
-from MMHVAESynthesisLib.volumes.likeness import warnings
+from MMHVAESynthesisLib.volumes.likeness import sign_of_skull, warnings
 from MMHVAESynthesisLib.volumes.preparation import PreparedCase
 
 from .making import ORDER, ball, volume
@@ -63,6 +63,30 @@ def signs(images, spacing=0.5, size=32, skull_stripped=True):
 
 def test_a_likely_input_gives_no_warning():
     assert signs({"t2": volume(ball((8, 32, 32), 14, dtype=np.int16))}) == ""
+
+
+def head_in_air(air, zeroed=0.3):
+    """A ball of 300 in noise around ``air``, of which a part was set to 0: a third of the planes, or a whole field."""
+    rng = np.random.default_rng(0)
+    noise = np.abs(rng.normal(air, air / 4, (24, 48, 48))) + 1
+    noise[:, :, : int(48 * zeroed)] = 0
+    k, j, i = np.indices(noise.shape) - np.reshape((12, 24, 30), (3, 1, 1, 1))
+    tissue = (4 * k**2 + j**2 + i**2 < 18**2) * rng.normal(300, 20, noise.shape)
+    return volume(np.where(tissue > 0, tissue, noise).astype(np.float32))
+
+
+def test_a_whole_head_is_known_by_its_air_though_some_of_it_is_0():
+    assert "T2 shows air around the head, darker than tissue but not 0: the model" in signs({"t2": head_in_air(15)})
+    assert signs({"t2": head_in_air(15)}, skull_stripped=None) == ""
+    assert signs({"t2": head_in_air(0, zeroed=1)}) == "", "a brain in 0"
+
+
+def test_a_dark_cyst_that_fills_much_of_a_field_is_no_air():
+    array = ball((8, 32, 32), 14, dtype=np.float32)
+    array[ball((8, 32, 32), 9) > 0] = 2
+    assert sign_of_skull(array) == ""
+    for empty in (np.zeros((4, 4, 4), np.float32), np.zeros((1, 1, 1), np.float32)):
+        assert sign_of_skull(empty) == ""
 
 
 def test_unlikely_inputs_are_warned_of():

@@ -4,6 +4,8 @@ import os
 import shutil
 import struct
 import sys
+import uuid
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,9 +57,22 @@ def test_a_file_cut_short_while_writing_is_found_and_taken_away(tmp_path, monkey
     assert (tmp_path / f"case{ending}").read_bytes() == former
 
 
+def part_of_known_name(monkeypatch, folder, ending):
+    """Return where a volume is written before it is called ``case``."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: SimpleNamespace(hex="known"))
+    return folder / f".case.known.part{ending}"
+
+
+@pytest.mark.parametrize("ending", files.WRITABLE)
+def test_the_longest_name_there_is_can_be_written(tmp_path, ending):
+    name = "x" * (255 - len(ending)) + ending
+    files.write(volume(ball()), tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
 @pytest.mark.skipif(sys.platform == "win32" or not os.path.exists("/dev/full"), reason="needs a full device")
-def test_a_full_disk_is_an_error(tmp_path):
-    link = tmp_path / f".case.{os.getpid()}.part.nrrd"
+def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
+    link = part_of_known_name(monkeypatch, tmp_path, ".nrrd")
     link.symlink_to("/dev/full")
     with pytest.raises(OutputError):
         files.write(volume(ball()), tmp_path / "case.nrrd")
@@ -242,9 +257,9 @@ def test_the_file_that_is_named_is_read_and_not_one_beside_it(tmp_path, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["case.nii", "case.nii.gz"]
 
 
-def test_what_is_written_is_compared_with_itself(tmp_path):
-    beside = tmp_path / f".case.{os.getpid()}.part.nii"
-    files.write(volume(ball(value=50)), beside)
+def test_what_is_written_is_compared_with_itself(tmp_path, monkeypatch):
+    beside = part_of_known_name(monkeypatch, tmp_path, ".nii")
+    files.write(volume(ball(value=50)), tmp_path / "other.nii").rename(beside)
     path = files.write(volume(ball()), tmp_path / "case.nii.gz")
     np.testing.assert_array_equal(voxels(path), ball())
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
@@ -17,7 +16,7 @@ from ..training import cases as case_folders
 from ..training import config as configurations
 from ..training.cases import Case
 from ..training.config import DataConfig, TrainingConfig
-from . import baselines, pictures
+from . import baselines, pictures, results
 from .metrics import Perceptual
 from .running import TEMPERATURE, run
 from .samples import Sample, mr_only, plain, simulated
@@ -26,7 +25,6 @@ from .verdicts import WORSE_DB, verdicts
 
 log = logging.getLogger(__name__)
 
-FIGURES_FILE = "figures.json"
 _SWEEPS = 2
 _SLICES_NOTE = "Slices are {0} x {0} windows of evenly spaced planes that are filled to a tenth or more."
 _SSIM_NOTE = "SSIM is the ordinary 2D one; the published call treats rows as channels."
@@ -134,7 +132,7 @@ class Evaluation:
         slices = _SLICES_NOTE.format(self.config.sizes.size)
         note = " ".join(filter(None, [slices, _origin_of_us(samples), _SSIM_NOTE, self.perceptual.reason]))
         text = f"{table.to_markdown()}\n{note} T = {TEMPERATURE}.\n"
-        _write_text(self.folder / f"{name}.md", text)
+        (self.folder / f"{name}.md").write_text(text, encoding="utf-8")
         return table
 
     def polynomials(self) -> Dict[str, Table]:
@@ -179,19 +177,19 @@ class Evaluation:
             places, middle = _spread(sample.batch.size, 4), sample.batch.size // 2
             rows = pictures.synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
-            pictures.save_grid(rows, self.folder / f"real-ius-{sample.case}.png", *titles)
+            pictures.save_grid(rows, self.folder / results.REAL.format(sample.case), *titles)
             rows = pictures.temperature(network, sample.batch, middle, from_us)
             titles = pictures.titles_of_temperature(network, from_us)
-            pictures.save_grid(rows, self.folder / f"temperature-{sample.case}.png", *titles)
+            pictures.save_grid(rows, self.folder / results.TEMPERATURE.format(sample.case), *titles)
         for number, sample in enumerate(self.sweeps):
             places, middle = _spread(sample.batch.size, 3), sample.batch.size // 2
             rows = pictures.synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
-            pictures.save_grid(rows, self.folder / f"sweep-{number}-{sample.case}.png", *titles)
+            pictures.save_grid(rows, self.folder / results.SWEEP.format(number, sample.case), *titles)
             figure = pictures.latents(network, sample.batch, middle)
             if figure is not None:
                 titles = pictures.titles_of_latents(sample.batch)
-                pictures.save_grid(figure[0], self.folder / f"latents-{number}-{sample.case}.png", *titles)
+                pictures.save_grid(figure[0], self.folder / results.LATENTS.format(number, sample.case), *titles)
                 correlations[f"{number} {sample.case}"] = np.round(figure[1], 3).tolist()
         return correlations
 
@@ -247,12 +245,6 @@ def _spread(count: int, wanted: int) -> List[int]:
     return sorted({int(place) for place in np.linspace(0, count - 1, wanted + 2)[1:-1].round()})
 
 
-def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-
-
 def _finite(value: Any) -> Any:
     """Return a tree of figures with NaN as None, so that it is JSON."""
     if isinstance(value, dict):
@@ -271,7 +263,8 @@ def evaluate(
     progress: Optional[ProgressCallback] = None,
     cancel: Optional[CancelFlag] = None,
 ) -> Dict[str, Any]:
-    """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``.
+    """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``, in place of former
+    results: all of it, or nothing.
 
     :param held_out: Names of the cases to evaluate on, in whichever folder; none means those that the model was not
         trained on on purpose, in the folders of its training.
@@ -291,12 +284,26 @@ def evaluate(
         )
     trained = _to_fit_on(found, data, config.data, model.header.training.get("cases", ()))
     fitting = _usable([case for case in trained if case.name not in names], config.data)
-    folder.mkdir(parents=True, exist_ok=True)
+    with results.put_in_place(folder) as part:
+        return _evaluate(model, config, tested, fitting, part, planes, progress, cancel)
+
+
+def _evaluate(
+    model: Model,
+    config: TrainingConfig,
+    tested: Sequence[Case],
+    fitting: Sequence[Case],
+    folder: Path,
+    planes: int,
+    progress: Optional[ProgressCallback],
+    cancel: Optional[CancelFlag],
+) -> Dict[str, Any]:
+    """Evaluate a model on cases; write tables, pictures and figures."""
     sets = [input_sets(config.sizes.modalities), input_sets([m for m in config.sizes.modalities if m != US])]
     reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
     evaluation = Evaluation(model, config, tested, fitting, folder, planes, reporter)
-    sweeps = evaluation.table(evaluation.sweeps, "table-sweeps")
-    heads = evaluation.table(evaluation.heads, "table-heads")
+    sweeps = evaluation.table(evaluation.sweeps, results.SWEEPS)
+    heads = evaluation.table(evaluation.heads, results.HEADS)
     figures: Dict[str, Any] = {
         "model": model.header.name,
         "digest": model.header.digest,
@@ -318,5 +325,5 @@ def evaluate(
         "latent_correlations": evaluation.draw(),
         "lpips": evaluation.perceptual.reason or "computed",
     }
-    _write_text(folder / FIGURES_FILE, json.dumps(_finite(figures), indent=2) + "\n")
+    (folder / results.FIGURES).write_text(json.dumps(_finite(figures), indent=2) + "\n", encoding="utf-8")
     return _finite(figures)

@@ -147,7 +147,8 @@ def write(
         position += len(data)
     text = json.dumps(header, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    # The name may be as long as can be.
+    beside = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")
     try:
         try:
             with open(beside, "xb") as file:

@@ -1,7 +1,6 @@
 """The command ``synthesize``: files in, files out."""
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -11,14 +10,19 @@ from typing import Any, Dict, List, Optional
 
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
-from ..outputs import check_absent, check_file_name, ending, no_empty_folders
+from ..outputs import check_absent, check_file_name, check_length, check_no_inputs, ending, no_empty_folders
 from ..progress import CancelFlag, ProgressCallback
 from ..request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, THREE_DIRECTIONS, SynthesisRequest
 from ..volumes import files
+from . import record
 from .engine import preview, synthesize
 from .result import SynthesisResult
 
 HELP = "synthesise the missing modalities of one case"
+
+_OTHERWISE = "another folder, or a name with --name"
+
+_UNCERTAINTY = "-uncertainty"
 
 _MIDDLE = -1
 """What ``--preview`` without a figure stands for."""
@@ -123,7 +127,8 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
         return folder / f"{start}{LABELS.get(target, target)}{args.format or '.nrrd'}"
 
     places = [place(target) for target in request.targets or MODALITIES]
-    check_absent(places, args.overwrite, "another folder, or a name with --name")
+    check_no_inputs(places, request.inputs.values(), _OTHERWISE)
+    check_absent(places, args.overwrite, _OTHERWISE)
     files.check_no_twins(places)
     files.check_writable(folder)
     shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
@@ -183,36 +188,39 @@ class _Outputs:
 
     def check(self, request: SynthesisRequest) -> None:
         """Raise :class:`OutputError` where results are already there or cannot be written."""
-        names = list(self._names(request.targets or MODALITIES, request.samples > 1))
-        targets = [self._folder / name for name in names]
-        check_absent(targets, self._overwrite, "another folder, or a name with --name", self._made_from())
-        files.check_no_twins(targets)
-        bytes_each = 4 * files.count_voxels(self._reference)
-        files.check_writable(self._folder, bytes_each * len(names))
+        check_length(self._base)
+        wanted = request.targets or MODALITIES
+        images, uncertainty = ([self._folder / self._name(t, kind) for t in wanted] for kind in ("", _UNCERTAINTY))
+        written = [*images, *(uncertainty if request.samples > 1 else ())]
+        # An uncertainty that is there goes with the volume that is replaced, whether or not another one is written.
+        targets = [*images, *uncertainty]
+        check_no_inputs(targets, request.inputs.values(), _OTHERWISE)
+        why = self._made_from()
+        others = [self._record] if why or not self._runs() else []
+        check_absent([*targets, *others], self._overwrite, _OTHERWISE, why)
+        files.check_no_twins(written)
+        files.check_writable(self._folder, 4 * files.count_voxels(self._reference) * len(written))
+
+    def _runs(self) -> List[record.Run]:
+        """Return what is recorded of former runs; nothing where what is there is no such record."""
+        try:
+            return record.runs(self._record)
+        except ValueError:
+            return []
 
     def _made_from(self) -> str:
         """Return for a message what the results that are there were made from, where another input has this name."""
-        try:
-            provenance = json.loads((self._folder / self._provenance_name).read_text(encoding="utf-8"))
-            former = str(provenance["inputs"][provenance["reference"]])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-        here = not former or os.path.abspath(former) == os.path.abspath(self._reference)
-        return "" if here else f", made from another input ({former})"
-
-    def _names(self, targets, with_uncertainty: bool):
-        for target in targets:
-            yield self._name(target)
-            if with_uncertainty:
-                yield self._name(target, "-uncertainty")
-        yield self._provenance_name
+        for former in map(record.reference, self._runs()):
+            if former and os.path.abspath(former) != os.path.abspath(self._reference):
+                return f", made from another input ({former})"
+        return ""
 
     def _name(self, target: str, suffix: str = "") -> str:
         return f"{self._base}_synthetic-{LABELS.get(target, target)}{suffix}{self._ending}"
 
     @property
-    def _provenance_name(self) -> str:
-        return f"{self._base}_synthetic.json"
+    def _record(self) -> Path:
+        return self._folder / f"{self._base}_synthetic.json"
 
     def write(self, result: SynthesisResult) -> Dict[str, Any]:
         """Write all files into a folder beside, then put them in place."""
@@ -220,12 +228,17 @@ class _Outputs:
         try:
             written = {
                 "outputs": self._write_volumes(result.images, "", part),
-                "uncertainty": self._write_volumes(result.uncertainty, "-uncertainty", part),
+                "uncertainty": self._write_volumes(result.uncertainty, _UNCERTAINTY, part),
             }
-            text = json.dumps(result.provenance, indent=1, ensure_ascii=False)
-            (part / self._provenance_name).write_text(text + "\n", encoding="utf-8")
-            for file in part.iterdir():
-                os.replace(file, self._folder / file.name)
+            names = [Path(file).name for of_kind in written.values() for file in of_kind.values()]
+            gone = {self._name(target, _UNCERTAINTY) for target in written["outputs"]}.difference(names)
+            for name in names:
+                os.replace(part / name, self._folder / name)
+            for name in gone:
+                (self._folder / name).unlink(missing_ok=True)
+            text = record.text(result.provenance, names, self._runs(), gone)
+            (part / self._record.name).write_text(text, encoding="utf-8")
+            os.replace(part / self._record.name, self._record)
         except OSError as error:
             raise OutputError(f"Cannot write into {self._folder}: {error.strerror or error}.") from error
         finally:
@@ -233,7 +246,7 @@ class _Outputs:
         return {
             **written,
             "provenance": result.provenance,
-            "provenance_file": str(self._folder / self._provenance_name),
+            "provenance_file": str(self._record),
         }
 
     def _write_volumes(self, images, suffix: str, part: Path) -> Dict[str, str]:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from ..dependencies import require_torch
-from ..errors import ModelError, OutputError
+from ..errors import InputError, ModelError, OutputError
 from ..network.sizes import NetworkSizes
+from ..outputs import check_absent, check_no_inputs, no_empty_folders
 from ..progress import CancelFlag, ProgressCallback
+from ..volumes.files import check_writable
 from . import presets
 from .cases import data_folder
 from .config import TrainingConfig, load
@@ -36,12 +38,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help=f"write the weights there, {_ENDING}, at the end of this session"
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the file of --output that is there, where this run has not written it itself",
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda; several GPUs: torchrun (never tried on GPUs)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads on a CPU; default: PyTorch's own choice")
 
 
+def _state(args: argparse.Namespace) -> Path:
+    return Path(args.state).expanduser()
+
+
+def _output(args: argparse.Namespace) -> Optional[Path]:
+    """Return the file for the weights, where they are to be written.
+
+    :raises OutputError: when it cannot be one.
+    """
+    if args.output and not args.output.lower().endswith(_ENDING):
+        raise OutputError(f"Cannot write weights to {args.output}: the name of a model's file must end with {_ENDING}.")
+    return Path(args.output).expanduser() if args.output else None
+
+
+def _check(args: argparse.Namespace, output: Optional[Path]) -> None:
+    """Raise where a setting cannot be used, or the state or the weights cannot be written."""
+    from .export import is_of_run
+
+    if args.minutes is not None and not args.minutes > 0:
+        raise InputError(f"The minutes must be more than 0, not {args.minutes:g}: without --minutes, all is trained.")
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"The number of threads must be 1 or more, not {args.threads}.")
+    state = _state(args)
+    if state.exists() and not state.is_dir():
+        raise OutputError(f"{state} is a file: give --state a folder, in which the state and the curves are kept.")
+    if output is not None:
+        check_no_inputs([output], filter(None, (args.init, args.config)), "another file with --output")
+        check_absent([output], args.overwrite or is_of_run(output, state), "another file with --output")
+        check_writable(output.parent)
+    check_writable(state)
+
+
 def _configuration(args: argparse.Namespace) -> TrainingConfig:
-    saved = Path(args.state) / "config.json"
+    saved = _state(args) / "config.json"
     if args.config is None and saved.is_file():
         return load(saved)
     return presets.configuration(args.config or DEFAULT)
@@ -54,9 +93,19 @@ def run(
 
     :raises MMHVAEError: when something cannot be used; before any work starts.
     """
-    if args.output and not args.output.lower().endswith(_ENDING):
-        raise OutputError(f"Cannot write weights to {args.output}: the name of a model's file must end with {_ENDING}.")
+    output = _output(args)
     require_torch()
+    with no_empty_folders(_state(args), *([output.parent] if output else [])):
+        _check(args, output)
+        return _train(args, output, progress, cancel)
+
+
+def _train(
+    args: argparse.Namespace,
+    output: Optional[Path],
+    progress: Optional[ProgressCallback],
+    cancel: Optional[CancelFlag],
+) -> Dict[str, Any]:
     import torch
 
     from ..models.loading import load as load_model
@@ -77,12 +126,12 @@ def run(
         init = Start(model.network.state_dict(), model.header.name, model.header.digest, cases, model.header.sizes)
     try:
         session, complete = train(
-            data_folder(args.data), Path(args.state), config, init, args.minutes, args.device, progress, cancel
+            data_folder(args.data), _state(args), config, init, args.minutes, args.device, progress, cancel
         )
         result = {"steps": session.step, "of": session.steps, "complete": complete, "hours": session.seconds / 3600}
         result.update(state=args.state, output=args.output)
-        if args.output and distributed.rank() == 0:
-            header = export(session, Path(args.output))
+        if output and distributed.rank() == 0:
+            header = export(session, output)
             result.update(digest=header.digest)
         return result
     finally:

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..modalities import CET1, DESCRIPTIONS, FLAIR, LABELS, T2
-from ..outputs import check_absent, no_empty_folders
+from ..outputs import check_absent, check_no_inputs, no_empty_folders
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes import files
 from ..volumes.checks import array_view, checked
 from ..volumes.intensity import from_zero
-from ..volumes.likeness import BACKGROUND_OF_STRIPPED
+from ..volumes.likeness import sign_of_skull
 
 HELP = "simulate an ultrasound sweep from MR, or from a phantom head"
 
@@ -50,6 +50,8 @@ def run(
     folder = Path(args.output_dir).expanduser()
     names = ["us", "field", *(volumes if args.phantom else ()), *(["label"] if args.phantom else [])]
     targets = [folder / f"{name}.nii.gz" for name in names]
+    inputs = filter(None, (args.label, *(getattr(args, modality) for modality in _CONTRASTS)))
+    check_no_inputs(targets, inputs, "another folder")
     check_absent(targets, args.overwrite, "another folder")
     files.check_no_twins(targets)
     with no_empty_folders(folder):
@@ -80,14 +82,12 @@ def _write(made: Mapping[str, sitk.Image], folder: Path) -> Dict[str, str]:
 
 def _warnings(volumes: Mapping[str, sitk.Image]) -> List[str]:
     """Return a sentence for each MR that seems to show the skull: what is simulated from it is nothing like a brain."""
-    shown = {
-        m: np.count_nonzero(from_zero(array_view(image))) / image.GetNumberOfPixels() for m, image in volumes.items()
-    }
+    signs = {m: sign_of_skull(from_zero(array_view(image))[::2, ::2, ::2]) for m, image in volumes.items()}
     return [
-        f"{LABELS[modality]} has hardly any background: a sweep is simulated from skull-stripped MR only. Extract the "
-        "brain first (for example with HD-BET or SynthStrip)."
-        for modality, share in shown.items()
-        if 1 - share < BACKGROUND_OF_STRIPPED
+        f"{LABELS[modality]} {sign}: a sweep is simulated from skull-stripped MR only. Extract the brain first (for "
+        "example with HD-BET or SynthStrip)."
+        for modality, sign in signs.items()
+        if sign
     ]
 
 

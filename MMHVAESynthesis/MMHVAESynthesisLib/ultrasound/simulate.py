@@ -58,7 +58,7 @@ def simulate_sweep(
     :param settings: Ranges of the geometry.
     :param target: What the probe looks at: where it is not 0.
     :raises InputError: when there is no contrast, the MR is empty, a label or target shows nothing where the MR lies,
-        or the spacing (the MR's too) or the seed cannot be used.
+        or a contrast where the others do, or the spacing (the MR's too) or the seed cannot be used.
     """
     settings = settings or SweepSettings()
     if not 0.1 <= spacing <= 5:
@@ -112,11 +112,18 @@ def _on_one_grid(contrasts: Mapping[str, sitk.Image], labels_given: Sequence[Opt
         if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
             raise InputError(f"The {labels([modality])} volume must be 3D with one component.")
         check_extent(image, f"The {labels([modality])} volume")
-    grid = _grid_over(_widest(list(given.values())))
+    widest = _widest(list(given.values()))
+    grid = _grid_over(widest)
     arrays = {}
     for modality, image in given.items():
         moved = _resampled(_intensities(image, modality), grid, sitk.sitkLinear)
         arrays[modality] = sitk.GetArrayFromImage(moved)
+        if not arrays[modality].any() and sitk.GetArrayViewFromImage(image).any():
+            others = labels(m for m, other in given.items() if other is widest)
+            raise InputError(
+                f"The {labels([modality])} volume shows nothing where {others} lies: check that both belong to one "
+                "patient and lie in one place (transforms applied?)."
+            )
     if not any((array > 0).any() for array in arrays.values()):
         raise InputError(f"The {labels(given)} volume is empty: a sweep needs a brain with a background of 0.")
     return arrays, [_on_grid(label, grid) for label in labels_given], index_to_world(grid)

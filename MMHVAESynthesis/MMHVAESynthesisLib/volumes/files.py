@@ -156,8 +156,8 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
 def check_no_twins(targets: Iterable[Path]) -> None:
     """Raise :class:`OutputError` where a NIfTI file lies of the name of one to be written, but compressed, or not."""
     for target in targets:
-        other = twin(target)
-        if other.name != target.name and other.exists():
+        other = twin(target)  # its name may be too long for a file, of which Path.exists would make an error
+        if other.name != target.name and os.path.exists(other):
             raise OutputError(
                 f"{other} is there, whose voxels other programs would take for those of {target.name}: remove it, or "
                 "choose another folder or name."
@@ -182,7 +182,8 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
     """
     path = Path(target).expanduser()
     check_format(path)
-    part = path.with_name(f".{stem(path)}.{os.getpid()}.part{suffix(path)}")
+    # The name may be as long as can be.
+    part = path.with_name(f".{stem(path)[:40]}.{uuid.uuid4().hex}.part{suffix(path)}")
     try:
         sitk.WriteImage(image, str(part), compress)
         _compare(image, part)
@@ -198,7 +199,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
     finally:
         if part.exists():
             part.unlink()
-    if twin(path) != path and twin(path).exists():
+    if twin(path) != path and os.path.exists(twin(path)):
         log.warning(
             "%s lies beside %s: other programs take the voxels of one for the other's. Rename or remove one of them.",
             path,

@@ -3,12 +3,17 @@
 from typing import List, Optional
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..modalities import US, label
 from .preparation import PreparedCase
 
-BACKGROUND_OF_STRIPPED = 0.1
+_BACKGROUND = 0.1
 """An MR of which a smaller part is background seems to show the skull."""
+_AIR = 0.15
+"""How bright air is at most, in parts of what is bright."""
+_MUCH_AIR = 0.2
+"""An MR seems to show air where a larger part is as dark, but not 0: of what is not background, and of its faces."""
 
 _LITTLE = 0.05
 _FEW_LEVELS = 16
@@ -75,10 +80,29 @@ def _intensities(case: PreparedCase, modality: str) -> List[str]:
 
 
 def _skull(case: PreparedCase) -> List[str]:
-    zeros = case.background_shares()
+    signs = {modality: sign_of_skull(case.coarse(modality)) for modality in case.modalities if modality != US}
     return [
-        f"{label(modality)} has hardly any background: the model knows skull-stripped MR only. "
+        f"{label(modality)} {sign}: the model knows skull-stripped MR only. "
         "Extract the brain first (for example with HD-BET or SynthStrip)."
-        for modality, share in zeros.items()
-        if modality != US and share < BACKGROUND_OF_STRIPPED
+        for modality, sign in signs.items()
+        if sign
     ]
+
+
+def sign_of_skull(volume: np.ndarray) -> str:
+    """Return what in an MR speaks against a brain that was extracted, as the end of a sentence; empty for nothing.
+
+    :param volume: [k, j, i], 0 for background; every second voxel will do.
+    """
+    inside = np.count_nonzero(volume)
+    if inside > (1 - _BACKGROUND) * volume.size:
+        return "has hardly any background"
+    # The air around a head is noise, though some of it may have been set to 0.
+    bright = sitk.GetArrayViewFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(volume), 0, 1)) > 0
+    if not bright.any():
+        return ""
+    air = (volume > 0) & (volume < _AIR * volume[bright].mean())
+    faces = np.concatenate([air.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    # A dark cyst may take up much of a field, but does not lie all around it.
+    much = np.count_nonzero(air) > _MUCH_AIR * inside and np.count_nonzero(faces) > _MUCH_AIR * faces.size
+    return "shows air around the head, darker than tissue but not 0" if much else ""

@@ -33,10 +33,9 @@ class _Source:
         """Return the plane ``k`` of the volume itself, [i, j]."""
         return self._intensities(self.array[k].T)
 
-    def background_share(self) -> float:
-        """Return which part of the volume is background."""
-        inside = sum(int(np.count_nonzero(self._intensities(slab))) for slab in slabs(self.array))
-        return 1 - inside / self.array.size
+    def coarse(self) -> np.ndarray:
+        """Return the intensities of every second voxel along each axis."""
+        return self._intensities(self.array[::2, ::2, ::2])
 
     def box(self) -> List[Tuple[int, int]]:
         """Return first and last index of the voxels above 0 along I, J and K."""
@@ -187,6 +186,6 @@ class PreparedCase:
         """Return where the reference's own plane ``k`` is not background, [i, j]."""
         return self._sources[self.reference].native_plane(k) > 0
 
-    def background_shares(self) -> Dict[str, float]:
-        """Return which part of each input's own volume is background."""
-        return {modality: source.background_share() for modality, source in self._sources.items()}
+    def coarse(self, modality: str) -> np.ndarray:
+        """Return an input's own volume as intensities of 0 and more, every second voxel along each axis."""
+        return self._sources[modality].coarse()

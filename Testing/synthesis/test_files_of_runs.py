@@ -1,0 +1,144 @@
+"""Several runs into one folder: what may be there, what is recorded of it, and what none of them may replace."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+pytest.importorskip("torch")
+
+from MMHVAESynthesisLib.__main__ import main  # noqa: E402
+from MMHVAESynthesisLib.synthesis import engine  # noqa: E402
+from MMHVAESynthesisLib.volumes.files import write  # noqa: E402
+
+from .making import fan, model_file  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def us(tmp_path):
+    return write(fan(), tmp_path / "us.nrrd")
+
+
+@pytest.fixture
+def synthesize(tmp_path, us, model):
+    """Return a call of the command that gives its exit code, into the folder ``out``."""
+
+    def call(*more, source=us):
+        words = ["synthesize", "--us", source, "--model", model, "--output-dir", tmp_path / "out", "--device", "cpu"]
+        return main([str(word) for word in (*words, *more)])
+
+    return call
+
+
+def recorded(tmp_path, name="us"):
+    return json.loads((tmp_path / "out" / f"{name}_synthetic.json").read_text(encoding="utf-8"))
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out)["error"]
+
+
+def test_another_contrast_joins_the_first_and_both_stay_recorded(tmp_path, synthesize):
+    assert synthesize("--targets", "t2", "--samples", "2", "--seed", "1") == 0
+    before = recorded(tmp_path)
+    assert "earlier" not in before
+    assert synthesize("--targets", "cet1", "--seed", "2") == 0
+    record = recorded(tmp_path)
+    assert record["targets"] == ["cet1"] and record["seed"] == 2, "the last run is where it was"
+    assert record["files"] == ["us_synthetic-ceT1.nrrd"]
+    assert record["earlier"] == [before]
+    assert before["files"] == ["us_synthetic-T2.nrrd", "us_synthetic-T2-uncertainty.nrrd"] and before["seed"] == 1
+    assert synthesize("--targets", "flair", "cet1") == 6, "ceT1 is there"
+    assert recorded(tmp_path) == record
+
+
+def test_what_was_replaced_is_recorded_no_more_and_its_uncertainty_goes(tmp_path, synthesize):
+    assert synthesize("--targets", "t2", "flair", "--samples", "2") == 0
+    assert synthesize("--targets", "t2", "--overwrite") == 0
+    flair = ["us_synthetic-FLAIR.nrrd", "us_synthetic-FLAIR-uncertainty.nrrd"]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*flair, "us_synthetic-T2.nrrd", "us_synthetic.json"])
+    (earlier,) = recorded(tmp_path)["earlier"]
+    assert earlier["files"] == flair and earlier["samples"] == 2
+    assert synthesize("--targets", "flair", "--overwrite") == 0
+    assert [run["files"] for run in recorded(tmp_path)["earlier"]] == [["us_synthetic-T2.nrrd"]]
+
+
+def test_a_record_of_before_says_which_volumes_it_is_of(tmp_path, synthesize):
+    assert synthesize("--targets", "t2", "--format", ".nii") == 0
+    record = recorded(tmp_path)
+    del record["files"]
+    (tmp_path / "out" / "us_synthetic.json").write_text(json.dumps(record), encoding="utf-8")
+    assert synthesize("--targets", "t2") == 0, "another format is another file"
+    assert recorded(tmp_path)["earlier"] == [{**record, "files": ["us_synthetic-T2.nii"]}]
+
+
+@pytest.mark.parametrize(
+    "content", ["mine", "[]", "{}", '{"inputs": {}, "reference": "us", "targets": []}', '{"a": 1}']
+)
+def test_a_file_that_is_no_record_is_in_the_way(tmp_path, synthesize, content):
+    (tmp_path / "out").mkdir()
+    file = tmp_path / "out" / "us_synthetic.json"
+    file.write_text(content)
+    assert synthesize("--targets", "t2") == 6 and file.read_text() == content
+    assert synthesize("--targets", "t2", "--overwrite") == 0 and "earlier" not in recorded(tmp_path)
+
+
+def test_an_uncertainty_without_its_volume_is_in_the_way(tmp_path, synthesize, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "us_synthetic-T2-uncertainty.nrrd").write_text("mine")
+    assert synthesize("--targets", "t2", "--json") == 6
+    assert "us_synthetic-T2-uncertainty.nrrd is there already" in said(capsys)
+
+
+def test_another_patients_volumes_do_not_join_the_first_ones(tmp_path, synthesize, us, capsys):
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(us, tmp_path / "other")
+    assert synthesize("--targets", "t2") == 0
+    capsys.readouterr()
+    assert synthesize("--targets", "flair", "--json", source=other) == 6
+    assert f"made from another input ({us})" in said(capsys)
+    assert synthesize("--targets", "flair", "--overwrite", source=other) == 0
+    assert recorded(tmp_path)["earlier"][0]["inputs"] == {"us": str(us)}
+
+
+@pytest.mark.parametrize("more", [(), ("--preview", "3")])
+def test_an_input_is_never_replaced(tmp_path, synthesize, us, model, capsys, more):
+    (tmp_path / "out").mkdir()
+    name = "foo_preview-T2.nrrd" if more else "foo_synthetic-T2.nrrd"
+    mine = tmp_path / "out" / name
+    shutil.copy(us, mine)
+    content = mine.read_bytes()
+    words = ("--t2", tmp_path / "out" / ".." / "out" / name, "--name", "foo", "--targets", "t2", "--overwrite", *more)
+    assert synthesize(*words, "--json") == 6
+    assert f"{name} is one of the inputs: choose another folder, or a name with --name" in said(capsys)
+    assert mine.read_bytes() == content
+
+
+def test_an_uncertainty_that_is_an_input_is_not_removed(tmp_path, synthesize, us, capsys):
+    (tmp_path / "out").mkdir()
+    mine = shutil.copy(us, tmp_path / "out" / "us_synthetic-T2-uncertainty.nrrd")
+    assert synthesize("--t2", mine, "--targets", "t2", "--overwrite", "--json") == 6
+    assert "is one of the inputs" in said(capsys) and mine.exists()
+
+
+@pytest.mark.parametrize("length", [201, 226, 240, 4000])
+def test_a_name_that_is_too_long_is_said_before_any_work(tmp_path, synthesize, us, capsys, monkeypatch, length):
+    monkeypatch.setattr(engine, "require_torch", lambda: pytest.fail("the work has begun"))
+    for more in ((), ("--preview",)):
+        assert synthesize("--name", "x" * length, "--json", *more) == 6
+        assert "is too long for the names of files: give one of at most 200 bytes with --name" in said(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_input_whose_own_name_is_long_needs_another_for_its_results(tmp_path, synthesize, us, capsys):
+    long = us.rename(tmp_path / ("x" * 240 + ".nrrd"))
+    assert synthesize("--targets", "t2", "--json", source=long) == 6
+    assert "--name" in said(capsys)
+    assert synthesize("--targets", "t2", "--name", "y" * 200, source=long) == 0
+    assert len(os.listdir(tmp_path / "out")) == 2
