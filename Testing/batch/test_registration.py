@@ -18,7 +18,7 @@ from MMHVAESynthesisLib.registration import transforms  # noqa: E402
 from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import read, same_geometry, write  # noqa: E402
-from synthesis.making import array, fan  # noqa: E402
+from synthesis.making import array, fan, volume_like  # noqa: E402
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files
     np.testing.assert_array_equal(array(request.fixed["t2"]), array(synthetic))
     np.testing.assert_array_equal(array(request.moving["t2"]), array(read(t2)))
     assert (request.fixed_mask, request.seed, request.starts, request.kind) == (us, 1, 1, "rigid")
+    assert request.names == expected.provenance["moving"] == {"t2": "t2.nii.gz"}
     found = transforms.read(tmp_path / "out" / "with" / "with_registration.tfm")
     np.testing.assert_allclose(transforms.matrix_of(found), transforms.matrix_of(expected.fixed_to_moving), atol=1e-6)
     moved = read(tmp_path / "out" / "with" / "with_registered-T2.nrrd")
@@ -110,6 +111,17 @@ def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, m
     page, table = ((tmp_path / "out" / name).read_text(encoding="utf-8-sig") for name in ("report.html", "report.csv"))
     assert ("ceT1: synthesised from the pre-operative MR as well" in page) is completion
     assert ("completed" in table) is completion and "<th>completed" not in page
+
+
+def test_a_preoperative_mr_that_is_itself_synthetic_is_warned_of(tmp_path, files, model):
+    us, t2 = files
+    made = tmp_path / "us_synthetic-T2.nii.gz"
+    Path(t2).rename(made)
+    settings = Settings(("t2",), model, device="cpu", register=True, engine="mattes", starts=1)
+    outcome = work.process(
+        work.Job(Case("one", {"us": us}, {"t2": str(made)}), settings, str(tmp_path), work.model_digest(model))
+    )
+    assert sum("T2 'us_synthetic-T2.nii.gz' is itself synthetic" in warning for warning in outcome.warnings) == 1
 
 
 def test_without_registration_the_preoperative_mr_is_compared_as_it_lies(tmp_path, files, model):
@@ -163,3 +175,17 @@ def test_a_registration_left_at_its_start_is_counted_and_stands_in_the_table(
         table = {row["case"]: row for row in csv.DictReader(file)}
     assert [table[case]["kept_start"] for case in ("one", "two", "none")] == ["no", "yes", ""]
     assert table["none"]["notes"] == "There is no pre-operative MR: nothing was registered."
+
+
+@pytest.mark.parametrize("registering", [True, False])
+def test_an_mr_that_is_only_moved_along_or_compared_is_checked_as_well(tmp_path, files, model, registering):
+    us, t2 = files
+    image = fan(20, 32, (1.5, 1.5, 1.5), np.float32, seed=3, origin=(-3, -3, -3))
+    values = array(image)
+    values[values == 0] = np.nan
+    flair = str(write(volume_like(image, values), tmp_path / "flair.nrrd"))
+    settings = Settings(("t2",), model, device="cpu", register=registering, engine="mattes", starts=1)
+    case = Case("one", {"us": us}, {"t2": t2, "flair": flair})
+    outcome = run_batch([case], settings, tmp_path / "out").outcomes[0]
+    assert outcome.state == "failed" and not (tmp_path / "out" / "one").exists()
+    assert f"The pre-operative FLAIR ({flair}) contains voxels that are not numbers" in outcome.reason

@@ -12,8 +12,11 @@ pytest.importorskip("torch")
 
 from MMHVAESynthesisLib.batch import report  # noqa: E402
 from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
+from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.batch.table import read_table  # noqa: E402
 from MMHVAESynthesisLib.batch.work import FAILED, Outcome  # noqa: E402
+from MMHVAESynthesisLib.volumes.files import write  # noqa: E402
+from synthesis.making import fan  # noqa: E402
 
 from .conftest import GOOD  # noqa: E402
 from .making import BROKEN  # noqa: E402
@@ -136,3 +139,16 @@ def test_in_a_browser_all_pictures_are_there_the_table_sorts_and_nothing_is_comp
     # What is not known comes last, either way.
     assert seconds["up"][1][-3:] == seconds["down"][1][-3:] == [""] * 3
     assert by_name["state"]["up"][1] == ["done"] * GOOD + ["failed"] * 3
+
+
+def test_cases_of_another_table_in_the_same_folder_stay_in_the_report(tmp_path, settings):
+    us = str(write(fan(4), tmp_path / "us.nrrd"))
+    run_batch([Case("a", {"us": us}), Case("b", {"us": us})], settings, tmp_path / "out")
+    (tmp_path / "out" / "no case").mkdir()
+    result = run_batch([Case("c", {"us": us}), Case("b", {"us": us})], settings, tmp_path / "out")
+    assert [outcome.state for outcome in result.outcomes] == ["done", "kept"]
+    rows = list(csv.DictReader(io.StringIO(result.table.read_text(encoding="utf-8-sig"), newline="")))
+    states = {"c": "done", "b": "done", "a": "earlier results (not checked)"}
+    assert {row["case"]: row["state"] for row in rows} == states
+    page = Page(result.report.read_text(encoding="utf-8"))
+    assert "3 cases: 2 done, 1 earlier results (not checked)." in page.text and page.rows == 1 + 3

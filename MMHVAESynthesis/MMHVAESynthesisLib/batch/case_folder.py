@@ -1,26 +1,34 @@
 """A case's folder of results: made beside and put in place whole, and recognised as finished later on.
 
 ``provenance.json`` in it says how the results were made: inputs with their digests, the model with its digest,
-settings, versions, seconds, and the sha256 of every other file of the folder.
+settings, versions, seconds, and the sha256 of every other file of the results. Whatever else lies in the folder is the
+user's: it is never deleted, and stays there when new results take the place of the former ones.
 """
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Set
 
 from ..errors import InputError, OutputError
-from ..volumes.files import voxel_files
+from ..modalities import MODALITIES, label
+from ..volumes.files import WRITABLE, voxel_files
+from . import unfinished
+
+log = logging.getLogger(__name__)
 
 PROVENANCE = "provenance.json"
 REPORT, TABLE = "report.html", "report.csv"
 FORMAT = 1
 
-_UNFINISHED = re.compile(r"\.(?P<case>.+)\.[0-9a-f]{32}\.(part|old)")
+_LABELS = "|".join(map(label, MODALITIES))
+_VOLUMES = rf"synthetic-({_LABELS})(-uncertainty)?({'|'.join(map(re.escape, WRITABLE))})|registered-({_LABELS})\.nrrd"
+_PICTURES = rf"(input|synthetic|uncertainty|registered|pre-operative)-({_LABELS})\.png|checkerboard\.png"
 
 
 def is_results(folder: Path) -> bool:
@@ -80,6 +88,30 @@ def read_provenance(folder: Path) -> Optional[Dict[str, Any]]:
         return None
 
 
+def is_ours(folder: Path, case: str) -> bool:
+    """Return whether a folder holds a case's results, be their provenance damaged."""
+    try:
+        return (folder / PROVENANCE).is_file() and bool(own_files(folder, case))
+    except OSError:
+        return False
+
+
+def own_files(folder: Path, case: str) -> Set[str]:
+    """Return the names of a folder's files that this software made.
+
+    The provenance says them; where it is damaged they are told by their names. Without one, nothing is ours.
+    """
+    outputs = (read_provenance(folder) or {}).get("outputs")
+    if isinstance(outputs, dict):
+        return {PROVENANCE, *outputs}
+    if not (folder / PROVENANCE).is_file():
+        return set()
+    ours = re.compile(rf"{re.escape(case)}_({_VOLUMES}|registration\.tfm)|{_PICTURES}")
+    found = {path.name for path in folder.iterdir() if ours.fullmatch(path.name)}
+    # Other software calls a file so too.
+    return {PROVENANCE, *found} if found else set()
+
+
 def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     """Return whether a folder holds, unharmed, the results that a provenance like ``wanted`` stands for."""
     there = read_provenance(folder)
@@ -92,11 +124,14 @@ def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
 
 
 class CaseFolder:
-    """``with CaseFolder(output, name) as part:`` makes a hidden folder; :meth:`publish` puts it in place."""
+    """``with CaseFolder(output, name) as part:`` makes a hidden folder; :meth:`publish` puts it in place.
 
-    def __init__(self, output: Path, name: str):
-        self._output, self._name = output, name
-        self._part = output / f".{name}.{uuid.uuid4().hex}.part"
+    :param job: Of which the results are; see ``unfinished``.
+    """
+
+    def __init__(self, output: Path, name: str, job: Optional[str] = None):
+        self._output, self._name, self._job = output, name, job or uuid.uuid4().hex[:8]
+        self._part = output / unfinished.part_name(name, self._job)
 
     @property
     def path(self) -> Path:
@@ -105,42 +140,64 @@ class CaseFolder:
 
     def __enter__(self) -> Path:
         self.clear()
+        unfinished.begin(self._part)
         self._part.mkdir()
         return self._part
 
     def __exit__(self, *_) -> None:
         shutil.rmtree(self._part, ignore_errors=True)
+        unfinished.end(self._part)
 
     def clear(self) -> None:
-        """Remove what a run that was killed left of this case; former results that it had moved aside come back."""
-        for path in list(self._output.iterdir()):
-            unfinished = _UNFINISHED.fullmatch(path.name)
-            if unfinished and unfinished.group("case") == self._name:
-                if unfinished.group(2) == "old" and not self.path.exists():
-                    self._bring_back(path)
+        """Remove what a run that was killed left of this case; former results that it had moved aside come back.
+
+        What another run is at work on stays.
+        """
+        for each in unfinished.find(self._output):
+            if each.case == self._name and each.is_left_behind(self._job):
+                if each.kind == unfinished.PART:
+                    shutil.rmtree(each.path, ignore_errors=True)
+                elif self.path.exists():
+                    self._let_go(each.path)
                 else:
-                    shutil.rmtree(path, ignore_errors=True)
+                    self._bring_back(each.path)
 
     def publish(self, provenance: Mapping[str, Any]) -> None:
         """Write the provenance, with the digests of all files, and put the folder in place of a former one.
+
+        Where another run was faster with the very same, its results stay.
 
         :raises OutputError: when that cannot be done.
         """
         digests = {path.name: sha256(path) for path in sorted(self._part.iterdir())}
         text = json.dumps({**provenance, "outputs": digests}, indent=1, ensure_ascii=False)
-        former = self._part.with_suffix(".old")
+        former = self._part.with_suffix("." + unfinished.OLD)
         try:
             with open(self._part / PROVENANCE, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+            if self._is_there(provenance):
+                return
             if self.path.exists():
                 os.replace(self.path, former)
             os.replace(self._part, self.path)
         except OSError as error:
-            kept = self._bring_back(former)
-            raise OutputError(f"Cannot put the results into {self.path}: {error.strerror or error}.{kept}") from error
-        shutil.rmtree(former, ignore_errors=True)
+            if not self._is_there(provenance):
+                kept = self._bring_back(former)
+                raise OutputError(
+                    f"Cannot put the results into {self.path}: {error.strerror or error}.{kept}"
+                ) from error
+        self._let_go(former)
+
+    def _is_there(self, provenance: Mapping[str, Any]) -> bool:
+        """Return whether finished results are in place already.
+
+        :raises OutputError: when something is there that is no folder.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"{self.path} is there already and is no folder of results: move it away.")
+        return self.path.exists() and is_finished(self.path, provenance)
 
     def _bring_back(self, former: Path) -> str:
         """Put former results back; return a sentence that says where they are if that fails."""
@@ -150,3 +207,39 @@ class CaseFolder:
         except OSError:
             return f" The former ones are in {former}."
         return ""
+
+    def _let_go(self, former: Path) -> None:
+        """Delete former results that new ones took the place of; what else lay beside them goes back into place."""
+        if not former.exists():
+            return
+        kept, left = [], []
+        try:
+            damaged = read_provenance(former) is None
+            ours = own_files(former, self._name)
+            # The provenance goes last: should this be cut off, it says the next run what may be deleted.
+            for path in sorted(former.iterdir(), key=lambda path: (path.name == PROVENANCE, path.name)):
+                if path.name in ours and (path.is_symlink() or not path.is_dir()):
+                    path.unlink()
+                    continue
+                try:
+                    kept.append(_moved(path, self.path).name)
+                except OSError:
+                    left.append(path.name)
+            former.unlink() if former.is_symlink() else former.rmdir()
+        except OSError as error:
+            log.debug("%s is not empty yet: %s", former, error)
+        if kept:
+            why = f"by name (its {PROVENANCE} was damaged)" if damaged else f"by the former {PROVENANCE}"
+            log.warning("Kept in %s, being no result of a batch %s: %s.", self.path, why, ", ".join(kept))
+        if left:
+            log.warning("Not deleted, being no result of a batch, but still in %s: %s.", former, ", ".join(left))
+
+
+def _moved(path: Path, folder: Path) -> Path:
+    """Move a file or folder of the user's into a folder, under a name that is free there, and return where it is."""
+    target, number = folder / path.name, 0
+    while os.path.lexists(target):
+        number += 1
+        target = folder / f"former-{number}-{path.name}"
+    os.replace(path, target)
+    return target

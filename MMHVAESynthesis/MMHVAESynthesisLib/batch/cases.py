@@ -45,12 +45,13 @@ def problem_of(case: Case, register: bool) -> str:
     """
     if case.problem or not register:
         return case.problem
-    inputs = {_place(file) for file in case.inputs.values()}
-    both = [file for file in case.preoperative.values() if _place(file) in inputs]
+    inputs = {place(file) for file in case.inputs.values()}
+    both = [file for file in case.preoperative.values() if place(file) in inputs]
     return f"{both[0]} is given as an input and as pre-operative: synthesise from the ultrasound alone." if both else ""
 
 
-def _place(file: str) -> str:
+def place(file: str) -> str:
+    """Return the one name of a file or folder, whatever links and roundabout ways lead to it."""
     return os.path.normcase(os.path.realpath(os.path.expanduser(file)))
 
 

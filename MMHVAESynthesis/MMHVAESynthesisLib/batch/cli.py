@@ -68,7 +68,9 @@ def _listed(cases: Sequence[Case], settings: Settings, output: Path) -> Dict[str
     """Return what would be taken; the volumes' headers are read, and nothing else of them."""
     from .checks import trouble_in_headers, trouble_of
     from .former import listed
+    from .places import placed
 
+    cases = placed(cases, output)
     found = [{**vars(case), "problem": trouble_of(case, settings) or trouble_in_headers(case)} for case in cases]
     return {
         "cases": found,

@@ -5,12 +5,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..modalities import MODALITIES, labels
 from .case_folder import read_provenance
-from .cases import Case
+from .cases import Case, folder_identity
 from .work import DONE, FAILED, Outcome
 
 NOT_DONE = "not done"
 EARLIER = "earlier results (not checked)"
-"""States of a case that a cancelled run did not come to the end of, without and with results of an earlier one."""
+"""States of a case that a run did not come to, without and with results of an earlier one."""
 
 _FIRST = ("case", "state", "reason", "warnings", "notes", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
@@ -26,7 +26,7 @@ FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "move
 
 EXPLANATIONS = {
     "state": "done, failed, or not done because the batch was cancelled; earlier results: those of a run before it, of "
-    "which the next one will find out whether they are finished",
+    "these or of other cases; a run with the case in it will find out whether they are finished, and show them",
     "seconds": "to compute the case",
     "uncertainty": "mean standard deviation over the samples, 0 to 255",
     "uncertainty_p95": "95th percentile of the standard deviation over the samples, 0 to 255",
@@ -122,3 +122,10 @@ def earlier(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) ->
     reached = {outcome.case for outcome in outcomes}
     found = {case.name: read_provenance(folder / case.name) for case in cases if case.name not in reached}
     return {name: provenance for name, provenance in found.items() if provenance is not None}
+
+
+def others(cases: Sequence[Case], folder: Path) -> List[Case]:
+    """Return the cases that are none of this batch, but have results in its folder, by name."""
+    own = {folder_identity(case.name) for case in cases}
+    found = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    return [Case(name) for name in found if folder_identity(name) not in own and read_provenance(folder / name)]

@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..modalities import MODALITIES, US, is_preoperative, label, labels, recognise
 from ..volumes import files
 from .case_folder import is_results
-from .cases import Case, checked_name, folder_identity, usable
+from .cases import Case, checked_name, folder_identity, place, usable
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
     :raises InputError: when there is no such folder, or no case in it.
     """
     folder = Path(os.path.abspath(Path(source).expanduser()))
-    results = None if results is None else Path(os.path.abspath(Path(results).expanduser()))
-    if results == folder:
+    results = None if results is None else Path(place(str(results)))
+    if results is not None and results == Path(place(str(folder))):
         raise InputError(f"The cases and the results cannot lie in one folder, {folder}: choose another for results.")
     try:
         entries = sorted(folder.iterdir())
@@ -71,7 +71,7 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
 
 
 def _may_hold_cases(path: Path, results: Optional[Path]) -> bool:
-    if path == results or path.name.startswith("."):
+    if path.name.startswith(".") or (results is not None and Path(place(str(path))) == results):
         return False
     if is_results(path):
         _tell("No case, being results of an earlier batch", [path])
@@ -82,9 +82,9 @@ def _may_hold_cases(path: Path, results: Optional[Path]) -> bool:
 def _images(folder: Path, results: Optional[Path]) -> List[Path]:
     """Return the volumes of a case's folder, at any depth, and its images in formats that are not read."""
     found: List[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if _may_hold_cases(Path(place, name), results)]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if _may_hold_cases(Path(root, name), results)]
+        found += [Path(root, name) for name in names if not name.startswith(".")]
     images = [path for path in found if _is_volume(path) or _looks_foreign(path)]
     if found and not images:
         _tell("No case, for want of an image in it", [folder])

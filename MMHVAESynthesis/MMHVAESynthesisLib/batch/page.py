@@ -1,11 +1,13 @@
 """The report's page, with its style and the few lines that sort its table. It loads nothing."""
 
+TITLE = "MMHVAE batch report"
+
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>MMHVAE batch report</title>
+<title>{title}</title>
 <link rel="icon" href="data:,">
 <style>
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 1.5em; color: #1c2026; background: #fff; }}
@@ -40,7 +42,7 @@ img {{ display: block; image-rendering: auto; }}
 </style>
 </head>
 <body>
-<h1>MMHVAE batch report</h1>
+<h1>{title}</h1>
 <p>{summary}</p>
 {failed}
 <p class="notice">Synthetic images are computed, not acquired: for research, not for treatment. Each picture shows the

@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import os
+import uuid
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, List, Mapping, Sequence, Tuple
@@ -15,7 +16,7 @@ from ..modalities import label, labels
 from . import figures
 from .case_folder import REPORT, TABLE
 from .cases import Case
-from .page import PAGE
+from .page import PAGE, TITLE
 from .pictures import UNCERTAINTY_WHITE
 from .quality import PREOPERATIVE
 from .work import Outcome
@@ -26,15 +27,19 @@ _SHORT = {PREOPERATIVE: "pre-op"}
 def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Tuple[Path, Path]:
     """Write report and table of a batch into its folder of results.
 
+    Cases of other batches whose results are in that folder are in them too, without their figures.
+
     :return: Both files.
     :raises OutputError: when one cannot be written.
     """
+    cases = [*cases, *figures.others(cases, folder)]
     known = figures.provenances(cases, outcomes, folder)
     there = {**known, **figures.earlier(cases, outcomes, folder)}
     by_case = {outcome.case: outcome for outcome in outcomes}
     rows = [figures.row(case, by_case.get(case.name), there.get(case.name)) for case in cases]
     sections = [_section(case, row, known.get(case.name), folder) for case, row in zip(cases, rows)]
     page = PAGE.format(
+        title=TITLE,
         summary=_summary(rows, known),
         failed=_failed(rows),
         table=_table(rows),
@@ -46,7 +51,7 @@ def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> T
 
 
 def _put(path: Path, content: bytes) -> Path:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         part.write_bytes(content)
         os.replace(part, path)

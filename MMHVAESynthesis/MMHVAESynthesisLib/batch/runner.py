@@ -23,9 +23,10 @@ from ..errors import SOME_CASES_FAILED, Cancelled
 from ..outputs import no_empty_folders
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..volumes import files
-from . import figures, report
+from . import figures, report, unfinished
 from .cases import CASES, Case, usable
 from .former import check_replacing
+from .places import placed
 from .settings import Settings
 from .work import DONE, FAILED, KEPT, Job, Outcome, model_digest, process
 
@@ -79,24 +80,29 @@ def run_batch(
 ) -> BatchResult:
     """Do all cases into one folder each below ``output``, and write ``report.html`` and ``report.csv`` beside them.
 
-    Cases that are finished are left alone: with the same inputs, model and settings, by their digests. One batch at a
-    time may work on one ``output``.
+    Cases that are finished are left alone: with the same inputs, model and settings, by their digests. Two batches
+    with the same ``output`` at once get along, but share no work.
+
+    Nothing of the user's is deleted: a case fails whose folder holds no results of a batch, or an input of some case,
+    and what else lies in a folder of results stays in it.
 
     :param progress: Called in this thread: with each step of each case (stage ``name: step``), and with the number of
         cases (stage ``cases``); ``seconds_left`` is always that of the whole batch.
     :param scheduler: Address of a Dask scheduler, such as ``tcp://host:8786``; None works here.
     :param overwrite: Whether results that are there may be replaced which were made with other settings; without, that
         is an error before any work. What was made with these settings and is out of date or damaged is done anew.
-    :raises MMHVAEError: when no case could be done: wrong settings, no such model, no place to write; or
-        :class:`Cancelled`. What is wrong with one case alone is in the result.
+    :raises MMHVAEError: when no case could be done: wrong settings, no such model, no place to write, a file that
+        is no report in the report's place; or :class:`Cancelled`. What is wrong with one case alone is in the result.
     """
     cases = usable(list(cases))
     with no_empty_folders(output):
         folder = files.check_writable(output).absolute()
+        cases = placed(cases, folder)
         board = _Board(len(cases), progress)
 
         def begin(digest: str) -> None:
             check_replacing(cases, settings, folder, digest, overwrite)
+            _tell_of_others(folder)
 
         try:
             if scheduler is None:
@@ -108,6 +114,18 @@ def run_batch(
         except Cancelled as error:
             raise Cancelled(_how_far(cases, _reported(cases, board, folder), folder)) from error
     return _reported(cases, board, folder)
+
+
+def _tell_of_others(folder: Path) -> None:
+    """Log who else seems to be at work in a folder of results."""
+    busy = unfinished.at_work(folder)
+    if busy:
+        log.warning(
+            "There are unfinished cases in %s, of %s: if that is still at work, nothing is lost, but cases are "
+            "computed twice; stop one of the two.",
+            folder,
+            ", ".join(busy),
+        )
 
 
 def _how_far(cases: Sequence[Case], result: BatchResult, folder: Path) -> str:

@@ -72,8 +72,17 @@ class Settings:
             self.directions,
         )
 
-    def registration(self, fixed: Mapping[str, Any], moving: Mapping[str, Any], mask: Any) -> RegistrationRequest:
-        """Return the request for one case; registration takes no part of the synthesis' device but ``cpu``."""
+    def registration(
+        self,
+        fixed: Mapping[str, Any],
+        moving: Mapping[str, Any],
+        mask: Any,
+        names: Optional[Mapping[str, str]] = None,
+    ) -> RegistrationRequest:
+        """Return the request for one case; registration takes no part of the synthesis' device but ``cpu``.
+
+        :param names: ``{modality: name}`` of the moving images, where those are no files.
+        """
         device = "cpu" if self.device == "cpu" else "auto"
         return RegistrationRequest(
             fixed,
@@ -87,6 +96,7 @@ class Settings:
             device,
             self.completion,
             self.model,
+            names or {},
         )
 
     def that_matter(self) -> Dict[str, Any]:

@@ -1,10 +1,10 @@
 """One case, from its files to its folder of results. This is what a worker does, here or on a cluster."""
 
 import logging
-import os
 import platform
 import time
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -21,9 +21,9 @@ from ..registration import figures, transforms
 from ..registration.engine import register
 from ..synthesis.engine import synthesize
 from ..synthesis.result import SynthesisResult
-from ..volumes import files
+from ..volumes import checks, files
 from . import pictures, quality
-from .case_folder import FORMAT, CaseFolder, described, is_finished, read_provenance
+from .case_folder import FORMAT, CaseFolder, described, is_finished, is_ours, read_provenance
 from .cases import Case
 from .checks import trouble_of
 from .naming import named_in_log
@@ -57,6 +57,7 @@ class Job:
 
     :param model_digest: Of the model that the batch began with; a worker with another one refuses.
     :param device: Another one than the settings' for this worker.
+    :param name: Of this job alone, whichever workers it is given to one after the other.
     """
 
     case: Case
@@ -64,6 +65,7 @@ class Job:
     output: str
     model_digest: str
     device: Optional[str] = None
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
 
 def model_digest(model: Optional[str]) -> str:
@@ -98,7 +100,7 @@ def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optio
     except Exception as error:  # a fault in one case shall not take the others with it
         log.exception("unexpected fault in case %s; please report it with this text", job.case.name)
         reason = f"Unexpected fault of the software ({type(error).__name__}: {error}); the log says more."
-    if os.path.exists(Path(job.output) / job.case.name):
+    if is_ours(Path(job.output) / job.case.name, job.case.name):
         reason += " The results of an earlier run are still in its folder."
     return Outcome(job.case.name, FAILED, reason, time.monotonic() - start)
 
@@ -117,7 +119,7 @@ def _process(job: Job, progress, cancel) -> Tuple[str, Mapping[str, Any]]:
         "model": {"digest": job.model_digest},
         "settings": job.settings.that_matter(),
     }
-    folder = CaseFolder(output, case.name)
+    folder = CaseFolder(output, case.name, job.name)
     if is_finished(folder.path, provenance):
         folder.clear()
         return KEPT, read_provenance(folder.path) or provenance
@@ -141,15 +143,16 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     """Synthesise and register into ``part`` and return the facts."""
     case, settings = job.case, job.settings
     start = time.monotonic()
+    real = {modality: _preoperative(modality, source) for modality, source in case.preoperative.items()}
     result = synthesize(settings.synthesis(case.inputs, job.device), progress, cancel)
     if result.provenance["model_digest"] != job.model_digest:
         raise ModelError("The model's file was changed while the batch ran: start the batch again.")
     warnings, notes = list(result.warnings), list(case.notes)
-    real = {modality: files.read(source) for modality, source in case.preoperative.items()}
     registration = pair = None
     if settings.register and real:
+        names = {modality: Path(source).name for modality, source in case.preoperative.items()}
         registered = register(
-            settings.registration(result.images, real, case.inputs[result.reference]),
+            settings.registration(result.images, real, case.inputs[result.reference], names),
             progress,
             cancel,
         )
@@ -178,6 +181,14 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     facts["seconds"] = round(time.monotonic() - start, 3)
     facts["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return facts
+
+
+def _preoperative(modality: str, source: str) -> sitk.Image:
+    """Read a pre-operative MR, checked whether it is registered, only moved along, or compared with as it lies.
+
+    :raises InputError: when it cannot be used.
+    """
+    return checks.checked(files.read(source), f"The pre-operative {label(modality)} ({source})")
 
 
 def _write_registration(
