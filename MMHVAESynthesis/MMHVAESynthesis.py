@@ -59,11 +59,12 @@ class MMHVAESynthesis(ScriptedLoadableModule):
 
 
 def prepareViews():
-    """From now on write SYNTHETIC into every view that shows a synthetic volume; make our layouts known."""
-    from MMHVAESynthesisLib.scene import annotations, layouts
+    """From now on write SYNTHETIC into every view that shows a synthetic volume; know our layouts, and save none."""
+    from MMHVAESynthesisLib.scene import annotations, layouts, saving
 
     annotations.install()
     layouts.register()
+    saving.install()
 
 
 def registerSampleData():

@@ -108,6 +108,19 @@ def test_slicers_python_is_preferred_and_gets_the_environment_that_slicer_had(ho
     assert job.log().splitlines()[0] == "yes" and f"[not understood] {__version__}" in job.log()
 
 
+def test_what_the_user_set_since_slicer_was_started_reaches_the_child_too(home, monkeypatch):
+    since = {"MMHVAE_MODELS_DIR": "models", "CUDA_VISIBLE_DEVICES": "1", "SSL_CERT_FILE": "all.pem"}
+    since.update(HTTPS_PROXY="a", https_proxy="b", NO_PROXY="c", no_proxy="d")
+    for name, value in {**since, "LD_LIBRARY_PATH": "of Slicer"}.items():
+        monkeypatch.setenv(name, value)
+    started = []
+    monkeypatch.setattr(process, "Child", lambda command, variables, stop_file: started.append(variables))
+    process.starter(home, {"STARTUP": "yes", "NO_PROXY": "former", "PATH": "at launch"})(["models", "list"])
+    (variables,) = started
+    assert {**variables, **since, "STARTUP": "yes", "PATH": "at launch"} == variables
+    assert "LD_LIBRARY_PATH" not in variables
+
+
 def test_a_cancel_reaches_the_child_in_a_moment(start):
     job, pid = start(LISTENS)
     assert seconds_until_the_end(job) < 6 and not is_alive(pid)

@@ -1,5 +1,6 @@
 """Selectors that fill themselves, and say that they did."""
 
+import numpy as np
 import pytest
 
 from .driving import apply, finish, settle
@@ -162,3 +163,31 @@ def test_dicom_files_speak(slicer, panel, scenes, monkeypatch):
     node.SetAttribute("DICOM.instanceUIDs", "1.2 1.3")
     panel.ui.guessButton.click()
     assert panel.ui.cet1Selector.currentNode() is node
+
+
+def colour(slicer, name):
+    """A colour volume, as ultrasound devices save them."""
+    voxels = np.zeros((4, 20, 20, 3), np.uint8)
+    return slicer.util.addVolumeFromArray(voxels, np.eye(4), name, "vtkMRMLVectorVolumeNode")
+
+
+def test_why_a_colour_volume_cannot_be_chosen_is_said(slicer, panel, scenes):
+    said = "The volume 'Doe-US' has 3 values in each voxel"
+    node = colour(slicer, "Doe-US")
+    settle()
+    assert said in panel.ui.statusLabel.text and "Vector to Scalar Volume" in panel.ui.statusLabel.text
+    panel.ui.usSelector.setCurrentNode(scenes.volume("grey"))
+    assert said not in panel.ui.statusLabel.text
+    panel.ui.guessButton.click()
+    assert said not in panel.ui.guessState.text
+    panel.ui.usSelector.setCurrentNode(None)
+    node.SetHideFromEditors(True)
+    panel.panel.update()
+    assert panel.ui.statusLabel.text == "Choose at least one input volume first."
+
+
+def test_it_is_said_beside_a_guess_that_found_no_ultrasound(slicer, panel, scenes):
+    colour(slicer, "Doe-US")
+    scenes.volume("T2")
+    settle()
+    assert chosen(panel) == ["T2"] and "'Doe-US' has 3 values" in panel.ui.guessState.text

@@ -64,6 +64,36 @@ def test_a_preview_and_a_repeat_ask_too(restricted, child, asked):
     assert len(asked) == 3 and len(child.calls) == 1
 
 
+def test_a_registration_asks_before_a_model_completes_it(restricted, child, asked, scenes):
+    import qt
+
+    apply(restricted)
+    finish(restricted, child, model="little")
+    scenes.volume("preop_T2w")
+    restricted.ui.proposeButton.click()
+    qt.QSettings().setValue("MMHVAESynthesis/agreedLicences", "")
+    asked.clear()
+    asked.answers[:] = [False]
+    restricted.ui.registerButton.click()
+    assert len(asked) == 1 and "Research only" in asked[0] and len(child.calls) == 1
+    assert "Without 'Complete missing contrasts' it needs no model" in restricted.ui.statusLabel.text
+    restricted.ui.completionCheckBox.checked = False
+    restricted.ui.registerButton.click()
+    restricted.panel.work.stop()
+    assert len(asked) == 1 and len(child.calls) == 2 and "--no-completion" in child.calls[-1]
+    restricted.ui.completionCheckBox.checked = True
+    restricted.ui.engineSelector.currentIndex = 2
+    restricted.ui.registerButton.click()
+    restricted.panel.work.stop()
+    assert len(asked) == 1 and len(child.calls) == 3, "Mattes completes nothing"
+    restricted.ui.engineSelector.currentIndex = 0
+    for _ in range(2):
+        restricted.panel.update()
+        restricted.ui.registerButton.click()
+        restricted.panel.work.stop()
+    assert len(asked) == 2 and len(child.calls) == 5, "who agreed is not asked again"
+
+
 def test_who_agreed_is_asked_again_only_for_another_model_or_licence(restricted, asked, offer):
     from MMHVAESynthesisLib.app import consent
 

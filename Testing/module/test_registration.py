@@ -308,7 +308,7 @@ def test_the_last_registration_is_looked_at_before_and_after(slicer, paired, chi
     ui.beforeCheckBox.checked = True
     assert shown("Foreground").GetName() == "preop_T2w before the registration" and mr.GetTransformNodeID() == place
     ui.lookSelector.currentIndex = 1
-    assert shown("Foreground") is None and "and preop_T2w" in shown("Background").GetName()
+    assert shown("Background") is ui.t2Synthetic.currentNode() and "and preop_T2w" in shown("Foreground").GetName()
     assert ui.fadeSlider.enabled is False
     ui.lookSelector.currentIndex = 0
     ui.beforeCheckBox.checked = False

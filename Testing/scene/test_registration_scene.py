@@ -346,10 +346,11 @@ def test_what_cannot_be_moved_or_registered_is_refused_before_any_work(slicer, p
     group = scenes.linear("Group", np.eye(4))
     synthetic.SetAndObserveTransformNodeID(group.GetID())
     three, two = made.markups("Three", np.eye(3)), made.markups("Two", np.eye(3)[:2])
-    none, twice = made.markups("None", []), [scenes.volume("Twin"), scenes.volume("Twin")]
+    none, empty = made.markups("None", []), made.markups("Empty", [])
+    twice = [scenes.volume("Twin"), scenes.volume("Twin")]
     gone = scenes.volume("Gone")
     slicer.mrmlScene.RemoveNode(gone)
-    both = {"fixed_landmarks": three, "moving_landmarks": two}
+    both, same = {"fixed_landmarks": three, "moving_landmarks": two}, {"fixed_landmarks": two, "moving_landmarks": two}
     cases = [
         (({"t2": synthetic}, {"t2": synthetic}), {}, "given as the synthetic T2 and as the pre-operative T2"),
         (({"t2": synthetic}, {"t2": mr, "flair": mr}), {}, "as the pre-operative T2 and as the pre-operative FLAIR"),
@@ -365,8 +366,8 @@ def test_what_cannot_be_moved_or_registered_is_refused_before_any_work(slicer, p
         (({"t2": synthetic}, {"t2": mr}), {"also": [group]}, "'US synthetic T2' lies on the ultrasound and must stay"),
         (({"t2": synthetic}, {"t2": mr}), both, "3 landmarks in the ultrasound and 2 in the MR"),
         (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": three}, "for one volume only"),
-        (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": three, "moving_landmarks": three}, "must stay"),
-        (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": none, "moving_landmarks": none}, "no landmarks"),
+        (({"t2": synthetic}, {"t2": mr}), same, "'Two' is given as .*: give two lists"),
+        (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": none, "moving_landmarks": empty}, "no landmarks"),
         (({"t2": synthetic}, {"t2": mr}), {"fixed_landmarks": mr, "moving_landmarks": two}, "not a list of points"),
         (({"t2": synthetic}, {"t2": text}), {}, "The pre-operative T2: 'Notes' cannot lie under a transform"),
         (({"t2": synthetic}, {"t2": mr}, text), {}, "The iUS: 'Notes' cannot lie under a transform"),

@@ -82,9 +82,10 @@ def test_the_checkerboard_runs_on_from_block_to_block_where_the_mr_lies_right(sl
     steps = {}
     for before in (True, False):
         view.show(transform, view.CHECKERBOARD, before, 0.5)
-        board, over = shown(slicer, composite)
+        below, board = shown(slicer, composite)
         voxels = slicer.util.arrayFromVolume(board).astype(float)
-        assert over is None and board.GetAttribute("MMHVAE.synthetic") == "1" and board.GetHideFromEditors()
+        assert below is pair[0] and composite.GetForegroundOpacity() == 1
+        assert board.GetAttribute("MMHVAE.synthetic") == "1" and board.GetHideFromEditors()
         assert (voxels[fixed == 0] == 0).all()
         np.testing.assert_array_equal(voxels[10:20, 10:20, :10], grey[10:20, 10:20, :10])
         steps[before] = np.abs(voxels - grey)[fixed != 0].mean()
@@ -112,3 +113,23 @@ def test_what_only_serves_to_look_is_not_saved(slicer, view, pair, transform, tm
     slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
     assert {node.GetName() for node in extra(slicer)} == {"Synthetic", "MR"}
+
+
+def test_views_know_which_mr_to_show_in_a_saved_scene_until_they_show_another(slicer, view, composite, pair, transform):
+    def remembered():
+        return composite.GetNodeReference("MMHVAE.shows")
+
+    view.recover()
+    assert shown(slicer, composite) == [None, None]
+    view.show(transform, view.FADE, True, 0.5)
+    over = shown(slicer, composite)[1]
+    assert remembered() is pair[1]
+    view.recover()
+    assert shown(slicer, composite) == [pair[0], over], "another scene was added meanwhile"
+    view.show(transform, view.FADE, False, 0.5)
+    assert remembered() is None
+    view.show(transform, view.FADE, True, 0.5)
+    view.show(transform, view.CHECKERBOARD, True, 0.5)
+    assert remembered() is None
+    view.clear()
+    assert shown(slicer, composite) == [pair[0], None]

@@ -92,7 +92,9 @@ class Inputs:
         self._known = self._ids()
         nothing = _("No loaded volume's name or DICOM tags speak clearly for an empty selector.")
         said = found.sentence() or ("" if quietly or found.chosen or not wanted else nothing)
-        self._say(said)
+        # Where nothing at all is chosen, the panel says it anyway.
+        colour = _colour_problem() if self.nodes() and US not in self.nodes() else ""
+        self._say(" ".join(filter(None, [said, colour])))
         self.update()
 
     def update(self) -> None:
@@ -116,9 +118,9 @@ class Inputs:
         """Return why the inputs cannot be used, in a sentence; empty where they can."""
         nodes = self.nodes()
         if not nodes:
-            return _("Choose at least one input volume first.")
+            return " ".join(filter(None, [_("Choose at least one input volume first."), _colour_problem()]))
         for modality, node in nodes.items():
-            problem = _problem(modality, node)
+            problem = _problem(f"The {label(modality)}", node)
             if problem:
                 return problem
         for node in nodes.values():
@@ -146,17 +148,24 @@ class Inputs:
         if node is None:
             state.setText("")
             return
-        problem = _problem(modality, node)
+        problem = _problem(f"The {label(modality)}", node)
         state.setText(problem or _described(node, guessed))
         state.setStyleSheet(_WRONG if problem else _GUESSED if guessed else "")
 
 
-def _problem(modality: str, node: Any) -> str:
-    """Return why a volume cannot serve, in a sentence; empty where it can."""
+def _colour_problem() -> str:
+    """Return why a colour volume of the scene is not there to be chosen, in a sentence; empty where there is none."""
+    from ..scene.loaded import colour_volumes
+
+    return next(filter(None, (_problem("The volume", node) for node in colour_volumes())), "")
+
+
+def _problem(what: str, node: Any) -> str:
+    """Return why a volume cannot serve, in a sentence that begins with what it is for; empty where it can."""
     from ..scene.nodes import check
 
     try:
-        check(node, f"The {label(modality)}")
+        check(node, what)
     except InputError as error:
         return str(error)
     return ""

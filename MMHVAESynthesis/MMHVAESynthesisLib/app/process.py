@@ -3,6 +3,7 @@
 import logging
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,9 @@ LIBRARY = Path(__file__).resolve().parents[2]
 """The folder that holds MMHVAESynthesisLib."""
 
 _LAUNCHER = "PythonSlicer"
+_OF_THE_USER = re.compile(r"MMHVAE_\w+|\w+_PROXY|CUDA_VISIBLE_DEVICES|SSL_CERT_(FILE|DIR)|XDG_DATA_HOME", re.IGNORECASE)
+"""Variables that the child obeys, whenever they were set: folder of models, proxies, graphics cards, certificates."""
+
 _LOG_LINES = 2000
 _YIELD_SECONDS = 0.01
 _DRAIN_SECONDS = 3.0
@@ -75,10 +79,12 @@ def starter(slicer_home: Optional[str] = None, startup: Optional[Mapping[str, st
 
     :param slicer_home: Slicer's folder.
     :param startup: The environment in which Slicer itself was started. PythonSlicer, a launcher, needs that one; any
-        other Python needs the present one.
+        other Python needs the present one. What the user set since, in the console or in .slicerrc.py, goes with it.
     """
     python = find_python(slicer_home)
-    base = startup if startup is not None and Path(python).stem == _LAUNCHER else os.environ
+    base: Mapping[str, str] = os.environ
+    if startup is not None and Path(python).stem == _LAUNCHER:
+        base = {**startup, **{name: os.environ[name] for name in os.environ if _OF_THE_USER.fullmatch(name)}}
     command, variables = [python, "-m", "MMHVAESynthesisLib"], environment(base)
 
     def start(arguments: Sequence[str]) -> Process:

@@ -8,11 +8,11 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from ..errors import MMHVAEError
+from ..errors import MMHVAEError, ModelError
 from ..modalities import US
 from ..request import AFFINE, RIGID
 from ..scene.provenance import INPUT, PREFIX, is_synthetic, noted
-from . import settings
+from . import consent, settings
 from .guess import guess
 from .process import Start
 from .work import Work
@@ -128,7 +128,7 @@ class Registration(VTKObservationMixin):
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
-        self._watch([each for each in (*self._landmarks(), *self._listed) if each is not None])
+        self._watch(_each_once([*self._landmarks(), *self._listed]))
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
@@ -179,6 +179,7 @@ class Registration(VTKObservationMixin):
             )
             if request.engine == _BRAINSFIT:
                 return BrainsfitJob(request, _brainsfit())
+            self._check_licence(request)
             return RegistrationJob(request, self._start)
 
         def done(job) -> str:
@@ -193,6 +194,20 @@ class Registration(VTKObservationMixin):
             return said.format(name=transform.GetName(), confidence=confidence)
 
         self._work.begin(make, done)
+
+    def _check_licence(self, request: Any) -> None:
+        """Ask for the user's consent to the licence of the model that completes a registration, where one does.
+
+        :raises ModelError: when it is refused.
+        """
+        if request.may_be_completed and not self._torch_problem() and not consent.agrees(request.model):
+            what = self._ui.completionCheckBox.text
+            raise ModelError(
+                _(
+                    "The registration was not started, since the licence of its model was not agreed to. Without "
+                    "'{what}' it needs no model."
+                ).format(what=what)
+            )
 
     def on_undo(self, *_args) -> None:
         """Take the last registration back."""
@@ -325,6 +340,11 @@ class Registration(VTKObservationMixin):
             change = f"{before} → {after}" if before else after
             lines.append(f"{what}: {change} {unit}".strip())
         return "\n".join(lines)
+
+
+def _each_once(nodes: List[Any]) -> List[Any]:
+    """Return the nodes among these, each once."""
+    return [node for i, node in enumerate(nodes) if node is not None and not any(node is each for each in nodes[:i])]
 
 
 def _are_same(nodes: List[Any], others: List[Any]) -> bool:

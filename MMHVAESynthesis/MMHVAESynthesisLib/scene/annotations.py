@@ -27,6 +27,11 @@ def shown_volumes(composite: Any) -> list:
         ids.append(composite.GetForegroundVolumeID())
     if composite.GetLabelOpacity() > 0:
         ids.append(composite.GetLabelVolumeID())
+    # Slicer 5.8 knows these three layers only.
+    if hasattr(composite, "GetNumberOfAdditionalLayers"):
+        first = composite.Layer_Last
+        layers = range(first, first + composite.GetNumberOfAdditionalLayers())
+        ids += [composite.GetNthLayerVolumeID(layer) for layer in layers if composite.GetNthLayerOpacity(layer) > 0]
     nodes = (slicer.mrmlScene.GetNodeByID(each) for each in ids if each)
     return [node for node in nodes if node is not None]
 

@@ -37,6 +37,15 @@ def loaded_volumes() -> List[Loaded]:
     ]
 
 
+def colour_volumes() -> List[Any]:
+    """Return the scene's vector volumes, as which colour ultrasound is loaded: those with voxels, not hidden."""
+    return [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode")
+        if not node.GetHideFromEditors() and node.GetImageData() is not None
+    ]
+
+
 def dicom_tags(node: Any) -> Dict[str, str]:
     """Return what is known of a volume's series: node attributes ``DICOM.<tag>``, then its hierarchy item, then files.
 

@@ -235,6 +235,11 @@ def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Optional[Landmark
         return None
     if fixed is None or moving is None:
         raise InputError("Landmarks are given for one volume only: give those in the ultrasound and those in the MR.")
+    if fixed is moving:
+        raise InputError(
+            f"'{fixed.GetName()}' is given as the landmarks in the ultrasound and as those in the MR: give two lists, "
+            "with the same points in the same order."
+        )
     points = _points(fixed), _points(moving)
     # Its own checks of the two lists are what is wanted here.
     target_registration_error(sitk.Transform(3, sitk.sitkIdentity), *points)

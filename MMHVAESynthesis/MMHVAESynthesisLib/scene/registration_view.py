@@ -1,9 +1,11 @@
 """A registration to look at: the synthetic and the pre-operative MR faded or in a checkerboard, before and after it.
 
-What is shown beside the scene's own volumes are nodes that no list shows and no file keeps.
+What is shown beside the scene's own volumes are nodes that no list shows and no file keeps. A scene that is saved
+meanwhile shows the volumes themselves once it is loaded: the checkerboard lies over the synthetic MR, and views note
+which MR they show at its former place.
 """
 
-from typing import Any, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -21,7 +23,7 @@ FADE, CHECKERBOARD = "fade", "checkerboard"
 _FORMER = "former place"
 _ROLE = provenance.PREFIX + "role"
 _SHOWS = provenance.PREFIX + "shows"
-"""Role of the reference from a node that only serves to look to the volume that it is shown in place of."""
+"""Role of the reference to the volume that a node is shown in place of: from that node, and from the views that do."""
 
 
 def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, Any]:
@@ -37,11 +39,14 @@ def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, 
     matrix = _former_place(transform, moving) if before else world_matrix(moving, "The pre-operative MR")
     if kind == CHECKERBOARD:
         clear(_FORMER)
-        slicer.util.setSliceViewerLayers(background=_checkerboard(synthetic, moving, matrix), foreground=None)
+        board = _checkerboard(synthetic, moving, matrix)
+        slicer.util.setSliceViewerLayers(background=synthetic, foreground=board, foregroundOpacity=1.0)
     else:
         clear(CHECKERBOARD)
         over = _at_former_place(moving, matrix) if before else moving
         slicer.util.setSliceViewerLayers(background=synthetic, foreground=over, foregroundOpacity=opacity)
+        for composite in _composites():
+            composite.SetNodeReferenceID(_SHOWS, moving.GetID() if before else None)
     return synthetic, moving
 
 
@@ -52,7 +57,7 @@ def fade(transform: Any, opacity: float) -> None:
     except InputError:
         return
     over = [node.GetID() for node in (moving, _found(_FORMER)) if node is not None]
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+    for composite in _composites():
         if composite.GetBackgroundVolumeID() == synthetic.GetID() and composite.GetForegroundVolumeID() in over:
             composite.SetForegroundOpacity(opacity)
 
@@ -74,9 +79,23 @@ def clear(role: Optional[str] = None) -> None:
             remove(node)
 
 
+def recover() -> None:
+    """Show the MR in views that showed it at its former place when their scene, now loaded, was saved."""
+    for composite in _composites():
+        moving = composite.GetNodeReference(_SHOWS)
+        if moving is not None and not composite.GetForegroundVolumeID():
+            composite.SetForegroundVolumeID(moving.GetID())
+            composite.SetNodeReferenceID(_SHOWS, None)
+
+
+def _composites() -> List[Any]:
+    return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+
+
 def _give_way(node: Any) -> None:
-    """Let slice views show the volume that a node is shown in place of: they would be empty without it."""
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+    """Let slice views show the volume that a node is shown in place of: they would miss it."""
+    for composite in _composites():
+        composite.SetNodeReferenceID(_SHOWS, None)
         if composite.GetBackgroundVolumeID() == node.GetID():
             composite.SetBackgroundVolumeID(node.GetNodeReferenceID(_SHOWS))
         if composite.GetForegroundVolumeID() == node.GetID():
@@ -111,7 +130,6 @@ def _checkerboard(synthetic: Any, moving: Any, matrix: np.ndarray) -> Any:
     display.show(node.GetDisplayNode(), (0.0, 255.0), display.GREY)
     # Half of what it shows is synthetic: its views have to say so.
     node.SetAttribute(provenance.PREFIX + "synthetic", "1")
-    node.SetNodeReferenceID(_SHOWS, synthetic.GetID())
     return node
 
 
