@@ -59,7 +59,7 @@ class MMHVAESynthesis(ScriptedLoadableModule):
 
 
 def prepareViews():
-    """From now on write SYNTHETIC into every view that shows a synthetic volume; know our layouts, and save none."""
+    """From now on write SYNTHETIC into every view that shows a synthetic volume; know our layouts; load scenes well."""
     from MMHVAESynthesisLib.scene import annotations, layouts, saving
 
     annotations.install()

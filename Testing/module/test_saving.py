@@ -40,42 +40,78 @@ def in_layout(slicer):
     return {node.GetLayoutName() for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()}
 
 
-def test_a_scene_saved_in_the_comparison_has_views_where_the_module_is_missing(slicer, arrangement, scenes, elsewhere):
+def test_a_scene_saved_in_the_comparison_opens_in_it_and_the_former_layout_comes_back(
+    slicer, arrangement, scenes, tmp_path
+):
+    from MMHVAESynthesisLib.scene import layouts
+
+    arrangement.SetViewArrangement(CONVENTIONAL)
+    layouts.compare([scenes.volume("A"), scenes.volume("B")])
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    arrangement.SetViewArrangement(FOUR_UP)
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    assert layouts.is_comparing() and in_layout(slicer) == {"MMHVAE1", "MMHVAE2"}
+    layouts.restore()
+    assert arrangement.GetViewArrangement() == CONVENTIONAL and in_layout(slicer) == {"Red", "Yellow", "Green"}
+
+
+def test_where_the_module_is_missing_it_has_views_once_a_layout_is_chosen(slicer, arrangement, scenes, elsewhere):
     from MMHVAESynthesisLib.scene import layouts
 
     layouts.compare([scenes.volume("A"), scenes.volume("B")])
-    assert in_layout(slicer) == {"MMHVAE1", "MMHVAE2"}
     elsewhere()
+    assert in_layout(slicer) == set()
+    arrangement.SetViewArrangement(FOUR_UP)
+    assert in_layout(slicer) == {"Red", "Yellow", "Green"}
+
+
+def test_a_comparison_that_slicer_came_up_in_has_views_once_the_module_is_there(slicer, arrangement, scenes, elsewhere):
+    from MMHVAESynthesisLib.scene import layouts
+
+    layouts.compare([scenes.volume("A"), scenes.volume("B")])
+    elsewhere()
+    layouts.register()
+    assert in_layout(slicer) == {"MMHVAE1", "MMHVAE2"}
+
+
+@pytest.mark.parametrize("removing", [True, False])
+@pytest.mark.parametrize("by_the_menu", [True, False])
+def test_scene_views_bring_the_comparison_and_other_layouts_back(slicer, arrangement, scenes, by_the_menu, removing):
+    from MMHVAESynthesisLib.scene import layouts
+
+    def stored():
+        view = slicer.mrmlScene.AddNode(slicer.vtkMRMLSceneViewNode())
+        view.StoreScene()
+        return view
+
+    volumes = [scenes.volume("A"), scenes.volume("B")]
+    layouts.compare(volumes)
+    during = stored()
+    layouts.restore()
+    if by_the_menu:
+        arrangement.SetViewArrangement(CONVENTIONAL)
+    after, left = stored(), arrangement.GetViewArrangement()
+    for view, shown in ((during, 5072), (after, left), (during, 5072)):
+        view.RestoreScene(removing)
+        assert arrangement.GetViewArrangement() == shown and layouts.layout_node() is arrangement
+    arrangement.Modified()  # as Slicer's layout manager does after restoring
+    assert in_layout(slicer) == {"MMHVAE1", "MMHVAE2"}
+    layouts.restore()
     assert arrangement.GetViewArrangement() == FOUR_UP and in_layout(slicer) == {"Red", "Yellow", "Green"}
 
 
-@pytest.mark.parametrize("by_the_menu", [True, False])
-def test_the_layout_is_saved_again_once_the_comparison_is_left(slicer, arrangement, scenes, elsewhere, by_the_menu):
-    from MMHVAESynthesisLib.scene import layouts
-
-    arrangement.SetViewArrangement(CONVENTIONAL)
-    layouts.compare([scenes.volume("A")])
-    slicer.mrmlScene.Clear(0)
-    layouts.compare([scenes.volume("B")])
-    if not by_the_menu:
-        layouts.restore()
-    arrangement.SetViewArrangement(CONVENTIONAL)
-    elsewhere()
-    assert arrangement.GetViewArrangement() == CONVENTIONAL
-
-
-def test_what_looks_after_the_layout_does_so_once_and_goes_with_the_module(arrangement, module, monkeypatch):
-    from MMHVAESynthesisLib.scene import layouts, saving
+def test_what_looks_after_loaded_scenes_does_so_once_and_goes_with_the_module(slicer, arrangement, module, monkeypatch):
+    from MMHVAESynthesisLib.scene import registration_view, saving
 
     calls = []
-    monkeypatch.setattr(layouts, "keep_out_of_files", lambda: calls.append(1))
+    monkeypatch.setattr(registration_view, "recover", lambda: calls.append(1))
     for _ in range(3):
         module.prepareViews()
-    calls.clear()
-    arrangement.Modified()
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
     assert len(calls) == 1
     saving.uninstall()
-    arrangement.Modified()
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
     assert len(calls) == 1
 
 
@@ -127,3 +163,28 @@ def test_it_shows_the_synthetic_mr_at_least_where_the_module_is_missing(slicer, 
     registration_view.show(registered, kind, True, 0.5)
     elsewhere()
     assert layers(slicer) == [["Synthetic", None]]
+
+
+def test_a_view_whose_mr_was_taken_off_stays_so_when_another_scene_is_added(slicer, registered, tmp_path):
+    from MMHVAESynthesisLib.scene import registration_view
+
+    other = tmp_path / "other.mrml"
+    other.write_text('<MRML version="Slicer4.4.0"><LinearTransform id="vtkMRMLLinearTransformNode9" name="T"/></MRML>')
+    registration_view.show(registered, "fade", True, 0.5)
+    slicer.util.setSliceViewerLayers(foreground=None)
+    slicer.mrmlScene.SetURL(str(other))
+    slicer.mrmlScene.Import()
+    assert slicer.util.getNode("T") and layers(slicer) == [["Synthetic", None]]
+
+
+def test_a_scene_saved_with_the_checkerboard_has_the_opacity_from_before_it(slicer, registered, tmp_path):
+    from MMHVAESynthesisLib.scene import registration_view
+
+    slicer.util.setSliceViewerLayers(foregroundOpacity=0.25)
+    registration_view.show(registered, "checkerboard", True, 0.5)
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {each.GetForegroundOpacity() for each in composites} == {0.25}
+    assert {each.GetAttribute("MMHVAE.formerOpacity") for each in composites} == {None}

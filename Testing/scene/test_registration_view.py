@@ -133,3 +133,43 @@ def test_views_know_which_mr_to_show_in_a_saved_scene_until_they_show_another(sl
     assert remembered() is None
     view.clear()
     assert shown(slicer, composite) == [pair[0], None]
+
+
+def test_a_note_of_the_mr_counts_once_and_only_without_the_mr_at_its_former_place(
+    slicer, view, composite, pair, transform
+):
+    view.show(transform, view.FADE, True, 0.5)
+    composite.SetForegroundVolumeID(None)
+    view.recover()
+    assert shown(slicer, composite) == [pair[0], None], "taken off by hand"
+    view.clear()
+    composite.SetNodeReferenceID("MMHVAE.shows", pair[1].GetID())
+    composite.SetForegroundVolumeID(pair[0].GetID())
+    view.recover()
+    composite.SetForegroundVolumeID(None)
+    view.recover()
+    assert shown(slicer, composite) == [pair[0], None], "the note was that of the import before"
+    composite.SetNodeReferenceID("MMHVAE.shows", pair[1].GetID())
+    view.recover()
+    assert shown(slicer, composite) == [*pair]
+
+
+def test_the_opacity_from_before_the_checkerboard_comes_back_with_the_foreground(
+    slicer, view, composite, pair, transform
+):
+    composite.SetForegroundOpacity(0.25)
+    for before in (False, True):
+        view.show(transform, view.CHECKERBOARD, before, 0.5)
+        composite.SetForegroundVolumeID(None)
+    view.show(transform, view.CHECKERBOARD, False, 0.5)
+    assert composite.GetForegroundOpacity() == 1
+    view.clear()
+    assert composite.GetForegroundOpacity() == 0.25 and shown(slicer, composite) == [pair[0], None]
+    view.show(transform, view.CHECKERBOARD, False, 0.5)
+    composite.SetForegroundVolumeID(pair[1].GetID())
+    composite.SetForegroundOpacity(0.75)
+    view.clear()
+    assert composite.GetForegroundOpacity() == 0.75, "the user's own choice since"
+    view.show(transform, view.FADE, False, 0.5)
+    view.clear()
+    assert composite.GetForegroundOpacity() == 0.5 and composite.GetAttribute("MMHVAE.formerOpacity") is None

@@ -20,7 +20,7 @@ def compare(nodes: Sequence[Any]) -> None:
     :param nodes: 1 to 12 volume nodes; more are left out.
     """
     nodes = list(nodes)[:_MOST_VIEWS]
-    layout = layout_node()
+    layout = _layout_node()
     if not is_comparing():
         layout.SetAttribute(_FORMER, str(layout.GetViewArrangement()))
     register()
@@ -37,27 +37,23 @@ def compare(nodes: Sequence[Any]) -> None:
 
 
 def register() -> None:
-    """Make the layouts known, so that a scene that an earlier version saved in one of them opens in it."""
-    layout = layout_node()
+    """Make the layouts known, so that a scene that was saved in one of them opens in it."""
+    layout = _layout_node()
     for views in range(1, _MOST_VIEWS + 1):
         if layout is not None and not layout.IsLayoutDescription(_FIRST_ID + views):
             layout.AddLayoutDescription(_FIRST_ID + views, _description(views))
+    if is_comparing():
+        # Slicer may have come up in a layout that it did not know yet: only setting it again makes its views.
+        layout.SetViewArrangement(layout.GetViewArrangement())
 
 
 def is_comparing() -> bool:
     """Return whether one of our layouts is shown."""
-    layout = layout_node()
+    layout = _layout_node()
     return layout is not None and _FIRST_ID < layout.GetViewArrangement() <= _FIRST_ID + _MOST_VIEWS
 
 
-def keep_out_of_files() -> None:
-    """Have the layout saved with the scene unless it is one of ours: elsewhere it would open without any view."""
-    layout = layout_node()
-    if layout is not None and bool(layout.GetSaveWithScene()) is is_comparing():
-        layout.SetSaveWithScene(not is_comparing())
-
-
-def layout_node() -> Optional[Any]:
+def _layout_node() -> Optional[Any]:
     """Return the scene's layout node, None where there is none."""
     return slicer.mrmlScene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
 
@@ -65,9 +61,9 @@ def layout_node() -> Optional[Any]:
 def restore() -> None:
     """Go back to the layout from before :func:`compare`; does nothing where another one is shown."""
     if is_comparing():
-        former = layout_node().GetAttribute(_FORMER)
+        former = _layout_node().GetAttribute(_FORMER)
         fallback = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
-        layout_node().SetViewArrangement(int(former) if former else fallback)
+        _layout_node().SetViewArrangement(int(former) if former else fallback)
 
 
 def _description(views: int) -> str:

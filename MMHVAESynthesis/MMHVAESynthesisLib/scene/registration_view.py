@@ -24,6 +24,8 @@ _FORMER = "former place"
 _ROLE = provenance.PREFIX + "role"
 _SHOWS = provenance.PREFIX + "shows"
 """Role of the reference to the volume that a node is shown in place of: from that node, and from the views that do."""
+_OPACITY = provenance.PREFIX + "formerOpacity"
+"""Attribute of the views that show the checkerboard: their foreground's opacity from before it."""
 
 
 def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, Any]:
@@ -40,6 +42,7 @@ def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, 
     if kind == CHECKERBOARD:
         clear(_FORMER)
         board = _checkerboard(synthetic, moving, matrix)
+        _note_opacity()
         slicer.util.setSliceViewerLayers(background=synthetic, foreground=board, foregroundOpacity=1.0)
     else:
         clear(CHECKERBOARD)
@@ -80,12 +83,19 @@ def clear(role: Optional[str] = None) -> None:
 
 
 def recover() -> None:
-    """Show the MR in views that showed it at its former place when their scene, now loaded, was saved."""
+    """Make good what views lack whose scene, now loaded, was saved while a registration was looked at.
+
+    Those that showed the MR at its former place show the MR, those that showed a checkerboard get their opacity back.
+    Each note counts once. While the MR is at its former place here, notes are this session's, and nothing is done.
+    """
+    if _found(_FORMER) is not None:
+        return
     for composite in _composites():
         moving = composite.GetNodeReference(_SHOWS)
-        if moving is not None and not composite.GetForegroundVolumeID():
-            composite.SetForegroundVolumeID(moving.GetID())
-            composite.SetNodeReferenceID(_SHOWS, None)
+        composite.SetNodeReferenceID(_SHOWS, None)
+        if not composite.GetForegroundVolumeID():
+            composite.SetForegroundVolumeID(moving.GetID() if moving is not None else None)
+            _give_opacity_back(composite)
 
 
 def _composites() -> List[Any]:
@@ -100,6 +110,23 @@ def _give_way(node: Any) -> None:
             composite.SetBackgroundVolumeID(node.GetNodeReferenceID(_SHOWS))
         if composite.GetForegroundVolumeID() == node.GetID():
             composite.SetForegroundVolumeID(node.GetNodeReferenceID(_SHOWS))
+            _give_opacity_back(composite)
+        composite.RemoveAttribute(_OPACITY)
+
+
+def _note_opacity() -> None:
+    """Have the views remember the opacity of their foreground, until the checkerboard is left."""
+    for composite in _composites():
+        if composite.GetAttribute(_OPACITY) is None:
+            composite.SetAttribute(_OPACITY, str(composite.GetForegroundOpacity()))
+
+
+def _give_opacity_back(composite: Any) -> None:
+    """Undo the checkerboard's full opacity: whatever comes into the foreground next would cover everything."""
+    former = composite.GetAttribute(_OPACITY)
+    if former is not None:
+        composite.SetForegroundOpacity(float(former))
+        composite.RemoveAttribute(_OPACITY)
 
 
 def _former_place(transform: Any, moving: Any) -> np.ndarray:

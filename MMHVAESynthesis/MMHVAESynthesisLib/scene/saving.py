@@ -1,28 +1,24 @@
-"""Scenes that are saved while something of ours is shown open well, also where this module is missing.
+"""Scenes that were saved while a registration was looked at show its volumes themselves once they are loaded.
 
-Slicer does not say that it is about to save: what writes scenes invokes no StartSaveEvent. So what is shown has to be
-fit for a file at any time.
+Slicer does not say that it is about to save: what writes scenes invokes no StartSaveEvent. So what is shown is fit for
+a file at any time, and what a file cannot hold is made good when it is loaded.
 """
 
 import slicer
 
-from . import layouts, registration_view
+from . import registration_view
 
 _KEEPER = "mmhvaeSaving"
-"""Where the observers are kept: as an attribute of the module ``slicer``, which outlives a reload of this one."""
+"""Where the observer is kept: as an attribute of the module ``slicer``, which outlives a reload of this one."""
 
 
 def install() -> None:
-    """Look after what would be saved from now on, in place of what did so before."""
+    """Look after what is loaded from now on, in place of what did so before."""
     if not hasattr(slicer, _KEEPER):
         slicer.app.connect("aboutToQuit()", uninstall)
     uninstall()
-    scene, layout = slicer.mrmlScene, layouts.layout_node()
-    observed = [(scene, scene.AddObserver(scene.EndImportEvent, _on_import))]
-    if layout is not None:
-        observed.append((layout, layout.AddObserver("ModifiedEvent", _on_layout)))
-        layouts.keep_out_of_files()
-    setattr(slicer, _KEEPER, observed)
+    scene = slicer.mrmlScene
+    setattr(slicer, _KEEPER, [(scene, scene.AddObserver(scene.EndImportEvent, _on_import))])
 
 
 def uninstall() -> None:
@@ -34,7 +30,3 @@ def uninstall() -> None:
 
 def _on_import(*_args) -> None:
     registration_view.recover()
-
-
-def _on_layout(*_args) -> None:
-    layouts.keep_out_of_files()
