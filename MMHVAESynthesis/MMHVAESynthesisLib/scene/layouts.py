@@ -20,7 +20,7 @@ def compare(nodes: Sequence[Any]) -> None:
     :param nodes: 1 to 12 volume nodes; more are left out.
     """
     nodes = list(nodes)[:_MOST_VIEWS]
-    layout = _layout_node()
+    layout = layout_node()
     if not is_comparing():
         layout.SetAttribute(_FORMER, str(layout.GetViewArrangement()))
     register()
@@ -38,7 +38,7 @@ def compare(nodes: Sequence[Any]) -> None:
 
 def register() -> None:
     """Make the layouts known, so that a scene that was saved in one of them opens in it."""
-    layout = _layout_node()
+    layout = layout_node()
     for views in range(1, _MOST_VIEWS + 1):
         if layout is not None and not layout.IsLayoutDescription(_FIRST_ID + views):
             layout.AddLayoutDescription(_FIRST_ID + views, _description(views))
@@ -49,11 +49,11 @@ def register() -> None:
 
 def is_comparing() -> bool:
     """Return whether one of our layouts is shown."""
-    layout = _layout_node()
+    layout = layout_node()
     return layout is not None and _FIRST_ID < layout.GetViewArrangement() <= _FIRST_ID + _MOST_VIEWS
 
 
-def _layout_node() -> Optional[Any]:
+def layout_node() -> Optional[Any]:
     """Return the scene's layout node, None where there is none."""
     return slicer.mrmlScene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
 
@@ -61,9 +61,9 @@ def _layout_node() -> Optional[Any]:
 def restore() -> None:
     """Go back to the layout from before :func:`compare`; does nothing where another one is shown."""
     if is_comparing():
-        former = _layout_node().GetAttribute(_FORMER)
+        former = layout_node().GetAttribute(_FORMER)
         fallback = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
-        _layout_node().SetViewArrangement(int(former) if former else fallback)
+        layout_node().SetViewArrangement(int(former) if former else fallback)
 
 
 def _description(views: int) -> str:
