@@ -1,6 +1,7 @@
 """A case's folder is put in place whole, or the former one stays."""
 
 import hashlib
+import json
 import os
 
 import numpy as np
@@ -9,6 +10,8 @@ import SimpleITK as sitk
 
 from MMHVAESynthesisLib.batch import case_folder
 from MMHVAESynthesisLib.errors import OutputError
+
+ABOUT = {"format": 1, "inputs": {}, "preoperative": {}, "model": {"digest": "d"}, "settings": {}}
 
 
 def voxels(seed):
@@ -81,3 +84,64 @@ def test_it_is_said_where_former_results_are_when_they_cannot_be_put_back(tmp_pa
             folder.publish({})
     (aside,) = tmp_path.iterdir()
     assert (aside / "former.txt").read_text() == "former"
+
+
+def results(folder, text, whole=True):
+    """Make a folder of results of one volume, or what is left of one that was being deleted."""
+    folder.mkdir()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "provenance.json").write_text(json.dumps({**ABOUT, "outputs": {"volume.nrrd": digest}}))
+    if whole:
+        (folder / "volume.nrrd").write_text(text)
+
+
+@pytest.mark.parametrize("place", ["empty", "of the user", "damaged"])
+def test_former_results_are_not_deleted_before_whole_ones_are_in_place(tmp_path, place):
+    aside = tmp_path / f".A.{'0' * 32}.old"
+    results(aside, "former")
+    (aside / "tumour.seg.nrrd").write_text("drawn by hand")
+    if place == "damaged":
+        results(tmp_path / "A", "new", whole=False)
+    else:
+        (tmp_path / "A").mkdir()
+    if place == "of the user":
+        (tmp_path / "A" / "notes.txt").write_text("of the surgeon")
+    with pytest.raises(RuntimeError), case_folder.CaseFolder(tmp_path, "A"):
+        raise RuntimeError("the new run fails as well")
+    assert [path for path in tmp_path.rglob("volume.nrrd") if path.read_text() == "former"]
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    with folder as part:
+        (part / "volume.nrrd").write_text("new")
+        folder.publish(ABOUT)
+    assert [path.name for path in tmp_path.iterdir()] == ["A"]
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "new"
+    assert (tmp_path / "A" / "tumour.seg.nrrd").read_text() == "drawn by hand"
+
+
+@pytest.mark.parametrize("half", ["0", "2"])
+def test_of_several_former_results_whole_ones_come_back(tmp_path, half):
+    results(tmp_path / f".A.{half * 32}.old", "being deleted", whole=False)
+    results(tmp_path / f".A.{'1' * 32}.old", "latest")
+    older = tmp_path / f".A.{'3' * 32}.old"
+    results(older, "older")
+    os.utime(older, (0, 0))
+    case_folder.CaseFolder(tmp_path, "A").clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["A"]
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "latest"
+
+
+def test_it_is_said_where_former_results_are_when_something_else_took_their_place(tmp_path, monkeypatch):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "former.txt").write_text("former")
+    replace = os.replace
+
+    def taken(source, target):
+        if str(source).endswith(".part"):
+            (tmp_path / "A").write_text("a file of the user's")
+        replace(source, target)
+
+    monkeypatch.setattr(case_folder.os, "replace", taken)
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    with pytest.raises(OutputError, match=r"The former ones are in .*\.old\."), folder as part:
+        (part / "new.txt").write_text("new")
+        folder.publish({})

@@ -1,9 +1,11 @@
 """What is the user's stays, wherever the results are put."""
 
 import dataclasses
+import errno
 import json
 import logging
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -107,10 +109,12 @@ def test_a_folder_that_holds_no_results_is_not_replaced(tmp_path, case, settings
     assert {name: content for name, content in everything(out).items() if name in before} == before
 
 
-def test_an_empty_folder_is_taken(tmp_path, case, settings):
+def test_an_empty_folder_is_taken(tmp_path, case, settings, caplog):
     (tmp_path / "out" / "A").mkdir(parents=True)
     (tmp_path / "out" / "A" / ".DS_Store").write_text("of a file manager")
-    assert states(run_batch([case], settings, tmp_path / "out")) == ["done"]
+    with caplog.at_level("WARNING"):
+        assert states(run_batch([case], settings, tmp_path / "out")) == ["done"]
+    assert "Kept in" not in caplog.text and "damaged" not in caplog.text
     assert (tmp_path / "out" / "A" / ".DS_Store").is_file()
 
 
@@ -190,6 +194,73 @@ def test_what_cannot_be_put_back_is_not_deleted_and_said(tmp_path, monkeypatch, 
         folder.publish({})
     (aside,) = (path for path in tmp_path.iterdir() if path.name != "A")
     assert (aside / "tumour.seg.nrrd").read_text() == "drawn by hand" and f"still in {aside}" in caplog.text
+
+
+def test_what_a_linked_folder_leads_to_can_still_be_found(tmp_path, monkeypatch, caplog):
+    disk = tmp_path / "other disk"
+    disk.mkdir()
+    (disk / "tumour.seg.nrrd").write_text("drawn by hand")
+    (tmp_path / "out").mkdir()
+    try:
+        (tmp_path / "out" / "A").symlink_to(disk, target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    replace = os.replace
+
+    def refuse(source, target):
+        if "tumour" in str(source):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(case_folder.os, "replace", refuse)
+    folder = case_folder.CaseFolder(tmp_path / "out", "A")
+    with caplog.at_level(logging.WARNING), folder as part:
+        (part / "new.txt").write_text("new")
+        folder.publish({})
+    (aside,) = (path for path in (tmp_path / "out").iterdir() if path.name != "A")
+    assert f"still in {aside}: tumour.seg.nrrd." in caplog.text
+    assert (aside / "tumour.seg.nrrd").read_text() == (disk / "tumour.seg.nrrd").read_text() == "drawn by hand"
+
+
+def test_what_another_run_has_just_put_back_is_not_said_to_be_left(tmp_path, monkeypatch, caplog):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "tumour.seg.nrrd").write_text("drawn by hand")
+    replace = os.replace
+
+    def late(source, target):
+        replace(source, target)
+        if "tumour" in str(source):
+            raise FileNotFoundError(2, "another run was faster")
+
+    monkeypatch.setattr(case_folder.os, "replace", late)
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    with caplog.at_level(logging.WARNING), folder as part:
+        (part / "new.txt").write_text("new")
+        folder.publish({})
+    assert [path.name for path in tmp_path.iterdir()] == ["A"] and not caplog.messages
+    assert (tmp_path / "A" / "tumour.seg.nrrd").read_text() == "drawn by hand"
+
+
+def test_a_result_that_cannot_be_deleted_does_not_hold_back_what_is_the_users(tmp_path, monkeypatch):
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    (tmp_path / "A").mkdir()
+    for name in ("A_synthetic-T2.nrrd", "provenance.json", "tumour.seg.nrrd"):
+        (tmp_path / "A" / name).write_text(f"former {name}")
+    unlink = pathlib.Path.unlink
+
+    def refuse(path, **options):
+        if path.name == "A_synthetic-T2.nrrd":
+            raise PermissionError(13, "it is read-only")
+        unlink(path, **options)
+
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+    with folder as part:
+        (part / "new.txt").write_text("new")
+        folder.publish({})
+    assert (tmp_path / "A" / "tumour.seg.nrrd").read_text() == "former tumour.seg.nrrd"
+    (aside,) = (path for path in tmp_path.iterdir() if path.name != "A")
+    # The next run still knows what is a result of a batch.
+    assert sorted(path.name for path in aside.iterdir()) == ["A_synthetic-T2.nrrd", "provenance.json"]
 
 
 @pytest.mark.parametrize("name", ["report.csv", "report.html"])

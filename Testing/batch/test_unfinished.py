@@ -13,11 +13,14 @@ pytest.importorskip("torch")
 from MMHVAESynthesisLib.batch import case_folder, unfinished, work  # noqa: E402
 from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
+from MMHVAESynthesisLib.errors import OutputError  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import write  # noqa: E402
 from synthesis.making import fan  # noqa: E402
 
 from .making import contents  # noqa: E402
+
+PROVENANCE = {"format": 1, "inputs": {}, "preoperative": {}, "model": {"digest": "d"}, "settings": {}}
 
 
 @pytest.fixture
@@ -66,28 +69,131 @@ def test_the_same_batch_twice_at_once_gets_along(tmp_path, cases, settings, monk
 
 
 def test_results_that_another_run_put_in_place_meanwhile_are_taken(tmp_path, monkeypatch):
-    provenance = {
-        "format": 1,
-        "inputs": {},
-        "preoperative": {},
-        "model": {"digest": "d"},
-        "settings": {},
-    }
     first, second = (case_folder.CaseFolder(tmp_path, "A") for _ in range(2))
     replace = os.replace
 
     def meanwhile(source, target):
         monkeypatch.setattr(case_folder.os, "replace", replace)
-        first.publish(provenance)
+        first.publish(PROVENANCE)
         replace(source, target)
 
     with first as one, second as two:
         for part in (one, two):
             (part / "volume.nrrd").write_text("a volume")
         monkeypatch.setattr(case_folder.os, "replace", meanwhile)
-        second.publish(provenance)
+        second.publish(PROVENANCE)
     assert [path.name for path in tmp_path.iterdir()] == ["A"]
     assert sorted(path.name for path in (tmp_path / "A").iterdir()) == ["provenance.json", "volume.nrrd"]
+
+
+def publish(output, text, settings):
+    """Put results of one volume into place as case A."""
+    folder = case_folder.CaseFolder(output, "A")
+    with folder as part:
+        (part / "volume.nrrd").write_text(text)
+        folder.publish({**PROVENANCE, "settings": settings})
+
+
+def test_the_loser_of_a_race_for_former_results_does_not_fail(tmp_path, monkeypatch):
+    publish(tmp_path, "former", {"seed": 1})
+    (tmp_path / "A" / "tumour.seg.nrrd").write_text("drawn by hand")
+    first, second = (case_folder.CaseFolder(tmp_path, "A") for _ in range(2))
+    aside, go_on, failed, replace = threading.Event(), threading.Event(), [], os.replace
+
+    def run():
+        try:
+            second.publish(PROVENANCE)
+        except OutputError as error:
+            failed.append(error)
+
+    other = threading.Thread(target=run)
+
+    def raced(source, target):
+        if threading.current_thread() is other and str(source).endswith(".part"):
+            aside.set()
+            assert go_on.wait(60)
+        elif source == tmp_path / "A" and threading.current_thread() is not other:
+            other.start()  # both have seen the former results, and the other one is faster
+            assert aside.wait(60)
+        replace(source, target)
+
+    with first as one, second as two:
+        for part in (one, two):
+            (part / "volume.nrrd").write_text("new")
+        monkeypatch.setattr(case_folder.os, "replace", raced)
+        try:
+            first.publish(PROVENANCE)
+        finally:
+            go_on.set()
+            other.join()
+    assert not failed and [path.name for path in tmp_path.iterdir()] == ["A"]
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "new"
+    assert (tmp_path / "A" / "tumour.seg.nrrd").read_text() == "drawn by hand"
+
+
+def test_who_finds_the_place_taken_waits_for_the_others_results(tmp_path, monkeypatch):
+    publish(tmp_path, "former", {"seed": 1})
+    first, second = (case_folder.CaseFolder(tmp_path, "A") for _ in range(2))
+    replace = os.replace
+
+    def refuse(source, target):
+        raise PermissionError(13, "another process is renaming it")
+
+    def meanwhile(_):
+        monkeypatch.setattr(case_folder.os, "replace", replace)
+        second.publish(PROVENANCE)
+
+    with first as one, second as two:
+        for part in (one, two):
+            (part / "volume.nrrd").write_text("new")
+        monkeypatch.setattr(case_folder.os, "replace", refuse)
+        monkeypatch.setattr(case_folder.time, "sleep", meanwhile)
+        first.publish(PROVENANCE)
+    assert [path.name for path in tmp_path.iterdir()] == ["A"]
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "new"
+
+
+def test_old_results_just_moved_aside_are_not_left_behind(tmp_path, monkeypatch):
+    publish(tmp_path, "former", {"seed": 1})
+    then = time.time() - 3 * 24 * 3600
+    os.utime(tmp_path / "A", (then, then))
+    replace, asked = os.replace, []
+
+    def ask(source, target):
+        replace(source, target)
+        if str(target).endswith(".old"):
+            (found,) = (each for each in unfinished.find(tmp_path) if each.kind == "old")
+            asked.append(found.is_left_behind())
+            with monkeypatch.context() as elsewhere:
+                elsewhere.setattr(unfinished.platform, "node", lambda: "elsewhere")
+                asked.append(found.is_left_behind())
+
+    monkeypatch.setattr(case_folder.os, "replace", ask)
+    publish(tmp_path, "new", {"seed": 2})
+    assert asked == [False, False] and (tmp_path / "A" / "volume.nrrd").read_text() == "new"
+
+
+def test_a_run_taken_for_dead_puts_no_half_deleted_results_in_place(tmp_path, monkeypatch):
+    publish(tmp_path, "former", {"seed": 1})
+    alive, failed, remove = case_folder.CaseFolder(tmp_path, "A"), [], case_folder.shutil.rmtree
+
+    def meanwhile(path, **options):
+        monkeypatch.setattr(case_folder.shutil, "rmtree", remove)
+        (path / "volume.nrrd").unlink()
+        try:
+            alive.publish(PROVENANCE)
+        except OutputError as error:
+            failed.append(error)
+        remove(path, **options)
+
+    with alive as part:
+        for name in ("volume.nrrd", "more.nrrd"):
+            (part / name).write_text("new")
+        monkeypatch.setattr(unfinished.Unfinished, "is_left_behind", lambda *_: True)
+        monkeypatch.setattr(case_folder.shutil, "rmtree", meanwhile)
+        case_folder.CaseFolder(tmp_path, "A").clear()
+    assert failed and [path.name for path in tmp_path.iterdir()] == ["A"]
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "former"
 
 
 def test_only_what_is_left_behind_is_cleared(tmp_path, other):
@@ -98,11 +204,12 @@ def test_only_what_is_left_behind_is_cleared(tmp_path, other):
         of(tmp_path, ended.pid, host="elsewhere"),
         of(tmp_path, ended.pid, case="B"),
         of(tmp_path, other.pid, kind="old"),
+        of(tmp_path, other.pid, job="4567cdef", days=1.1),
+        of(tmp_path, other.pid, job="4567cdef", days=1.1, kind="old"),
     }
     go = [
         of(tmp_path, ended.pid),
         of(tmp_path, os.getpid()),  # of a killed process that had the ID of this one
-        of(tmp_path, other.pid, job="4567cdef", days=1.1),
         of(tmp_path, ended.pid, host="elsewhere", job="4567cdef", days=1.1),
         of(tmp_path, other.pid, host="elsewhere", job="89abcdef"),  # of the worker that had this job and died
     ]

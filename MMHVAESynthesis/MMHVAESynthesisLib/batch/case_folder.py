@@ -11,9 +11,10 @@ import logging
 import os
 import re
 import shutil
+import time
 import uuid
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Set
+from typing import Any, Dict, List, Mapping, Optional, Set
 
 from ..errors import InputError, OutputError
 from ..modalities import MODALITIES, label
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 PROVENANCE = "provenance.json"
 REPORT, TABLE = "report.html", "report.csv"
 FORMAT = 1
+
+_MOMENT, _LOOK = 1.0, 0.1
+"""Seconds that another run may take to put its results in place, and between two looks."""
 
 _LABELS = "|".join(map(label, MODALITIES))
 _VOLUMES = rf"synthetic-({_LABELS})(-uncertainty)?({'|'.join(map(re.escape, WRITABLE))})|registered-({_LABELS})\.nrrd"
@@ -123,6 +127,12 @@ def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
         return False
 
 
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder holds any results unharmed."""
+    there = read_provenance(folder)
+    return there is not None and is_finished(folder, there)
+
+
 class CaseFolder:
     """``with CaseFolder(output, name) as part:`` makes a hidden folder; :meth:`publish` puts it in place.
 
@@ -132,6 +142,7 @@ class CaseFolder:
     def __init__(self, output: Path, name: str, job: Optional[str] = None):
         self._output, self._name, self._job = output, name, job or uuid.uuid4().hex[:8]
         self._part = output / unfinished.part_name(name, self._job)
+        self._aside: List[Path] = []
 
     @property
     def path(self) -> Path:
@@ -151,16 +162,31 @@ class CaseFolder:
     def clear(self) -> None:
         """Remove what a run that was killed left of this case; former results that it had moved aside come back.
 
-        What another run is at work on stays.
+        What another run is at work on stays, and so do former results until whole ones are in place.
         """
-        for each in unfinished.find(self._output):
-            if each.case == self._name and each.is_left_behind(self._job):
-                if each.kind == unfinished.PART:
-                    shutil.rmtree(each.path, ignore_errors=True)
-                elif self.path.exists():
-                    self._let_go(each.path)
-                else:
-                    self._bring_back(each.path)
+        found = [each for each in unfinished.find(self._output) if each.case == self._name]
+        found = [each for each in found if each.is_left_behind(self._job)]
+        for each in found:
+            if each.kind == unfinished.PART:
+                self._remove(each.path)
+        former = [each for each in found if each.kind == unfinished.OLD]
+        # The first one comes back: whole ones before those that were being deleted, then the latest.
+        for each in sorted(former, key=lambda each: (not _is_whole(each.path), each.age())):
+            if _is_whole(self.path):
+                self._let_go(each.path)
+            else:
+                self._bring_back(each.path)
+        self._aside = [each.path for each in former]
+
+    def _remove(self, part: Path) -> None:
+        """Delete what a killed run was making; should it live after all, it cannot put the rest of it in place."""
+        doomed = part.with_name(unfinished.part_name(self._name, uuid.uuid4().hex[:8]))
+        try:
+            os.replace(part, doomed)
+        except OSError as error:
+            log.debug("%s stays: %s", part, error)
+            return
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def publish(self, provenance: Mapping[str, Any]) -> None:
         """Write the provenance, with the digests of all files, and put the folder in place of a former one.
@@ -169,26 +195,47 @@ class CaseFolder:
 
         :raises OutputError: when that cannot be done.
         """
-        digests = {path.name: sha256(path) for path in sorted(self._part.iterdir())}
-        text = json.dumps({**provenance, "outputs": digests}, indent=1, ensure_ascii=False)
         former = self._part.with_suffix("." + unfinished.OLD)
         try:
+            digests = {path.name: sha256(path) for path in sorted(self._part.iterdir())}
+            text = json.dumps({**provenance, "outputs": digests}, indent=1, ensure_ascii=False)
             with open(self._part / PROVENANCE, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            if self._is_there(provenance):
-                return
-            if self.path.exists():
-                os.replace(self.path, former)
-            os.replace(self._part, self.path)
-        except OSError as error:
             if not self._is_there(provenance):
+                self._move_aside(former)
+                os.replace(self._part, self.path)
+        except OSError as error:
+            if not self._comes(provenance):
                 kept = self._bring_back(former)
                 raise OutputError(
                     f"Cannot put the results into {self.path}: {error.strerror or error}.{kept}"
                 ) from error
-        self._let_go(former)
+        for each in (former, *self._aside):
+            self._let_go(each)
+
+    def _move_aside(self, former: Path) -> None:
+        """Make room where the results go; whatever is there is then called ``former``."""
+        if not self.path.exists():
+            return
+        try:
+            os.utime(self.path)  # other machines count its age from now on
+        except OSError as error:
+            log.debug("%s keeps its time: %s", self.path, error)
+        try:
+            os.replace(self.path, former)
+        except FileNotFoundError:
+            log.debug("another run has just moved %s aside", self.path)
+
+    def _comes(self, provenance: Mapping[str, Any]) -> bool:
+        """Return whether another run puts the very same results in place, now or in a moment."""
+        end = time.monotonic() + _MOMENT
+        while not is_finished(self.path, provenance):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_LOOK)
+        return True
 
     def _is_there(self, provenance: Mapping[str, Any]) -> bool:
         """Return whether finished results are in place already.
@@ -197,42 +244,54 @@ class CaseFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is there already and is no folder of results: move it away.")
-        return self.path.exists() and is_finished(self.path, provenance)
+        return is_finished(self.path, provenance)
 
     def _bring_back(self, former: Path) -> str:
         """Put former results back; return a sentence that says where they are if that fails."""
         try:
-            if former.exists() and not self.path.exists():
+            if not os.path.lexists(self.path):
                 os.replace(former, self.path)
-        except OSError:
-            return f" The former ones are in {former}."
-        return ""
+        except OSError as error:
+            log.debug("%s stays: %s", former, error)
+        return f" The former ones are in {former}." if os.path.lexists(former) else ""
 
     def _let_go(self, former: Path) -> None:
         """Delete former results that new ones took the place of; what else lay beside them goes back into place."""
         if not former.exists():
             return
-        kept, left = [], []
+        kept, left, stuck = [], [], []
+        why = ""
         try:
-            damaged = read_provenance(former) is None
+            why = _how_known(former)
             ours = own_files(former, self._name)
             # The provenance goes last: should this be cut off, it says the next run what may be deleted.
             for path in sorted(former.iterdir(), key=lambda path: (path.name == PROVENANCE, path.name)):
-                if path.name in ours and (path.is_symlink() or not path.is_dir()):
-                    path.unlink()
+                mine = path.name in ours and (path.is_symlink() or not path.is_dir())
+                if stuck and path.name == PROVENANCE:
                     continue
                 try:
-                    kept.append(_moved(path, self.path).name)
+                    path.unlink() if mine else kept.append(_moved(path, self.path).name)
                 except OSError:
-                    left.append(path.name)
-            former.unlink() if former.is_symlink() else former.rmdir()
+                    if os.path.lexists(path):  # else another run has just done it
+                        (stuck if mine else left).append(path.name)
+            # Of a link nothing but the link would go, and with it the way to what is left.
+            if not left and not stuck:
+                former.unlink() if former.is_symlink() else former.rmdir()
         except OSError as error:
             log.debug("%s is not empty yet: %s", former, error)
+        kept = [name for name in kept if not name.startswith(".")]
         if kept:
-            why = f"by name (its {PROVENANCE} was damaged)" if damaged else f"by the former {PROVENANCE}"
-            log.warning("Kept in %s, being no result of a batch %s: %s.", self.path, why, ", ".join(kept))
+            log.warning("Kept in %s, being no result of a batch%s: %s.", self.path, why, ", ".join(kept))
         if left:
             log.warning("Not deleted, being no result of a batch, but still in %s: %s.", former, ", ".join(left))
+
+
+def _how_known(folder: Path) -> str:
+    """Return, for a sentence, what says which files of a folder of former results are ours."""
+    if not (folder / PROVENANCE).is_file():
+        return ""
+    damaged = read_provenance(folder) is None
+    return f" by name (its {PROVENANCE} was damaged)" if damaged else f" by the former {PROVENANCE}"
 
 
 def _moved(path: Path, folder: Path) -> Path:

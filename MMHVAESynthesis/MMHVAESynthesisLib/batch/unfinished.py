@@ -1,9 +1,9 @@
 """Folders of results that are not in place yet, or not any more, and whose they are.
 
 ``.CASE.HOST-PID-JOB.part`` is being made, ``.CASE.HOST-PID-JOB.old`` is what it takes the place of. A process of this
-machine that has ended left its own behind. Of another machine's nothing is known but what the batch knows: a job is
-given to one worker at a time, to the next one when the former has died. What nobody touched for a day is left behind
-too.
+machine that has ended left its own behind, and one that lives did not, however long it takes. Of another machine's
+nothing is known but what the batch knows: a job is given to one worker at a time, to the next one when the former has
+died. What nobody touched there for a day is left behind too.
 """
 
 import os
@@ -59,13 +59,14 @@ class Unfinished:
 
         :param job: The one that asks; another worker that had it has died.
         """
-        if self.pid == 0 or self.job == job or self._age() > _DAY:
+        if self.pid == 0 or self.job == job:
             return True
         if self.host != _host():
-            return False
+            return self.age() > _DAY
         return self.path.stem not in _working if self.pid == os.getpid() else not stopping.living(self.pid)()
 
-    def _age(self) -> float:
+    def age(self) -> float:
+        """Return for how many seconds nothing was made or moved in it; 0 where that is not known."""
         try:
             return time.time() - self.path.stat().st_mtime
         except OSError:
