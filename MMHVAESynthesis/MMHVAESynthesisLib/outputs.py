@@ -1,13 +1,20 @@
 """What a command writes: refused before any work where it is there already, and no folder made for nothing."""
 
+import logging
 import os
 import re
-from contextlib import ExitStack, contextmanager, suppress
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Dict, Iterable, Iterator, Sequence, Union
+from typing import Callable, Dict, Iterable, Iterator, Mapping, Sequence, Union
 
 from .errors import OutputError
+
+log = logging.getLogger(__name__)
+
+_FORMER = "former"
+"""In a hidden folder: where files are kept that are being replaced."""
 
 _NO_FILE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
@@ -17,11 +24,13 @@ _ROOM = 55
 """Bytes for what is put behind the name that is given: the contrast, the ending."""
 
 
-def check_absent(targets: Iterable[Path], overwrite: bool, otherwise: str, why: str = "") -> None:
+def check_absent(
+    targets: Iterable[Path], overwrite: bool, otherwise: str, why: Callable[[Path], str] = lambda _: ""
+) -> None:
     """Raise :class:`OutputError` where a file is there already, unless it may be overwritten, or a folder.
 
     :param otherwise: What to choose instead, as the message says it: ``another folder``.
-    :param why: A part of the message on how the file came to be there.
+    :param why: Returns a part of the message on how a file came to be there.
     :raises OutputError: also where a name is too long for a file.
     """
     there = [target for target in targets if _is_there(target)]
@@ -31,7 +40,7 @@ def check_absent(targets: Iterable[Path], overwrite: bool, otherwise: str, why: 
     if there and not overwrite:
         more = f", and {len(there) - 1} more of the results" if there[1:] else ""
         raise OutputError(
-            f"{there[0]} is there already{why}{more}: choose {otherwise}, or give --overwrite to replace it."
+            f"{there[0]} is there already{why(there[0])}{more}: choose {otherwise}, or give --overwrite to replace it."
         )
 
 
@@ -87,33 +96,99 @@ def no_empty_folders(*folders: Union[str, Path]) -> Iterator[None]:
 
 
 @contextmanager
-def put_in_place(targets: Sequence[Path]) -> Iterator[Dict[Path, Path]]:
-    """Yield for each target where to write it; when all are written they are put in place, in the order given.
+def put_in_place(targets: Sequence[Path], gone: Iterable[Path] = ()) -> Iterator[Dict[Path, Path]]:
+    """Yield for each target where to write it; when all are written they are put in place, see :func:`replace`.
 
     When the block raises nothing of them is left, and what was there before stays.
 
-    :raises OutputError: when no file can be made in a target's folder, or a target, such as one that is open under
-        Windows, cannot be replaced: those before it are.
+    :raises OutputError: also when the block cannot write.
     """
-    with ExitStack() as stack:
-        try:
-            beside = {
-                folder: Path(stack.enter_context(TemporaryDirectory(prefix=".mmhvae-", dir=folder)))
-                for folder in {target.parent for target in targets}
-            }
-        except OSError as error:
-            raise OutputError(
-                f"Cannot write {targets[0]}: {error.strerror or error}. Choose another folder."
-            ) from error
+    gone = list(gone)
+    with hidden_folders(target.parent for target in (*targets, *gone)) as beside:
         parts = {target: beside[target.parent] / target.name for target in targets}
-        yield parts
-        for target, part in parts.items():
+        try:
+            yield parts
+        except OSError as error:
+            raise OutputError(f"Cannot write into {targets[0].parent}: {error.strerror or error}.") from error
+        replace(parts, gone, beside)
+
+
+@contextmanager
+def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
+    """Yield a hidden folder in each of the folders; they are removed at the end, but for those taken out of the dict.
+
+    :raises OutputError: when one cannot be made.
+    """
+    beside: Dict[Path, Path] = {}
+    try:
+        for folder in dict.fromkeys(folders):
             try:
-                os.replace(part, target)
+                beside[folder] = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=folder))
             except OSError as error:
-                raise OutputError(
-                    f"{target} could not be written: {error.strerror or error}. Is it open in another program?"
-                ) from error
+                why = error.strerror or error
+                raise OutputError(f"Cannot write into {folder}: {why}. Choose another folder.") from error
+        yield beside
+    finally:
+        for hidden in beside.values():
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def replace(parts: Mapping[Path, Path], gone: Iterable[Path], beside: Dict[Path, Path]) -> None:
+    """Put all files in place, in their order, and remove others; or change nothing.
+
+    What was there before is moved aside first, the last file's first: who finds that one finds all that it is of. On
+    any error it is brought back.
+
+    :param parts: The files, by where they belong.
+    :param gone: Files to remove, whether or not they are there.
+    :param beside: From :func:`hidden_folders`, for the folders of all of them. A hidden folder that keeps something
+        which cannot be brought back is taken out.
+    :raises OutputError: when a file cannot be replaced or removed, as one that is open under Windows, or a folder is
+        where one belongs.
+    """
+    gone = list(gone)
+    check_absent([*parts, *gone], True, "another place")
+    former: Dict[Path, Path] = {}
+    placed: Dict[Path, Path] = {}
+    at = Path()
+    try:
+        for at in (*reversed(list(parts)), *gone):
+            if os.path.lexists(at):
+                (beside[at.parent] / _FORMER).mkdir(exist_ok=True)
+                former[at] = beside[at.parent] / _FORMER / at.name
+                os.replace(at, former[at])
+        for at, part in parts.items():
+            placed[at] = part
+            os.replace(part, at)
+    except BaseException as error:
+        left = _bring_back(former, placed, beside)
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"{at} could not be written: {error.strerror or error}. Is it open in another program?{left}"
+            ) from error
+        if left:
+            log.error("Not all is as it was.%s", left)
+        raise
+
+
+def _bring_back(former: Mapping[Path, Path], placed: Mapping[Path, Path], beside: Dict[Path, Path]) -> str:
+    """Take back what was placed, and put back what was moved aside; return in words what could not be."""
+    left = []
+    for target, part in placed.items():
+        try:
+            if not os.path.lexists(part) and os.path.lexists(target):
+                os.replace(target, part)
+        except OSError:
+            if target not in former:
+                left.append(f" {target} is new, and could not be removed.")
+    for target, aside in reversed(list(former.items())):
+        try:
+            if os.path.lexists(aside):
+                os.replace(aside, target)
+        except OSError:
+            left.append(f" The former {target.name} is kept as {aside}.")
+            beside.pop(target.parent, None)
+    return "".join(left)
 
 
 def ending(text: str) -> str:

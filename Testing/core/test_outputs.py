@@ -1,9 +1,10 @@
 import os
+from pathlib import Path
 
 import pytest
 
 from MMHVAESynthesisLib.errors import OutputError
-from MMHVAESynthesisLib.outputs import check_absent, check_file_name, check_no_inputs
+from MMHVAESynthesisLib.outputs import check_absent, check_file_name, check_no_inputs, put_in_place
 
 
 def test_a_name_that_no_file_can_have_is_refused_in_words(tmp_path):
@@ -36,3 +37,108 @@ def test_an_input_is_known_by_whichever_name_it_is_reached(tmp_path, monkeypatch
     with pytest.raises(OutputError, match="linked.nrrd is one of the inputs"):
         check_no_inputs([tmp_path / "linked.nrrd"], ["in.nrrd"], "another name")
     check_no_inputs(targets[:1], ["in.nrrd", "absent.nrrd"], "another name")
+
+
+NAMES = ("a.nrrd", "b.nrrd", "record.json")
+
+
+def put(folder, names=NAMES, gone=("old.nrrd",)):
+    with put_in_place([folder / name for name in names], [folder / name for name in gone]) as parts:
+        for part in parts.values():
+            part.write_text("new")
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def former(tmp_path):
+    """Return what is there before: one of three files to be written, one to be removed, and someone else's."""
+    for name in ("b.nrrd", "record.json", "old.nrrd", "other.txt"):
+        (tmp_path / name).write_text("former")
+    return contents(tmp_path)
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Return a call that lets no file be moved from, or to, paths that fit: as Windows does where it is open."""
+    replace = os.replace
+
+    def until(fits, error=None):
+        def refused(source, target):
+            if fits(Path(source), Path(target)):
+                raise error or PermissionError(13, "in use")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", refused)
+
+    return until
+
+
+def test_files_are_put_in_place_and_others_removed(tmp_path, former):
+    put(tmp_path, gone=("old.nrrd", "absent.nrrd"))
+    assert contents(tmp_path) == {**dict.fromkeys(NAMES, "new"), "other.txt": "former"}
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["b.nrrd", "record.json", "old.nrrd"])
+def test_where_one_file_cannot_be_moved_away_all_stay(tmp_path, former, refuse, name):
+    refuse(lambda source, _: source == tmp_path / name)
+    with pytest.raises(OutputError, match=f"{name} could not be written: in use"):
+        put(tmp_path)
+    assert contents(tmp_path) == former and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("call", range(6))
+def test_where_the_user_stops_it_all_stay(tmp_path, former, refuse, call):
+    calls = []
+    refuse(lambda *paths: calls.append(paths) or len(calls) == call + 1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        put(tmp_path)
+    assert contents(tmp_path) == former and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_a_new_file_cannot_be_put_there_all_stay(tmp_path, former, refuse, name):
+    refuse(lambda source, target: target == tmp_path / name and source.parent.name.startswith(".mmhvae"))
+    with pytest.raises(OutputError, match=f"{name} could not be written: in use"):
+        put(tmp_path)
+    assert contents(tmp_path) == former and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "record.json", "old.nrrd"])
+def test_a_folder_in_the_way_is_left_alone(tmp_path, former, name):
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=f"{name} is a folder"):
+        put(tmp_path)
+    assert contents(tmp_path) == before and not list(tmp_path.glob(".*"))
+
+
+def test_what_cannot_be_brought_back_is_kept_and_said(tmp_path, former, refuse):
+    # b.nrrd is open from the moment at which it is to be put there.
+    refuse(lambda source, target: target == tmp_path / "b.nrrd")
+    with pytest.raises(OutputError, match=r"The former b.nrrd is kept as (.*b.nrrd)\.$") as said:
+        put(tmp_path)
+    kept = Path(str(said.value).partition("kept as ")[2][:-1])
+    assert kept.read_text() == "former" and kept.parent.parent.parent == tmp_path
+    left = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+    assert left == {name: text for name, text in former.items() if name != "b.nrrd"}
+
+
+def test_who_finds_the_last_file_finds_all_that_it_is_of(tmp_path, former, refuse):
+    seen = []
+    refuse(lambda *_: seen.append({n for n in os.listdir(tmp_path) if (tmp_path / n).is_file()}))
+    put(tmp_path)
+    assert all("record.json" not in names for names in seen[1:]) and len(seen) == 6
+
+
+def test_a_block_that_cannot_write_leaves_all(tmp_path, former):
+    with pytest.raises(OutputError, match="Cannot write into .*: no space"):
+        with put_in_place([tmp_path / "b.nrrd"]) as parts:
+            parts[tmp_path / "b.nrrd"].write_text("half")
+            raise OSError(28, "no space")
+    assert contents(tmp_path) == former and not list(tmp_path.glob(".*"))

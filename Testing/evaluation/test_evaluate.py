@@ -155,6 +155,15 @@ def test_a_table_alone_is_a_former_result(data, model, tmp_path):
     assert (tmp_path / "table-heads.csv").read_text() == "mine"
 
 
+def test_a_picture_of_the_users_is_in_the_way_before_anything_is_measured(data, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluating.Evaluation, "table", lambda *_: pytest.fail("the work has begun"))
+    (tmp_path / "sweep-0-kept.png").write_text("mine")
+    with pytest.raises(OutputError, match="sweep-0-kept.png is there already"):
+        run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 1, "--held-out", "kept")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "tiny.safetensors"] == ["sweep-0-kept.png"]
+    assert (tmp_path / "sweep-0-kept.png").read_text() == "mine"
+
+
 def test_a_model_of_mr_alone_is_evaluated_though_some_cases_are_ultrasound_alone(data, tmp_path):
     model = made(tmp_path, dataclasses.replace(SIZES, modalities=("t2", "flair")))
     figures = run("--data", data, "--model", model, "--output-dir", tmp_path, "--planes", 1)

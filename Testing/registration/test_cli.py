@@ -224,6 +224,28 @@ def test_what_cannot_be_written_whole_leaves_all_as_it_was(folder, tmp_path, mov
     assert not (tmp_path / "new").exists() and not (folder / "new.h5").exists()
 
 
+@pytest.mark.parametrize("which", ["r/T2 pre_registered-T2.nrrd", "mm.nrrd", "c.png", "T.h5"])
+def test_where_one_result_cannot_be_replaced_all_stay(folder, tmp_path, moved_far, monkeypatch, which):
+    names = {"--resampled-dir": "r", "--displacement": "mm.nrrd", "--checkerboard": "c.png"}
+    words = [word for option, name in names.items() for word in (option, tmp_path / name)]
+    run(folder, *words, output=tmp_path / "T.h5")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    for path in files:
+        path.write_text("former")
+    replace = os.replace
+
+    def refused(source, target):
+        if Path(target) == tmp_path / which and Path(source).parent.name != "former":
+            raise PermissionError(13, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OutputError, match="could not be written: in use. Is it open in another program"):
+        run(folder, *words, output=tmp_path / "T.h5")
+    assert len(files) == 4 and {path.read_text() for path in files} == {"former"}
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(files)
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 @pytest.mark.parametrize("which", ["T.h5", "mm.nrrd", "c.png"])
 def test_a_folder_of_a_results_name_is_told_before_any_work(folder, tmp_path, monkeypatch, which, overwrite):

@@ -107,6 +107,54 @@ def test_another_patients_volumes_do_not_join_the_first_ones(tmp_path, synthesiz
     assert recorded(tmp_path)["earlier"][0]["inputs"] == {"us": str(us)}
 
 
+def test_each_volume_in_the_way_is_said_to_be_made_from_its_own_input(tmp_path, synthesize, us, capsys):
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(us, tmp_path / "other")
+    assert synthesize("--targets", "t2", "cet1") == 0
+    assert synthesize("--targets", "t2", "--overwrite", source=other) == 0
+    capsys.readouterr()
+    assert synthesize("--targets", "t2", "--json", source=other) == 6
+    assert "us_synthetic-T2.nrrd is there already, and 1 more" in said(capsys), "it is of this very input"
+    for target, source, made in (("t2", us, other), ("cet1", other, us)):
+        assert synthesize("--targets", target, "--json", source=source) == 6
+        assert f".nrrd is there already, made from another input ({made})" in said(capsys)
+    for source, made in ((us, other), (other, us)):
+        assert synthesize("--targets", "flair", "--json", source=source) == 6
+        assert f"us_synthetic.json is there already, made from another input ({made})" in said(capsys)
+
+
+@pytest.mark.parametrize("which", ["T2", "T2-uncertainty", "record", "preview"])
+def test_where_one_file_cannot_be_replaced_all_stay(tmp_path, synthesize, capsys, monkeypatch, which):
+    preview = ("--preview", "3") if which == "preview" else ()
+    assert synthesize("--targets", "flair", "t2", *(preview or ("--samples", "2"))) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    names = {"record": "us_synthetic.json", "preview": "preview-T2.nrrd"}
+    open_file, replace = tmp_path / "out" / names.get(which, f"us_synthetic-{which}.nrrd"), os.replace
+
+    def refused(source, target):
+        if open_file in (source, target):
+            raise PermissionError(13, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(type(open_file), "unlink", refuse_to_unlink(open_file))
+    capsys.readouterr()
+    assert synthesize("--targets", "flair", "t2", "--seed", "9", "--overwrite", "--json", *preview) == 6
+    assert f"{open_file.name} could not be written: in use" in said(capsys)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def refuse_to_unlink(file):
+    unlink = type(file).unlink
+
+    def refused(self, *more, **words):
+        if self == file:
+            raise PermissionError(13, "in use")
+        unlink(self, *more, **words)
+
+    return refused
+
+
 @pytest.mark.parametrize("more", [(), ("--preview", "3")])
 def test_an_input_is_never_replaced(tmp_path, synthesize, us, model, capsys, more):
     (tmp_path / "out").mkdir()

@@ -1,6 +1,7 @@
 import argparse
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -113,6 +114,49 @@ def test_a_run_replaces_the_weights_that_it_has_written_itself_and_no_others(dat
         cli.run(arguments(*begin, "--state", tmp_path / "other"))
     assert not (tmp_path / "other").exists()
     assert cli.run(arguments(*begin, "--state", tmp_path / "other", "--overwrite"))["steps"] == 1
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_same_command(data, config, tmp_path):
+    config.save(tmp_path / "own.json")
+    begin = ("--data", data, "--config", tmp_path / "own.json", "--minutes", 0.001)
+    state, output = tmp_path / "state", tmp_path / "m.safetensors"
+    words = (*begin, "--state", state, "--output", output)
+    cli.run(arguments(*words))
+    (state / "exported.json").unlink()
+    further = shutil.copy(output, tmp_path / "further.safetensors")
+    assert cli.run(arguments(*words))["steps"] == 2
+    assert json.loads((state / "exported.json").read_text()) == [loading.load(str(output)).header.digest]
+    with pytest.raises(OutputError, match="further.safetensors is there already"):
+        cli.run(arguments(*words[:-1], further))
+
+
+def test_weights_of_another_training_are_not_those_of_a_run_of_an_earlier_version(data, config, tmp_path):
+    config.save(tmp_path / "own.json")
+    dataclasses.replace(config, seed=config.seed + 1).save(tmp_path / "another.json")
+    begin = ("--data", data, "--minutes", 0.001)
+    ours = ("--config", tmp_path / "own.json", "--state", tmp_path / "state")
+    cli.run(arguments(*begin, *ours, "--output", tmp_path / "ours.safetensors"))
+    (tmp_path / "state" / "exported.json").unlink()
+    another = ("--config", tmp_path / "another.json", "--state", tmp_path / "another")
+    cli.run(arguments(*begin, *another, "--output", tmp_path / "config.safetensors"))
+    init = ("--config", tmp_path / "own.json", "--state", tmp_path / "init", "--init", tmp_path / "ours.safetensors")
+    cli.run(arguments(*begin, *init, "--output", tmp_path / "origin.safetensors"))
+    longer = ("--config", tmp_path / "own.json", "--state", tmp_path / "longer")
+    for _ in range(2):
+        cli.run(arguments(*begin, *longer, "--overwrite", "--output", tmp_path / "steps.safetensors"))
+    (tmp_path / "text.safetensors").write_text("mine")
+    for name in ("config", "origin", "steps", "text"):
+        with pytest.raises(OutputError, match=f"{name}.safetensors is there already"):
+            cli.run(arguments(*begin, *ours, "--output", tmp_path / f"{name}.safetensors"))
+
+
+def test_a_new_run_takes_no_weights_for_its_own_by_what_they_say(data, config, tmp_path):
+    config.save(tmp_path / "own.json")
+    begin = ("--data", data, "--config", tmp_path / "own.json", "--minutes", 0.001)
+    cli.run(arguments(*begin, "--state", tmp_path / "one", "--output", tmp_path / "one.safetensors"))
+    cli.run(arguments(*begin, "--state", tmp_path / "two"))
+    with pytest.raises(OutputError, match="one.safetensors is there already"):
+        cli.run(arguments(*begin, "--state", tmp_path / "two", "--output", tmp_path / "one.safetensors"))
 
 
 def test_how_to_go_on_is_said_at_the_end_of_a_session():

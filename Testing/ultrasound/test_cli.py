@@ -52,6 +52,25 @@ def test_nothing_is_left_where_one_of_the_files_cannot_be_written(tmp_path, monk
     assert not out.exists()
 
 
+def test_where_one_of_the_files_cannot_be_replaced_all_stay(tmp_path, monkeypatch, capsys):
+    t2, out, replace = head(tmp_path), tmp_path / "out", os.replace
+    out.mkdir()
+    for name in ("us.nii.gz", "field.nii.gz"):
+        (out / name).write_text("former")
+
+    def refused(source, target):
+        if out / "field.nii.gz" in (source, target):
+            raise PermissionError(13, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    words = ["simulate", "--t2", str(t2), "--output-dir", str(out), "--spacing", "2", "--overwrite", "--json"]
+    assert main(words) == 6 and "field.nii.gz could not be written: in use" in capsys.readouterr().out
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(
+        ("us.nii.gz", "field.nii.gz"), "former"
+    )
+
+
 def test_a_file_that_would_be_taken_for_the_result_is_in_the_way(tmp_path, capsys):
     t2, out = head(tmp_path), tmp_path / "out"
     out.mkdir()

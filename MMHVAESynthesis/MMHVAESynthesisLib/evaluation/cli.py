@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, Optional
 from ..dependencies import require_torch
 from ..errors import InputError
 from ..modalities import label
-from ..outputs import check_absent, no_empty_folders
+from ..outputs import no_empty_folders
 from ..progress import CancelFlag, ProgressCallback
 from ..training.cases import data_folder
 from ..volumes.files import check_writable
@@ -41,16 +41,16 @@ def run(
     require_structural_similarity()
     from ..models.loading import load
     from .evaluate import evaluate
-    from .results import former
+    from .results import check_absent, former
 
     if args.planes < 1:
         raise InputError(f"The number of planes must be 1 or more, not {args.planes}.")
     data = data_folder(args.data)
     folder = Path(args.output_dir).expanduser()
     with no_empty_folders(folder):
-        check_absent(former(folder), args.overwrite, "another folder")
+        check_absent(former(folder), args.overwrite)
         check_writable(folder)
-        figures = evaluate(load(args.model), data, folder, args.planes, args.held_out, progress, cancel)
+        figures = evaluate(load(args.model), data, folder, args.planes, args.held_out, progress, cancel, args.overwrite)
     return {**figures, "folder": str(folder)}
 
 

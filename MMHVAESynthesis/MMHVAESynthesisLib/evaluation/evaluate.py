@@ -262,14 +262,17 @@ def evaluate(
     held_out: Sequence[str] = (),
     progress: Optional[ProgressCallback] = None,
     cancel: Optional[CancelFlag] = None,
+    overwrite: bool = False,
 ) -> Dict[str, Any]:
-    """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``, in place of former
-    results: all of it, or nothing.
+    """Evaluate a model on the held-out cases of a data folder and write everything to ``folder``: all of it, or
+    nothing.
 
     :param held_out: Names of the cases to evaluate on, in whichever folder; none means those that the model was not
         trained on on purpose, in the folders of its training.
+    :param overwrite: Whether to put it in place of former results.
     :return: The figures and verdicts, as written to ``figures.json``.
     :raises InputError: when the data hold none of the held-out cases, or the model was trained on one of them.
+    :raises OutputError: when results are there and may not be overwritten, or a file cannot be.
     """
     config = training_configuration(model)
     names = names_to_judge_on(model, held_out)
@@ -284,24 +287,17 @@ def evaluate(
         )
     trained = _to_fit_on(found, data, config.data, model.header.training.get("cases", ()))
     fitting = _usable([case for case in trained if case.name not in names], config.data)
-    with results.put_in_place(folder) as part:
-        return _evaluate(model, config, tested, fitting, part, planes, progress, cancel)
-
-
-def _evaluate(
-    model: Model,
-    config: TrainingConfig,
-    tested: Sequence[Case],
-    fitting: Sequence[Case],
-    folder: Path,
-    planes: int,
-    progress: Optional[ProgressCallback],
-    cancel: Optional[CancelFlag],
-) -> Dict[str, Any]:
-    """Evaluate a model on cases; write tables, pictures and figures."""
     sets = [input_sets(config.sizes.modalities), input_sets([m for m in config.sizes.modalities if m != US])]
     reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
-    evaluation = Evaluation(model, config, tested, fitting, folder, planes, reporter)
+    with results.put_in_place(folder, overwrite) as part:
+        evaluation = Evaluation(model, config, tested, fitting, part, planes, reporter)
+        cases = ([sample.case for sample in samples] for samples in (evaluation.sweeps, evaluation.real))
+        results.check_absent((folder / name for name in results.picture_names(*cases)), overwrite)
+        return _evaluate(model, evaluation)
+
+
+def _evaluate(model: Model, evaluation: Evaluation) -> Dict[str, Any]:
+    """Evaluate a model on cases; write tables, pictures and figures."""
     sweeps = evaluation.table(evaluation.sweeps, results.SWEEPS)
     heads = evaluation.table(evaluation.heads, results.HEADS)
     figures: Dict[str, Any] = {
@@ -325,5 +321,5 @@ def _evaluate(
         "latent_correlations": evaluation.draw(),
         "lpips": evaluation.perceptual.reason or "computed",
     }
-    (folder / results.FIGURES).write_text(json.dumps(_finite(figures), indent=2) + "\n", encoding="utf-8")
+    (evaluation.folder / results.FIGURES).write_text(json.dumps(_finite(figures), indent=2) + "\n", encoding="utf-8")
     return _finite(figures)

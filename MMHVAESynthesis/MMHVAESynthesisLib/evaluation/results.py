@@ -1,14 +1,11 @@
 """The files of an evaluation in their folder: which they are, and how they take the place of former ones."""
 
 import json
-import os
-import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterable, Iterator, List, Sequence
 
-from ..errors import OutputError
+from .. import outputs
 
 FIGURES = "figures.json"
 SWEEPS, HEADS = "table-sweeps", "table-heads"
@@ -30,31 +27,37 @@ def former(folder: Path) -> List[Path]:
 def _pictures(folder: Path) -> List[str]:
     try:
         cases = json.loads((folder / FIGURES).read_text(encoding="utf-8"))["cases"]
-        sweeps, real = list(cases["sweeps"]), list(cases["real iUS"])
+        names = picture_names(list(cases["sweeps"]), list(cases["real iUS"]))
     except (OSError, ValueError, KeyError, TypeError):
         return []
+    return [name for name in names if Path(name).name == name]
+
+
+def picture_names(sweeps: Sequence[str], real: Sequence[str]) -> List[str]:
+    """Return the names of all pictures that there may be of an evaluation, by the cases of its sweeps and real iUS."""
     of_sweeps = [name.format(number, case) for number, case in enumerate(sweeps) for name in (SWEEP, LATENTS)]
     return [*of_sweeps, *(name.format(case) for case in real for name in (REAL, TEMPERATURE))]
 
 
 @contextmanager
-def put_in_place(folder: Path) -> Iterator[Path]:
+def put_in_place(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Give a folder to write results into, and put them into ``folder`` at the end of the block, the figures last.
 
     Former results are removed then, so that no picture of another evaluation stays beside the figures of this one.
 
-    :raises OutputError: when a file cannot be put there.
+    :raises OutputError: when a file is there that may not be overwritten, or cannot be: nothing is changed then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=folder))
-    try:
+    with outputs.hidden_folders([folder]) as beside:
+        part = beside[folder]
         yield part
-        try:
-            for file in former(folder):
-                file.unlink()
-            for file in sorted(part.iterdir(), key=lambda each: each.name == FIGURES):
-                os.replace(file, folder / file.name)
-        except OSError as error:
-            raise OutputError(f"Cannot write into {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        files = sorted(part.iterdir(), key=lambda each: (each.name == FIGURES, each.name))
+        parts = {folder / file.name: file for file in files}
+        old = former(folder)
+        check_absent([*old, *parts], overwrite)
+        outputs.replace(parts, [file for file in old if file not in parts], beside)
+
+
+def check_absent(files: Iterable[Path], overwrite: bool) -> None:
+    """Raise :class:`OutputError` where a result is there already, unless it may be overwritten, or a folder."""
+    outputs.check_absent(dict.fromkeys(files), overwrite, "another folder")

@@ -51,7 +51,7 @@ class Engine(Protocol):
 
     name: str
     device: str
-    """The name of the device that is used, ``cpu`` or ``cuda:0``."""
+    """The name of the device that is used: ``cpu``, ``cuda``, which is the first GPU, or ``cuda:N`` where asked for."""
 
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter."""

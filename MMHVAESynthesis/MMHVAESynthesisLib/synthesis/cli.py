@@ -2,15 +2,21 @@
 
 import argparse
 import os
-import shutil
-import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
-from ..outputs import check_absent, check_file_name, check_length, check_no_inputs, ending, no_empty_folders
+from ..outputs import (
+    check_absent,
+    check_file_name,
+    check_length,
+    check_no_inputs,
+    ending,
+    no_empty_folders,
+    put_in_place,
+)
 from ..progress import CancelFlag, ProgressCallback
 from ..request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, THREE_DIRECTIONS, SynthesisRequest
 from ..volumes import files
@@ -106,7 +112,7 @@ def run(
 
     :return: ``outputs`` and ``uncertainty`` as ``{modality: file}``, the ``provenance`` and its file. For a preview
         ``outputs``, ``plane``, ``seconds_per_slice``, ``seconds`` (an estimate for the whole) and ``warnings``.
-    :raises MMHVAEError: with nothing written.
+    :raises MMHVAEError: with nothing written, and what was to be replaced still there.
     """
     request = _request(args)
     if args.name is not None:
@@ -132,9 +138,10 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
     files.check_no_twins(places)
     files.check_writable(folder)
     shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
-    written = {
-        target: files.write(image, place(target), not args.uncompressed) for target, image in shown.images.items()
-    }
+    written = {target: place(target) for target in shown.images}
+    with put_in_place(list(written.values())) as parts:
+        for target, image in shown.images.items():
+            files.write(image, parts[written[target]], not args.uncompressed)
     return {
         "outputs": {target: str(path) for target, path in written.items()},
         "plane": shown.plane,
@@ -195,9 +202,8 @@ class _Outputs:
         # An uncertainty that is there goes with the volume that is replaced, whether or not another one is written.
         targets = [*images, *uncertainty]
         check_no_inputs(targets, request.inputs.values(), _OTHERWISE)
-        why = self._made_from()
-        others = [self._record] if why or not self._runs() else []
-        check_absent([*targets, *others], self._overwrite, _OTHERWISE, why)
+        others = [self._record] if self._made_from(self._record) or not self._runs() else []
+        check_absent([*targets, *others], self._overwrite, _OTHERWISE, self._made_from)
         files.check_no_twins(written)
         files.check_writable(self._folder, 4 * files.count_voxels(self._reference) * len(written))
 
@@ -208,10 +214,15 @@ class _Outputs:
         except ValueError:
             return []
 
-    def _made_from(self) -> str:
-        """Return for a message what the results that are there were made from, where another input has this name."""
-        for former in map(record.reference, self._runs()):
-            if former and os.path.abspath(former) != os.path.abspath(self._reference):
+    def _made_from(self, file: Path) -> str:
+        """Return for a message what a result that is there was made from, where that is another input of this name.
+
+        For the record: any of the results.
+        """
+        for run in self._runs():
+            former = record.reference(run)
+            is_of_it = file == self._record or file.name in run[record.FILES]
+            if is_of_it and former and os.path.abspath(former) != os.path.abspath(self._reference):
                 return f", made from another input ({former})"
         return ""
 
@@ -223,37 +234,27 @@ class _Outputs:
         return self._folder / f"{self._base}_synthetic.json"
 
     def write(self, result: SynthesisResult) -> Dict[str, Any]:
-        """Write all files into a folder beside, then put them in place."""
-        part = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=self._folder))
-        try:
-            written = {
-                "outputs": self._write_volumes(result.images, "", part),
-                "uncertainty": self._write_volumes(result.uncertainty, _UNCERTAINTY, part),
-            }
-            names = [Path(file).name for of_kind in written.values() for file in of_kind.values()]
-            gone = {self._name(target, _UNCERTAINTY) for target in written["outputs"]}.difference(names)
-            for name in names:
-                os.replace(part / name, self._folder / name)
-            for name in gone:
-                (self._folder / name).unlink(missing_ok=True)
-            text = record.text(result.provenance, names, self._runs(), gone)
-            (part / self._record.name).write_text(text, encoding="utf-8")
-            os.replace(part / self._record.name, self._record)
-        except OSError as error:
-            raise OutputError(f"Cannot write into {self._folder}: {error.strerror or error}.") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        """Write all files, the record last."""
+        images, uncertainty = (
+            {target: self._folder / self._name(target, kind) for target in made}
+            for kind, made in (("", result.images), (_UNCERTAINTY, result.uncertainty))
+        )
+        volumes = [*images.values(), *uncertainty.values()]
+        gone = {self._folder / self._name(target, _UNCERTAINTY) for target in images}.difference(volumes)
+        with put_in_place([*volumes, self._record], gone) as parts:
+            self._write_volumes(result.images, images, parts)
+            self._write_volumes(result.uncertainty, uncertainty, parts)
+            names, names_gone = [file.name for file in volumes], {file.name for file in gone}
+            text = record.text(result.provenance, names, self._runs(), names_gone)
+            parts[self._record].write_text(text, encoding="utf-8")
         return {
-            **written,
+            "outputs": {target: str(file) for target, file in images.items()},
+            "uncertainty": {target: str(file) for target, file in uncertainty.items()},
             "provenance": result.provenance,
             "provenance_file": str(self._record),
         }
 
-    def _write_volumes(self, images, suffix: str, part: Path) -> Dict[str, str]:
-        written = {}
-        for target in list(images):
-            name = self._name(target, suffix)
+    def _write_volumes(self, made, places: Mapping[str, Path], parts: Mapping[Path, Path]) -> None:
+        for target in list(made):
             # Each volume is let go once written, so that no more are held than need be.
-            files.write(images.pop(target), part / name, compress=self._compress)
-            written[target] = str(self._folder / name)
-        return written
+            files.write(made.pop(target), parts[places[target]], compress=self._compress)

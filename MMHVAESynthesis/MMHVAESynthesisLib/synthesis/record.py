@@ -11,7 +11,7 @@ from typing import Any, Collection, Dict, List, Mapping, Sequence
 from ..modalities import LABELS
 from ..volumes.files import WRITABLE
 
-_FILES, _EARLIER = "files", "earlier"
+FILES, _EARLIER = "files", "earlier"
 
 Run = Dict[str, Any]
 
@@ -27,7 +27,7 @@ def runs(file: Path) -> List[Run]:
         record = json.loads(file.read_text(encoding="utf-8"))
         found = [{key: value for key, value in record.items() if key != _EARLIER}, *record.get(_EARLIER, ())]
         for run in found:
-            run[_FILES] = list(run[_FILES]) if _FILES in run else _volumes_of(run, file)
+            run[FILES] = list(run[FILES]) if FILES in run else _volumes_of(run, file)
             reference(run)
     except (OSError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is no record of a synthesis") from error
@@ -56,8 +56,8 @@ def text(provenance: Mapping[str, Any], files: Sequence[str], former: Sequence[R
     :param gone: Names of volumes that it removed.
     """
     replaced = {*files, *gone}
-    earlier = [{**run, _FILES: [name for name in run[_FILES] if name not in replaced]} for run in former]
-    record = {**provenance, _FILES: list(files), _EARLIER: [run for run in earlier if run[_FILES]]}
+    earlier = [{**run, FILES: [name for name in run[FILES] if name not in replaced]} for run in former]
+    record = {**provenance, FILES: list(files), _EARLIER: [run for run in earlier if run[FILES]]}
     if not record[_EARLIER]:
         del record[_EARLIER]
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

@@ -63,7 +63,7 @@ def _output(args: argparse.Namespace) -> Optional[Path]:
 
 def _check(args: argparse.Namespace, output: Optional[Path]) -> None:
     """Raise where a setting cannot be used, or the state or the weights cannot be written."""
-    from .export import is_of_run
+    from .exported import is_of_run
 
     if args.minutes is not None and not args.minutes > 0:
         raise InputError(f"The minutes must be more than 0, not {args.minutes:g}: without --minutes, all is trained.")

@@ -13,7 +13,7 @@ from ..network.sizes import NetworkSizes
 from ..progress import CancelFlag, Progress, ProgressCallback
 from . import cases as case_folders
 from . import config as configurations
-from . import distributed, state
+from . import distributed, exported, state
 from .batches import BatchSource, Loader, source
 from .cases import Case
 from .config import TrainingConfig
@@ -93,6 +93,8 @@ class Run:
             self.learner.begin_from(init.weights, init.sizes)
         if distributed.rank() == 0:
             self.config.save(self.folder / CONFIG_FILE)
+            if found is None:
+                exported.begin(self.folder)
 
     def _resume(self, saved: Dict[str, Any], path: Path) -> None:
         if configurations.from_dict(saved["config"]) != self.config:

@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -75,15 +76,33 @@ def _read(path: Path) -> Dict[str, Any]:
     return _put_together(json.loads(layout.metadata[_TREE]), tensors)
 
 
+def _read_values(path: Path) -> Dict[str, Any]:
+    tree = safetensors_file.read_layout(path).metadata[_TREE]
+    return _put_together(json.loads(tree), defaultdict(lambda: None))
+
+
 def load(folder: Path) -> Optional[Tuple[Dict[str, Any], Path]]:
     """Return the newest state that can be read and its file; None when the folder has none.
 
     :raises OutputError: when there are files but none can be read, so that no run is begun over them.
     """
+    return _newest(folder, _read)
+
+
+def load_values(folder: Path) -> Optional[Dict[str, Any]]:
+    """Return the newest state with None for its tensors, which are not read; None when the folder has no state.
+
+    :raises OutputError: when there are files but none can be read.
+    """
+    found = _newest(folder, _read_values)
+    return found and found[0]
+
+
+def _newest(folder: Path, read: Callable[[Path], Dict[str, Any]]) -> Optional[Tuple[Dict[str, Any], Path]]:
     found = [folder / name for name in (WRITTEN, CURRENT, PREVIOUS) if (folder / name).exists()]
     for path in found:
         try:
-            return _read(path), path
+            return read(path), path
         except (OSError, ModelError, ValueError, KeyError) as error:
             log.warning("%s cannot be read (%s), trying the generation before", path, error)
     if found:

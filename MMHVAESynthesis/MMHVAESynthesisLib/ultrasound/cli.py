@@ -1,18 +1,15 @@
 """The command ``simulate``: a simulated ultrasound sweep from MR files, or from the phantom head."""
 
 import argparse
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..modalities import CET1, DESCRIPTIONS, FLAIR, LABELS, T2
-from ..outputs import check_absent, check_no_inputs, no_empty_folders
+from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes import files
 from ..volumes.checks import array_view, checked
@@ -42,7 +39,7 @@ def run(
     """Simulate and write.
 
     :return: ``outputs`` as ``{what: file}``, and ``warnings``.
-    :raises MMHVAEError: with nothing written.
+    :raises MMHVAEError: with nothing written, and what was to be replaced still there.
     """
     from .simulate import simulate_sweep
 
@@ -66,18 +63,11 @@ def run(
 
 
 def _write(made: Mapping[str, sitk.Image], folder: Path) -> Dict[str, str]:
-    """Write all files into a folder beside, then put them in place."""
-    try:
-        part = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=folder))
-        try:
-            names = {name: files.write(image, part / f"{name}.nii.gz").name for name, image in made.items()}
-            for file in names.values():
-                os.replace(part / file, folder / file)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"Cannot write into {folder}: {error.strerror or error}.") from error
-    return {name: str(folder / file) for name, file in names.items()}
+    places = {name: folder / f"{name}.nii.gz" for name in made}
+    with put_in_place(list(places.values())) as parts:
+        for name, image in made.items():
+            files.write(image, parts[places[name]])
+    return {name: str(place) for name, place in places.items()}
 
 
 def _warnings(volumes: Mapping[str, sitk.Image]) -> List[str]:
