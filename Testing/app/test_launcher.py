@@ -12,7 +12,7 @@ import pytest
 from MMHVAESynthesisLib.app import process
 from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
 
-from .test_process import is_alive, wait
+from .test_process import gone, wait
 
 pytest.importorskip("PySide6.QtCore", reason="the launcher is one of Qt's processes")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="makes a launcher as POSIX has them")
@@ -123,7 +123,7 @@ def test_what_the_user_set_since_slicer_was_started_reaches_the_child_too(home, 
 
 def test_a_cancel_reaches_the_child_in_a_moment(start):
     job, pid = start(LISTENS)
-    assert seconds_until_the_end(job) < 6 and not is_alive(pid)
+    assert seconds_until_the_end(job) < 6 and gone(pid, 2)
 
 
 def test_a_child_that_hears_only_signals_is_terminated_and_has_the_time_to_clean_up(start, monkeypatch, tmp_path):
@@ -131,14 +131,14 @@ def test_a_child_that_hears_only_signals_is_terminated_and_has_the_time_to_clean
     monkeypatch.setenv("CLEANED", str(tmp_path / "cleaned"))
     job, pid = start(CLEANS_UP)
     assert seconds_until_the_end(job) < 15
-    assert (tmp_path / "cleaned").exists() and not is_alive(pid)
+    assert (tmp_path / "cleaned").exists() and gone(pid, 2)
 
 
 def test_a_stuck_child_is_killed_before_the_job_counts_as_ended(start, monkeypatch):
     monkeypatch.setattr(Job, "patience", (0.2, 2.0))
     monkeypatch.setattr(process, "_DRAIN_SECONDS", 0.2)
     job, pid = start(STUCK)
-    assert seconds_until_the_end(job) < 10 and not is_alive(pid)
+    assert seconds_until_the_end(job) < 10 and gone(pid, 2)
 
 
 def test_nothing_lives_on_when_the_launcher_dies_by_itself(start, monkeypatch):
@@ -172,14 +172,6 @@ os.kill(os.getpid(), 9)
         [sys.executable, "-c", script], env=process.environment(os.environ), capture_output=True, text=True, timeout=60
     )
     assert gone(json.loads(done.stdout)["done"]), done.stderr
-
-
-def gone(pid, seconds=10):
-    """Wait until a process has ended, and return whether it has."""
-    end = time.monotonic() + seconds
-    while is_alive(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not is_alive(pid)
 
 
 def test_a_synthesis_below_the_launcher_ends_well_or_is_cancelled_within_a_slice(home, tmp_path):

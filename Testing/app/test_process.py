@@ -45,6 +45,14 @@ def is_alive(pid):
         return False
 
 
+def gone(pid, seconds=10):
+    """Wait until a process has ended, and return whether it has: its pipes close a moment before it is gone."""
+    end = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not is_alive(pid)
+
+
 def test_many_lines_and_both_streams_arrive_whole():
     job = Job(
         [],
@@ -124,7 +132,7 @@ time.sleep(600)
     end = time.monotonic() + 10
     while is_alive(grandchild) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not is_alive(grandchild)
+    assert gone(grandchild, 2)
 
 
 def test_a_child_that_cannot_be_asked_is_terminated(monkeypatch):
