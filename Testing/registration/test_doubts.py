@@ -32,16 +32,6 @@ class Finding:
         return Solution(TRUTH, [pose_of(np.eye(3), np.array([5.0, 0.5, 0])), TRUTH])
 
 
-@pytest.fixture(scope="module")
-def head():
-    return phantom.head(size=80)
-
-
-@pytest.fixture(scope="module")
-def field(head):
-    return phantom.field(head, size=(32, 30, 28))
-
-
 @pytest.fixture
 def registered(field, monkeypatch):
     monkeypatch.setattr(engine, "choose_engine", lambda *_: Finding())

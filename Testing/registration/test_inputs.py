@@ -12,16 +12,6 @@ from MMHVAESynthesisLib.request import RegistrationRequest
 from . import phantom
 
 
-@pytest.fixture(scope="module")
-def head():
-    return phantom.head(size=80)
-
-
-@pytest.fixture(scope="module")
-def field(head):
-    return phantom.field(head, size=(32, 30, 28))
-
-
 def refused(match, fixed, moving, **settings):
     with pytest.raises(InputError, match=match) as caught:
         engine.register(RegistrationRequest({"t2": fixed}, {"t2": moving}, engine="mattes", **settings))
