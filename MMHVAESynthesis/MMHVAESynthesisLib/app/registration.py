@@ -128,7 +128,7 @@ class Registration(VTKObservationMixin):
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
-        self._watch(_each_once([*self._landmarks(), *self._listed]))
+        self._watch([each for each in dict.fromkeys([*self._landmarks(), *self._listed]) if each is not None])
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
@@ -340,11 +340,6 @@ class Registration(VTKObservationMixin):
             change = f"{before} → {after}" if before else after
             lines.append(f"{what}: {change} {unit}".strip())
         return "\n".join(lines)
-
-
-def _each_once(nodes: List[Any]) -> List[Any]:
-    """Return the nodes among these, each once."""
-    return [node for i, node in enumerate(nodes) if node is not None and not any(node is each for each in nodes[:i])]
 
 
 def _are_same(nodes: List[Any], others: List[Any]) -> bool:
