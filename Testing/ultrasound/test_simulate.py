@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.ultrasound import render, simulate
 from MMHVAESynthesisLib.ultrasound.appearance import draw_appearance
+from MMHVAESynthesisLib.ultrasound.beam import _compressed_highlights, _small_vessels
 from MMHVAESynthesisLib.ultrasound.probe import SweepSettings, draw_probe
 from MMHVAESynthesisLib.ultrasound.simulate import simulate_sweep
 from MMHVAESynthesisLib.ultrasound.sweep import index_to_world
@@ -194,6 +196,44 @@ def test_a_faint_sheet_is_a_sulcus_and_a_faint_ball_is_not():
     inner = (slice(10, 30),) * 2
     assert tissue.sulcus[inner][..., 12].min() > 0.3
     assert tissue.sulcus[20, 20, 29] < 0.5 * tissue.sulcus[20, 20, 12]
+
+
+@pytest.mark.parametrize("spacing", [0.5, 1.0])
+def test_a_wide_sulcus_is_a_line_along_its_middle(spacing):
+    shape = (40, 40, 48)
+    sheet = np.abs(np.indices(shape)[2] - 24) * spacing <= 1.5
+    levels = {"t2": Levels(100.0, 300.0, 350.0, 900.0)}
+    tissue = tissue_from_mr({"t2": np.where(sheet, 480.0, 300.0).astype(np.float32)}, None, spacing, levels)
+    across = tissue.sulcus[20, 20]
+    assert across.argmax() == 24 and across[24] > 0.6
+    assert (across > 0.5 * across[24]).sum() * spacing < 0.5 * sheet[20, 20].sum() * spacing + 0.1
+
+
+def test_highlights_are_bent_towards_the_brightest_and_keep_their_order():
+    looks = replace(draw_appearance(np.random.default_rng(0)), knee=60.0, brightest=120.0)
+    grey = np.linspace(0, 2000, 4001)
+    bent = _compressed_highlights(grey, looks)
+    assert np.array_equal(bent[grey <= 60], grey[grey <= 60])
+    assert np.all(np.diff(bent) > -1e-9) and np.all(bent <= grey + 1e-9) and bent.max() == pytest.approx(120, abs=0.1)
+    assert np.gradient(bent, grey)[125] == pytest.approx(1, abs=0.05)  # just above the knee: no kink
+
+
+def test_the_edge_of_the_field_is_a_little_darker_and_has_the_darkest_voxels():
+    contrasts, label = volumes()
+    sweep = simulate_sweep(contrasts, 1, label, 1.0, SETTINGS)
+    us, mask = sitk.GetArrayFromImage(sweep.us).astype(float), sitk.GetArrayFromImage(sweep.mask) > 0
+    inner, further = ndimage.binary_erosion(mask), ndimage.binary_erosion(mask, iterations=2)
+    edge, behind = mask & ~inner, inner & ~further
+    assert us[edge].min() <= 3 < us[inner].min()
+    assert 0.6 < us[edge].mean() / us[behind].mean() < 0.95
+
+
+def test_grey_matter_and_lesions_have_more_vessels():
+    looks = replace(draw_appearance(np.random.default_rng(0)), vessel_density=0.01)
+    supply = np.zeros((40, 120, 120), np.float32)
+    supply[:, 60:] = 0.7
+    seen = _small_vessels(supply, looks, np.random.default_rng(1)) > 0
+    assert seen[:, 60:].mean() > 2 * seen[:, :60].mean() > 0
 
 
 def test_a_cyst_inside_a_labelled_lesion_is_fluid_and_its_solid_part_follows_flair():

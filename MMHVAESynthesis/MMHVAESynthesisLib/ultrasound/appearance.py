@@ -1,7 +1,7 @@
 """How one sweep looks: the parameters of the image formation, drawn once per sweep, applied in :mod:`.beam`."""
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Appearance:
     :param wall: Amplitude of ventricle walls, per unit of fluid change.
     :param skull: Amplitude of the border of the brain.
     :param vessels: Amplitude of small bright structures that MR does not show.
-    :param vessel_density: Their fraction of the volume.
+    :param vessel_density: Their fraction of white matter; there are more in grey matter and lesions.
     :param texture: Standard deviation of the log amplitude of coarse texture in the brain; in tumour 1.6 times that.
     :param texture_mm: Its scale, mm.
     :param axial_mm: Standard deviation of the point spread along the beam, mm.
@@ -41,6 +41,8 @@ class Appearance:
     :param saturation: Amplitude towards which bright echoes of the brain are compressed.
     :param grain: Relative standard deviation of what the reconstruction from frames adds to each voxel.
     :param gamma: Compression: grey values are ``black + white_matter * amplitude ** gamma``.
+    :param knee: Grey value above which they are compressed further,
+    :param brightest: towards this one.
     """
 
     grey_db: float
@@ -73,6 +75,8 @@ class Appearance:
     saturation: float
     grain: float
     gamma: float
+    knee: float
+    brightest: float
 
 
 def draw_appearance(rng: np.random.Generator) -> Appearance:
@@ -96,12 +100,12 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         wall=uniform(3, 10),
         skull=uniform(3, 12),
         vessels=float(np.exp(uniform(np.log(2), np.log(9)))),
-        vessel_density=float(np.exp(uniform(np.log(0.002), np.log(0.02)))),
-        texture=uniform(0.08, 0.3),
-        texture_mm=uniform(1.2, 3.5),
-        axial_mm=uniform(0.28, 0.45),
-        lateral_deg=uniform(0.33, 0.8),
-        elevation_mm=uniform(0.25, 0.7),
+        vessel_density=float(np.exp(uniform(np.log(0.005), np.log(0.04)))),
+        texture=uniform(0.15, 0.5),
+        texture_mm=uniform(1.5, 4.5),
+        axial_mm=uniform(0.17, 0.27),
+        lateral_deg=uniform(0.2, 0.48),
+        elevation_mm=uniform(0.15, 0.42),
         speckle=uniform(0.25, 0.6),
         attenuation_db=_draw_attenuation(rng),
         noise_db=_draw_noise(rng),
@@ -111,11 +115,18 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         shadow=uniform(0, 0.02),
         edge_shadows=_draw_edge_shadows(rng),
         black=uniform(3, 13),
-        white_matter=float(np.exp(uniform(np.log(20), np.log(42)))),
+        white_matter=float(np.exp(uniform(np.log(25), np.log(40)))),
         saturation=uniform(5, 11),
         grain=uniform(0.0, 0.04),
         gamma=uniform(0.65, 1.0),
+        **_draw_highlights(rng),
     )
+
+
+def _draw_highlights(rng: np.random.Generator) -> Dict[str, float]:
+    """Draw how highlights are compressed: the brightest voxels of the 12 volumes are 98 to 186."""
+    brightest = rng.uniform(95, 160)
+    return {"knee": float(brightest * rng.uniform(0.35, 0.7)), "brightest": float(brightest)}
 
 
 def _draw_edge_shadows(rng: np.random.Generator) -> Tuple[Tuple[float, float, float], ...]:

@@ -56,7 +56,8 @@ def form_image(
     """Return grey values (unclipped, float32) of the beam samples.
 
     :param echoes: On the grid: ``scatter`` (amplitude, 1 is white matter), ``sheets`` (fraction of thin bright
-        structures), ``fluid`` and ``inside`` (fractions), ``lesion`` (fraction, where texture is coarser).
+        structures), ``fluid``, ``grey`` (matter) and ``inside`` (fractions), ``lesion`` (fraction, where texture is
+        coarser).
     """
     elevation, angle, depth = grid.axes()
     spread = (
@@ -76,7 +77,15 @@ def form_image(
     amplitude /= 1 + amplitude / np.float32(appearance.saturation)
     amplitude += _near_field(grid, depth, appearance, rng)
     amplitude = np.hypot(amplitude, _electronic_noise(grid, depth, probe, appearance, rng))
-    return appearance.black + appearance.white_matter * amplitude ** np.float32(appearance.gamma)
+    grey = appearance.black + appearance.white_matter * amplitude ** np.float32(appearance.gamma)
+    return _compressed_highlights(grey, appearance)
+
+
+def _compressed_highlights(grey: np.ndarray, appearance: Appearance) -> np.ndarray:
+    """Return grey values as they are up to the knee, above it bent towards the brightest that there is."""
+    room = np.float32(appearance.brightest - appearance.knee)
+    above = np.maximum(grey - np.float32(appearance.knee), 0)
+    return np.minimum(grey, np.float32(appearance.knee)) - room * np.expm1(-above / room)
 
 
 def _texture(lesion, grid: BeamGrid, probe: Probe, appearance: Appearance, rng) -> np.ndarray:
@@ -91,20 +100,24 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
 
     Walls and the border shine by their change along the beam, less across it; sheets are broken into dashes.
     """
-    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.3) / 0.7, 0, 1) ** 1.6
+    sheets = appearance.sulcus * np.clip((echoes["sheets"] - 0.1) / 0.9, 0, 1)
     dashes = np.exp(0.35 * smooth_noise(grid.shape, (1.0, 1.5, 1.5), rng))
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
-    vessels = _small_vessels(grid.shape, appearance, rng) * (inside * (1 - fluid))
+    vessels = _small_vessels(0.8 * echoes["lesion"] + 0.7 * echoes["grey"], appearance, rng) * (inside * (1 - fluid))
     return (sheets + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
 
 
-def _small_vessels(shape: Tuple[int, int, int], appearance: Appearance, rng) -> np.ndarray:
-    """Return short bright dashes across the beam, in clusters: peaks of smooth noise over a threshold that varies."""
+def _small_vessels(supply: np.ndarray, appearance: Appearance, rng) -> np.ndarray:
+    """Return short bright dashes across the beam, in clusters: peaks of smooth noise over a threshold that varies.
+
+    :param supply: By how much the threshold, in standard deviations, is lower than in white matter.
+    """
+    shape = supply.shape
     threshold = np.sqrt(2 * np.log(1 / appearance.vessel_density)) - 0.7
     return np.maximum(
-        smooth_noise(shape, (0.5, 2.4, 0.4), rng) + 0.7 * smooth_noise(shape, (4, 6, 10), rng) - threshold, 0
+        smooth_noise(shape, (0.5, 2.6, 0.4), rng) + 0.7 * smooth_noise(shape, (4, 6, 10), rng) + supply - threshold, 0
     )
 
 

@@ -41,6 +41,7 @@ def echo_maps(tissue: Tissue, appearance: Appearance):
         "sheets": np.maximum(tissue.sulcus, 0.7 * tissue.enhancing * (1 - np.clip(2 * tissue.tumour, 0, 1)))
         * tissue.inside,
         "fluid": tissue.fluid,
+        "grey": np.clip(tissue.grey, 0, 1),
         "inside": tissue.inside,
         "lesion": np.maximum(tissue.tumour, 0.4 * tissue.oedema),
     }
@@ -80,7 +81,14 @@ def render(
         values = ndimage.map_coordinates(grey, grid.index(*beam), order=1, mode="nearest")
         values *= 1 + appearance.grain * rng.standard_normal(values.shape, dtype=np.float32)
         image[slab][mask[slab]] = np.clip(np.rint(values), 1, 255)
+    _dim_the_edge(image, mask, rng)
     return image, mask
+
+
+def _dim_the_edge(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator):
+    """Darken the outermost voxels, which frames fill in part: most a little, few down to 1, as in real volumes."""
+    edge = mask & ~ndimage.binary_erosion(mask)
+    image[edge] = np.maximum(np.rint(image[edge] * rng.random(int(edge.sum())) ** 0.3), 1)
 
 
 def _seen(probe: Probe, out_to_probe: np.ndarray, shape: Tuple[int, int, int]):

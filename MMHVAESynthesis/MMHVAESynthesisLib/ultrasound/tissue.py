@@ -14,6 +14,7 @@ from scipy import ndimage
 from ..modalities import CET1, FLAIR, T2
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, (3, 4)
+_PIA_MM = 0.6
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _sulci(mixed: np.ndarray, inside: np.ndarray, spacing: float) -> np.ndarray:
     """Return the fraction of thin fluid: brighter in T2, darker in FLAIR and ceT1 than around it.
 
     By contrast with the surroundings, as partial volume leaves narrow sulci far from the intensity of fluid. What is
-    clear counts up to 0.6 whatever its shape; beyond that, and what is faint, only as far as it is a sheet.
+    clear counts up to 0.4 whatever its shape; beyond that, and what is faint, only in the middle of a sheet.
 
     :param mixed: From :func:`_like_fluid`.
     """
@@ -159,7 +160,7 @@ def _sulci(mixed: np.ndarray, inside: np.ndarray, spacing: float) -> np.ndarray:
     contrast = np.where(inside, mixed - _blur(mixed, 1.6, spacing), 0)
     clear = np.clip((contrast - 0.06) / 0.13, 0, 1)
     faint = np.clip((contrast - 0.025) / 0.08, 0, 1)
-    return np.maximum(0.6 * clear, faint * _sheetness(mixed, contrast > 0.025, spacing))
+    return np.maximum(0.4 * clear, faint * _sheetness(mixed, contrast > 0.025, spacing))
 
 
 def _grey(relative: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -170,9 +171,11 @@ def _grey(relative: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _sheetness(image: np.ndarray, where: np.ndarray, spacing: float) -> np.ndarray:
-    """Return how much what is bright is a sheet, 0..1, at the voxels asked for: 1 curved along one axis only.
+    """Return how much what is bright is a sheet's middle, 0..1, at the voxels asked for: 1 curved along one axis only.
 
-    From the eigenvalues of the Hessian at a scale of 1 mm (after Sato et al. 1998): 1 - |second| / |first|, doubled.
+    From the eigenvalues of the Hessian at a scale of 1 mm (after Sato et al. 1998): 1 - |second| / |first|, doubled;
+    times a Gaussian of the distance to where the slope along the first is zero (Steger 1998): ultrasound shows a sulcus
+    as a line however wide it is.
     A volume of one voxel along an axis has no sheets that could be told.
     """
     if min(image.shape) < 2:
@@ -183,10 +186,12 @@ def _sheetness(image: np.ndarray, where: np.ndarray, spacing: float) -> np.ndarr
     for row in range(3):
         for column, along in enumerate(np.gradient(first[row])):
             second[:, row, column] = along[where]
-    values = np.linalg.eigvalsh(second)
-    across, along = -values[:, 0], np.abs(values[:, 1])
+    values, axes = np.linalg.eigh(second)
+    across, along = np.maximum(-values[:, 0], 1e-6), np.abs(values[:, 1])
+    slope = sum(first[axis][where] * axes[:, axis, 0] for axis in range(3))
+    middle = np.exp(-0.5 * (slope / across * spacing / _PIA_MM) ** 2)
     found = np.zeros(image.shape, np.float32)
-    found[where] = np.where(across > 1e-6, np.clip(2 * (1 - along / np.maximum(across, 1e-6)), 0, 1), 0)
+    found[where] = np.where(values[:, 0] < -1e-6, np.clip(2 * (1 - along / across), 0, 1) * middle, 0)
     return found
 
 
