@@ -105,6 +105,8 @@ def test_other_published_and_bundled_sizes(sizes, modalities, temperature):
         {"decoder_features": 3, "decoder_blocks": 0},
         {"decoder_features": 20},
         {"base_features": 2, "max_features": 2},
+        {"reconstruction": "own"},
+        {"reconstruction": "own", "latent_levels": 2},
     ],
     ids=str,
 )
@@ -116,6 +118,16 @@ def test_other_sizes_and_choices(changes, modalities):
 @pytest.mark.parametrize("targets", [("flair",), ("cet1", "us"), None])
 def test_only_the_wanted_targets_a_batch_at_a_time(targets):
     check(TINY, ("t2", "flair"), 0.7, targets, batch=3)
+
+
+def test_what_is_drawn_from_itself_alone_needs_no_joint_latents():
+    sizes = tiny(reconstruction="own")
+    network, given, draws = made(sizes), images(sizes, ("us", "t2"), 2), noise(sizes, 2)
+    expected = doubled(network, given, draws, 0.7, ("t2", "us"))
+    found = FastMMHVAE(network)(given, draws, 0.7, ("t2", "us"))
+    assert found.z1 is None and list(found.images) == ["t2", "us"]
+    for target, image in expected.images.items():
+        assert relative(found.images[target], image) <= TOLERANCE
 
 
 def test_only_what_a_run_needs_is_made():
@@ -228,7 +240,9 @@ def test_wrong_images_are_refused(wrong):
         FastMMHVAE(made(TINY))({m: torch.zeros(shape) for m, shape in wrong.items()}, noise(TINY))
 
 
-@pytest.mark.parametrize("sizes", [SMALL, tiny(precision="variance")], ids=["small", "variance"])
+@pytest.mark.parametrize(
+    "sizes", [SMALL, tiny(precision="variance"), tiny(reconstruction="own")], ids=["small", "variance", "own"]
+)
 @pytest.mark.parametrize("modalities", [("us", "t2"), ("us", "t2", "flair"), ("t2",)], ids="+".join)
 def test_inputs_with_a_say_in_a_part_of_the_field(sizes, modalities):
     network = made(sizes)
@@ -240,5 +254,8 @@ def test_inputs_with_a_say_in_a_part_of_the_field(sizes, modalities):
     expected = exact(double[0], [d.double() for d in draws], 0.7, coverage=double[1])
     readable = network(given, draws, 0.7, coverage=maps)
     found = FastMMHVAE(network)(given, draws, 0.7, coverage=maps)
+    for target, image in expected.images.items():
+        error = relative(readable.images[target], image)
+        assert relative(found.images[target], image) <= max(TOLERANCE, SLACK * error), target
     assert relative(found.z1, expected.z1) <= max(TOLERANCE, SLACK * relative(readable.z1, expected.z1))
     assert relative(found.z1, network(given, draws, 0.7).z1.double()) > 100 * TOLERANCE

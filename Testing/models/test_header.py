@@ -71,7 +71,7 @@ def test_a_newer_header_asks_for_an_update():
         {"max_features": 10**9}, {"halvings": 10**9}, {"halvings": 14}, {"halvings": -1}, {"size": 97},
         {"size": 10**12},
         {"decoder_blocks": -1}, {"decoder_blocks": 10**9}, {"precision": "both"}, {"precision": None}, {"fusion": ""},
-        {"latent_levels": 7},
+        {"latent_levels": 7}, {"reconstruction": "all"}, {"reconstruction": None},
     ],
     ids=str,
 )  # fmt: skip

@@ -175,6 +175,7 @@ def test_precisions_differ():
         {"modalities": ("us", "us")},
         {"precision": "sd"},
         {"fusion": "sum"},
+        {"reconstruction": "none"},
         {"base_features": 3},
         {"latent_levels": 9},
     ],
@@ -270,3 +271,32 @@ def test_a_say_of_another_input_or_shape_is_refused(maps):
     network = tiny()
     with pytest.raises(ValueError, match="coverage"):
         network(images(TINY, ["us", "t2"]), network.noise(2), coverage={m: torch.ones(s) for m, s in maps.items()})
+
+
+def test_what_is_given_can_be_drawn_from_itself_alone():
+    own, joint = tiny(reconstruction="own"), tiny()
+    given, draws = images(TINY, ["us", "t2", "flair"]), own.noise(2)
+    given["us"][:, :, :5] = -1
+    with torch.no_grad():
+        found, expected = own(given, draws), joint(given, draws)
+        alone = {m: joint({m: given[m]}, draws).images[m].masked_fill(given["us"] == -1, -1) for m in given}
+        torch.testing.assert_close(joint.train()(given, draws).images, own.train()(given, draws).images)
+    torch.testing.assert_close(found.z1, expected.z1)
+    torch.testing.assert_close(found.images["cet1"], expected.images["cet1"])
+    for modality, image in alone.items():
+        torch.testing.assert_close(found.images[modality], image)
+        assert (image - expected.images[modality]).abs().max() > 0.01
+
+
+def test_where_what_is_given_shows_nothing_it_is_drawn_from_the_others():
+    network = tiny(reconstruction="own")
+    given, draws = images(TINY, ["us", "t2"]), network.noise(2)
+    maps = {"t2": torch.ones_like(given["t2"])}
+    maps["t2"][..., 8:] = 0
+    with torch.no_grad():
+        found = network(given, draws, coverage=maps).images["t2"]
+        joint = tiny()(given, draws, coverage=maps).images["t2"]
+        alone = network({"t2": given["t2"]}, draws, coverage=maps).images["t2"]
+    torch.testing.assert_close(found[..., 8:], joint[..., 8:])
+    torch.testing.assert_close(found[..., :8], alone[..., :8])
+    assert (found - joint)[..., :8].abs().max() > 0.01

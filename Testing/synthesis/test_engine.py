@@ -229,7 +229,9 @@ def test_a_gpu_that_pytorch_has_no_kernels_for_is_passed_over(model, monkeypatch
     assert devices.computes("cpu")
 
 
-def test_what_runs_on_gpus_gives_the_same_and_leaves_the_model_as_it_is(model, monkeypatch):
+@pytest.mark.parametrize("reconstruction", ["joint", "own"])
+def test_what_runs_on_gpus_gives_the_same_and_leaves_the_model_as_it_is(tmp_path, monkeypatch, reconstruction):
+    model = model_file(tmp_path, reconstruction=reconstruction)
     inputs = half_covered()  # in some slices of a batch T2 covers the field, in others not
     expected = run(inputs, model)
     monkeypatch.setattr(passes, "can_be_fast", lambda network: False)
@@ -270,6 +272,20 @@ def half_covered(planes=5):
     t2 = array(fan(planes, 64, seed=3)).copy()
     t2[1 : planes // 2 + 1, 40:] = 0
     return {"us": us, "t2": volume_like(us, t2)}
+
+
+def test_what_is_given_comes_back_as_if_it_were_alone_where_the_model_says_so(tmp_path):
+    path = model_file(tmp_path, size=64, reconstruction="own")
+    inputs = half_covered()
+    both = run(inputs, path, temperature=0.0).images
+    alone = {m: array(run({m: image}, path, temperature=0.0).images[m]) for m, image in inputs.items()}
+    shown = array(inputs["t2"]) > 0
+    np.testing.assert_allclose(array(both["us"]), alone["us"], atol=1e-3)
+    covered = shown.all(axis=(1, 2)) | (shown.sum(axis=(1, 2)) == (array(inputs["us"]) > 0).sum(axis=(1, 2)))
+    np.testing.assert_allclose(array(both["t2"])[covered], alone["t2"][covered], atol=1e-3)
+    # Beyond the end of T2 the iUS still says what is there.
+    beyond = (array(inputs["us"]) > 0) & ~shown
+    assert beyond.any() and (array(both["t2"])[beyond] > 0).all()
 
 
 def test_an_input_has_no_say_where_its_field_of_view_ends(tmp_path):

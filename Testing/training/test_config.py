@@ -46,6 +46,11 @@ def test_the_demonstrator_has_two_and_a_half_to_three_and_a_half_million_paramet
     assert 2_500_000 <= parameters(presets.demonstrator()) <= 3_500_000
 
 
+def test_only_the_demonstrator_draws_what_is_given_from_itself():
+    own = [n for n in presets.PRESETS if presets.configuration(n).sizes.reconstruction == "own"]
+    assert own == ["demonstrator"]
+
+
 def test_the_forerunner_is_as_its_paper_says():
     config = presets.forerunner()
     assert config.sizes.modalities == ("us", "t2") and config.sizes.decoder_blocks == 5

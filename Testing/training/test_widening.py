@@ -98,6 +98,13 @@ def test_other_sizes_cannot_be_reached(other):
 
 
 @torch.no_grad()
+def test_a_network_that_differs_in_use_alone_begins_from_the_same_weights():
+    joint, own, _ = pair(NARROW, reconstruction="own")
+    before, after = joint.state_dict(), own.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+@torch.no_grad()
 def test_a_run_starts_from_the_weights_of_a_narrower_network(data, config, tmp_path):
     narrow = MMHVAE(config.sizes)
     checkpoint.save(tmp_path / "narrow.safetensors", ModelHeader("narrow", config.sizes), narrow)

@@ -41,12 +41,13 @@ class Output:
     """What one pass gives back.
 
     :param images: ``{modality: (B, 1, S, S)}`` in [-1, 1], exactly -1 outside the first input's mask.
-    :param z1: The finest latent group, (B, b/2, S, S), not masked.
+    :param z1: The finest latent group, drawn from all inputs, (B, b/2, S, S), not masked; None from the fast network
+        where no image needed it.
     :param kl: One KL estimate a random level, z_L first, each summed over everything; None unless asked for.
     """
 
     images: Dict[str, Tensor]
-    z1: Tensor
+    z1: Optional[Tensor]
     kl: Optional[List[Tensor]]
 
 
@@ -96,7 +97,8 @@ class MMHVAE(nn.Module):
         :param images: ``{modality: (B, 1, S, S)}`` in [-1, 1], outside the field of view exactly -1; at least one.
         :param noise: One standard normal tensor a random level, z_L first, of shape (B, *sizes.noise_shapes()[level]).
         :param temperature: Scales the spread of every sample; 0 gives the location of the posterior.
-        :param targets: Only their decoders run; None means all.
+        :param targets: Only their decoders run; None means all. Outside training one that is an input is drawn as
+            ``sizes.reconstruction`` says.
         :param with_kl: Also estimate the KL divergence of each level; needs a temperature above 0.
         :param coverage: ``{modality: (B, 1, S, S)}``, 1 where an input has a say and 0 where not, for those that show
             a part of the field only. Its expert is then taken to the power of the share it covers, place by place (not
@@ -108,11 +110,32 @@ class MMHVAE(nn.Module):
             raise ValueError("the KL estimate is undefined at temperature 0")
         features = {modality: self.encoders[modality](image) for modality, image in ordered.items()}
         mask = next(iter(ordered.values())) == BACKGROUND
-        cover = Coverage(checked_maps(coverage or {}, ordered), ~mask)
+        maps = checked_maps(coverage or {}, ordered)
+        cover = Coverage(maps, ~mask)
         z1, kl = self._draw(features, noise, Sampling(temperature, with_kl), cover)
-        wanted = self.sizes.modalities if targets is None else targets
-        synthetic = {target: self.decoders[target](z1).masked_fill(mask, BACKGROUND) for target in wanted}
+        synthetic = {}
+        for target in self.sizes.modalities if targets is None else targets:
+            own = self._own(target, features, noise, temperature, cover)
+            if own is None:
+                image = self.decoders[target](z1)
+            else:
+                image = own if target not in maps else torch.where(maps[target] > 0, own, self.decoders[target](z1))
+            synthetic[target] = image.masked_fill(mask, BACKGROUND)
         return Output(synthetic, z1, kl)
+
+    def _own(
+        self,
+        target: str,
+        features: Dict[str, List[Tensor]],
+        noise: Sequence[Tensor],
+        temperature: float,
+        cover: Coverage,
+    ) -> Optional[Tensor]:
+        """Return a target's image drawn from its own expert alone, or None where it is not to be."""
+        if self.training or not self.sizes.draws_alone(target, features):
+            return None
+        z1, _ = self._draw({target: features[target]}, noise, Sampling(temperature, False), cover)
+        return self.decoders[target](z1)
 
     def _draw(self, features: Dict[str, List[Tensor]], noise: Sequence[Tensor], sampling: Sampling, coverage: Coverage):
         """Draw all latent groups, coarsest first; return z1 and the KL estimates."""

@@ -1,13 +1,14 @@
 """The sizes of a network: all that is needed to build one. Knows no torch, so that a request can be checked first."""
 
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import Collection, List, Tuple
 
 from ..errors import ModelError
 from ..modalities import MODALITIES
 
 PRECISIONS = ("scale", "variance")
 FUSIONS = ("product", "average", "zero_fill")
+RECONSTRUCTIONS = ("joint", "own")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class NetworkSizes:
         (``zero_fill``).
     :param latent_levels: How many latent groups, counted from the coarsest, are random; 0 means all P + 1. Finer ones
         are then decoded without inputs, as in a VAE with fewer levels (the paper's ablation).
+    :param reconstruction: What a target that is itself an input is drawn from outside training: the experts of all
+        inputs (``joint``, the method), or where it shows something its own alone (``own``, not in the paper), so that
+        no further input makes it worse.
     :raises ModelError: when the sizes do not make a network.
     """
 
@@ -41,6 +45,7 @@ class NetworkSizes:
     precision: str = "scale"
     fusion: str = "product"
     latent_levels: int = 0
+    reconstruction: str = "joint"
 
     def __post_init__(self):
         object.__setattr__(self, "modalities", tuple(self.modalities))
@@ -59,10 +64,16 @@ class NetworkSizes:
             raise ModelError("A network's decoder_blocks or latent_levels is out of range.")
         if self.precision not in PRECISIONS or self.fusion not in FUSIONS:
             raise ModelError(f"Unknown precision {self.precision!r} or fusion {self.fusion!r}.")
+        if self.reconstruction not in RECONSTRUCTIONS:
+            raise ModelError(f"Unknown reconstruction {self.reconstruction!r}.")
 
     def width(self, halvings: int) -> int:
         """Return c_d = min(b 2^d, m), the width of the features halved ``halvings`` times."""
         return min(self.base_features * 2**halvings, self.max_features)
+
+    def draws_alone(self, target: str, inputs: Collection[str]) -> bool:
+        """Return whether a target is drawn from its own expert alone, though there are other inputs."""
+        return self.reconstruction == "own" and target in inputs and len(inputs) > 1
 
     @property
     def coarsest_size(self) -> int:

@@ -27,8 +27,8 @@ def demonstrator() -> TrainingConfig:
     760 epochs of 50 batches of three crops, a step one pass: on processors the steps are what is scarce. Narrow at full
     size, where the time goes; single precision, since few processors that it is trained on know another. The squared
     term weighs more than L1: what iUS only hints at then shows faintly, where a median would show nothing; what is
-    given has to come back. A third of the sweeps are over MR into which a cyst is put: patients have them, few
-    cases do.
+    given has to come back, and in use is drawn from its own expert alone: short training does not teach the others to
+    keep out of it. A third of the sweeps are over MR into which a cyst is put: patients have them, few cases do.
     """
     data = DataConfig(
         folders=("mri", "mri_incomplete", "ius"),
@@ -41,7 +41,15 @@ def demonstrator() -> TrainingConfig:
         augment=0.25,
         skull_stripped=True,
     )
-    sizes = NetworkSizes(size=96, base_features=8, max_features=64, halvings=5, decoder_blocks=2, decoder_features=8)
+    sizes = NetworkSizes(
+        size=96,
+        base_features=8,
+        max_features=64,
+        halvings=5,
+        decoder_blocks=2,
+        decoder_features=8,
+        reconstruction="own",
+    )
     return TrainingConfig(
         name="demonstrator",
         sizes=sizes,
@@ -66,7 +74,7 @@ def _ablation(name: str, **changes) -> Callable[[], TrainingConfig]:
 
     def make() -> TrainingConfig:
         base = demonstrator()
-        small = dict(base_features=8, max_features=32, size=64, decoder_blocks=1)
+        small = dict(base_features=8, max_features=32, size=64, decoder_blocks=1, reconstruction="joint")
         return dataclasses.replace(
             base,
             name=name,

@@ -19,14 +19,15 @@ _HALVES = (".project.", ".prior.", "coarsest.down.")
 
 
 def can_widen(narrow: NetworkSizes, wide: NetworkSizes) -> bool:
-    """Return whether :func:`widened` can begin ``wide`` from ``narrow``: equal but for widths, none of them smaller.
+    """Return whether :func:`widened` can begin ``wide`` from ``narrow``: none of its widths smaller, the rest equal.
 
+    What no weight depends on may differ.
     The image decoders must agree on whether a 1x1 convolution stands in front (network.md: where their width is not
     b/2), since what it does has no other place.
     """
     widths = {name: getattr(wide, name) for name in _WIDTHS}
     return (
-        dataclasses.replace(narrow, **widths) == wide
+        dataclasses.replace(narrow, **widths, reconstruction=wide.reconstruction) == wide
         and all(getattr(narrow, name) <= width for name, width in widths.items())
         and _has_adapter(narrow) == _has_adapter(wide)
         and (_has_adapter(narrow) or narrow.base_features == wide.base_features)

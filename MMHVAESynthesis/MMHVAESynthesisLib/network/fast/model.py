@@ -1,7 +1,7 @@
 """The network for inference: slices through it one by one, all that samples of a slice share computed once."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -95,14 +95,24 @@ class _Level:
 class EncodedSlice:
     """What all samples of a slice share.
 
+    :param inputs: Modalities, in the network's order.
     :param experts: For each level, the coarsest first, what each input's skip says.
     :param background: Where the outputs are background, (1, 1, S, S).
     :param shares: For each level which share of the field each input covers, (1, H W).
+    :param coverage: As given.
     """
 
+    inputs: Tuple[str, ...]
     experts: List[List[Tensor]]
     background: Tensor
     shares: List[Shares]
+    coverage: Mapping[str, Tensor]
+
+    def alone(self, modality: str) -> "EncodedSlice":
+        """Return it as if one of the inputs were the only one, but for the background."""
+        place = self.inputs.index(modality)
+        experts, shares = ([level[place : place + 1] for level in levels] for levels in (self.experts, self.shares))
+        return EncodedSlice((modality,), experts, self.background, shares, self.coverage)
 
 
 class FastMMHVAE:
@@ -153,7 +163,8 @@ class FastMMHVAE:
             encoded = self.encode({m: batch[one] for m, batch in ordered.items()}, {m: c[one] for m, c in maps.items()})
             slices.append(self.sample(encoded, [level[one] for level in noise], temperature, targets))
         synthetic = {target: torch.cat([s.images[target] for s in slices]) for target in slices[0].images}
-        return Output(synthetic, torch.cat([s.z1 for s in slices]), None)
+        drawn = [s.z1 for s in slices if s.z1 is not None]
+        return Output(synthetic, torch.cat(drawn) if drawn else None, None)
 
     @torch.inference_mode()
     def encode(self, images: Dict[str, Tensor], coverage: Optional[Dict[str, Tensor]] = None) -> EncodedSlice:
@@ -171,7 +182,8 @@ class FastMMHVAE:
                 experts.append([level.of_skip(features[level.halvings]) for features in inputs])
         background = next(iter(ordered.values())) == BACKGROUND
         maps = checked_maps(coverage or {}, ordered)
-        return EncodedSlice(experts, background, self._shares(maps, tuple(ordered), ~background))
+        inputs = tuple(ordered)
+        return EncodedSlice(inputs, experts, background, self._shares(maps, inputs, ~background), maps)
 
     def _shares(self, maps: Mapping[str, Tensor], inputs: Sequence[str], field: Tensor) -> List[Shares]:
         if not maps:
@@ -195,13 +207,26 @@ class FastMMHVAE:
         :param targets: Only their decoders run; None means all.
         """
         flat = [level.reshape(level.shape[1], -1) for level in noise]
-        z = self._coarsest(encoded.experts[0], flat[0], temperature, self._power, encoded.shares[0])
-        for step, level in enumerate(self._levels, start=1):
-            known = (encoded.experts[step], flat[step]) if level.is_random else ([], None)
-            z = level(z, *known, temperature, self._power, encoded.shares[step])
         wanted = self.sizes.modalities if targets is None else targets
-        images = {t: self._decoders[t](z).masked_fill_(encoded.background, BACKGROUND) for t in wanted}
-        return Output(images, z, None)
+        own = {t: self.sizes.draws_alone(t, encoded.inputs) for t in wanted}
+        joint = [t for t in wanted if not own[t] or t in encoded.coverage]
+        z1 = self._draw(encoded, flat, temperature) if joint else None
+        images = {}
+        for target in wanted:
+            image = self._decoders[target](z1) if target in joint else None
+            if own[target]:
+                alone = self._decoders[target](self._draw(encoded.alone(target), flat, temperature))
+                image = alone if image is None else torch.where(encoded.coverage[target] > 0, alone, image)
+            images[target] = image.masked_fill_(encoded.background, BACKGROUND)
+        return Output(images, z1, None)
+
+    def _draw(self, encoded: EncodedSlice, noise: Sequence[Tensor], temperature: float) -> Tensor:
+        """Draw all latent groups, coarsest first; return z1."""
+        z = self._coarsest(encoded.experts[0], noise[0], temperature, self._power, encoded.shares[0])
+        for step, level in enumerate(self._levels, start=1):
+            known = (encoded.experts[step], noise[step]) if level.is_random else ([], None)
+            z = level(z, *known, temperature, self._power, encoded.shares[step])
+        return z
 
 
 def can_be_fast(network: MMHVAE) -> bool:
