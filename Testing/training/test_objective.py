@@ -101,6 +101,21 @@ def test_other_weights_and_the_terms_that_are_ours_enter_as_configured(epoch):
     assert {name: terms[name] for name in ours} == pytest.approx(ours, rel=1e-5)
 
 
+@pytest.mark.parametrize("modalities", [("us", "t2", "flair"), ("us",), ("t2", "cet1")], ids="+".join)
+def test_where_what_is_given_is_drawn_from_itself_passes_of_several_inputs_learn_the_others_alone(modalities):
+    sizes = dataclasses.replace(PUBLISHED.sizes, reconstruction="own")
+    config = dataclasses.replace(PUBLISHED, sizes=sizes, subsets="one", us_alone=0.0, l2_weight=6.0, given_weight=1.5)
+    one, several = batch(*modalities), 0
+    for seed in range(6):
+        terms, (each,), _ = learn(dataclasses.replace(config, seed=seed), one, 50)
+        assert len(each.seen) < max(len(modalities), 2)
+        learnt = [m for m in modalities if m not in each.seen] if len(each.seen) > 1 else list(modalities)
+        assert set(each.images) == set(learnt)
+        assert terms["l1"] == pytest.approx(np.mean(differences(one, each.images, learnt)), rel=1e-5)
+        several += len(each.seen) > 1
+    assert several or len(modalities) < 3
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_slices_of_the_pool_are_cut_to_the_fakes_field_only_where_it_takes_whole_fields(whole):
     learner = Learner(dataclasses.replace(PUBLISHED, pool_whole_field=whole), CPU)

@@ -61,3 +61,10 @@ def test_one_sees_all_that_a_case_with_one_modality_has():
     # Named after what they see: the adversarial term is for passes that do not see everything.
     for only, name in (("us", US_SEEN), ("flair", MR_SEEN)):
         assert all(plan((only,), "one", rng) == [[(name, (only,))]] for _ in range(20))
+
+
+def test_one_can_leave_out_all_that_a_case_has():
+    rng = np.random.default_rng(0)
+    seen = Counter(plan(ALL, "one", rng, 0.55, whole=False)[0][0][1] for _ in range(3000))
+    assert len(seen) == 14 and ALL not in seen
+    assert plan(("us",), "one", rng, 0.55, whole=False) == [[(US_SEEN, ("us",))]]

@@ -89,7 +89,7 @@ class Learner:
         terms: Dict[str, float] = {}
         # The same subset in every process, so that none waits long for another.
         shared = np.random.default_rng([self.config.seed, step, 5])
-        steps = plan(tuple(inputs), self.config.subsets, shared, self.config.us_alone)
+        steps = plan(tuple(inputs), self.config.subsets, shared, self.config.us_alone, whole=not self._draws_own)
         # A case with fewer subsets goes through its own again: every process has to take as many steps as the others.
         for number in range(distributed.most(len(steps)) if self.config.subsets == "all" else len(steps)):
             passes = steps[number % len(steps)]
@@ -113,8 +113,7 @@ class Learner:
         config = self.config
         gan_weight = config.gan_weight_at(epoch)
         batch, _, rows, columns = next(iter(inputs.values())).shape
-        # Without discriminators nothing is learnt from the images of modalities that the case lacks.
-        wanted = None if config.discriminates(epoch) or gan_weight > 0 else tuple(targets)
+        adversarial_phase = config.discriminates(epoch) or gan_weight > 0
         self.network.train()
         self.adamax.zero_grad(set_to_none=True)
         total, done = torch.zeros((), device=self.device), []
@@ -123,16 +122,18 @@ class Learner:
             given, coverage = {key: inputs[key] for key in seen}, {}
             if config.cuts > 0 and len(seen) > 1 and rng.random() < config.cuts:
                 given, coverage = cut(given, rng)
-            outputs, kl = self._forward(given, wanted, batch, noise, coverage)
-            l1 = l1_term(outputs, targets)
+            learnt = self._learnt(targets, seen)
+            # Without discriminators nothing is learnt from the images of modalities that the case lacks.
+            outputs, kl = self._forward(given, None if adversarial_phase else tuple(learnt), batch, noise, coverage)
+            l1 = l1_term(outputs, learnt)
             divergence = kl_term(kl, batch * rows * columns, len(config.sizes.modalities))
             loss = config.l1_weight * l1 + config.kl_weight_at(epoch) * divergence
             if config.l2_weight > 0:
-                squares = l2_term(outputs, targets)
+                squares = l2_term(outputs, learnt)
                 loss = loss + config.l2_weight * squares
                 terms["l2"] = terms.get("l2", 0.0) + float(squares.detach())
             if config.given_weight > 0:
-                loss = loss + config.given_weight * given_term(outputs, targets, seen)
+                loss = loss + config.given_weight * given_term(outputs, learnt, seen)
             if gan_weight > 0 and name != ALL_SEEN:
                 adversarial = self._adversarial(outputs)
                 loss = loss + gan_weight * adversarial
@@ -146,6 +147,16 @@ class Learner:
         self.adamax.step()
         terms["loss"] = float(total.detach())
         return done, terms
+
+    @property
+    def _draws_own(self) -> bool:
+        """Whether what is given is drawn from its own expert alone in use."""
+        return self.config.sizes.reconstruction == "own"
+
+    def _learnt(self, targets: Dict[str, Tensor], seen: Subset) -> Dict[str, Tensor]:
+        """Return the targets that a pass learns from: with several inputs only the others, if those are drawn so."""
+        others = {name: target for name, target in targets.items() if name not in seen}
+        return others if self._draws_own and len(seen) > 1 and others else targets
 
     def _forward(self, seen: Dict[str, Tensor], wanted: Optional[Subset], batch: int, noise: torch.Generator, coverage):
         """Return the images of one pass, float32, and its KL terms."""

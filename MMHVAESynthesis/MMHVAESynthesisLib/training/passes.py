@@ -24,7 +24,7 @@ def mr_subsets(observed: Sequence[str]) -> List[Subset]:
 
 
 def plan(
-    observed: Sequence[str], subsets: str, rng: np.random.Generator, us_alone: float = 0.0
+    observed: Sequence[str], subsets: str, rng: np.random.Generator, us_alone: float = 0.0, whole: bool = True
 ) -> List[List[Tuple[str, Subset]]]:
     """Return the optimiser steps for one batch, each the list of its passes: ``(name, inputs)``.
 
@@ -32,10 +32,11 @@ def plan(
     :param subsets: ``uniform``: one step with one R drawn uniformly; ``all``: a step for each R; ``one``: one step of
         one pass, see :func:`one_subset`.
     :param us_alone: With ``one``, the share of steps that see iUS alone where the case has it.
+    :param whole: With ``one``, whether a step may see all of O where that are several.
     :return: A case without MR makes the first two passes, one without iUS the first and the third.
     """
     if subsets == "one":
-        seen = one_subset(observed, rng, us_alone)
+        seen = one_subset(observed, rng, us_alone, whole)
         return [[(_name(seen, observed), seen)]]
     fixed: List[Tuple[str, Subset]] = [(ALL_SEEN, tuple(observed))]
     if US in observed:
@@ -48,17 +49,20 @@ def plan(
     return [fixed + [(MR_SEEN, choice)] for choice in choices]
 
 
-def one_subset(observed: Sequence[str], rng: np.random.Generator, us_alone: float) -> Subset:
+def one_subset(observed: Sequence[str], rng: np.random.Generator, us_alone: float, whole: bool = True) -> Subset:
     """Draw one non-empty subset of O, in its order: a third of the cost of three passes, so three times the steps.
 
     A share of the draws is iUS alone where it is there: what users have, and what is hardest to learn. In the others k
     modalities come up as 1/sqrt(k), all sets of a size alike. Unlike the published mixture this one also holds iUS with
     some of the MR.
+
+    :param whole: Whether all of O may be drawn where that are several.
     """
     if US in observed and rng.random() < us_alone:
         return (US,)
-    chances = np.arange(1, len(observed) + 1) ** -0.5
-    count = 1 + int(rng.choice(len(observed), p=chances / chances.sum()))
+    largest = len(observed) if whole or len(observed) == 1 else len(observed) - 1
+    chances = np.arange(1, largest + 1) ** -0.5
+    count = 1 + int(rng.choice(largest, p=chances / chances.sum()))
     chosen = set(rng.choice(len(observed), count, replace=False).tolist())
     return tuple(name for place, name in enumerate(observed) if place in chosen)
 
