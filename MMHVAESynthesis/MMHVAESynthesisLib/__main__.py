@@ -82,10 +82,21 @@ def _print_progress_json(report: Progress) -> None:
 class _Bar:
     """A line on stderr that is drawn anew at each step; without a terminal only each stage's end is written.
 
-    The steps of one case of many are drawn over; each case that is through is written.
+    The steps of one case of many are drawn over; each case that is through is written. Where nobody reads it any more,
+    or there is no stderr (``pythonw``), the work goes on without it.
     """
 
+    _is_gone = False
+
     def __call__(self, report: Progress) -> None:
+        if self._is_gone or sys.stderr is None:
+            return
+        try:
+            self._draw(report)
+        except (OSError, ValueError):  # the latter where stderr was closed
+            self._is_gone = True
+
+    def _draw(self, report: Progress) -> None:
         terminal, of_a_case = sys.stderr.isatty(), ": " in report.stage
         ended = report.done >= report.total and not of_a_case
         if not (terminal or ended or report.stage == CASES):
@@ -204,6 +215,8 @@ def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
     if args.json or args.progress == "json":
         _print_json({"result": result})
         return
+    if sys.stdout is None:  # under pythonw, which has none of the three
+        return
     if hasattr(sys.stdout, "reconfigure"):
         # A console that lacks a letter of a file's name must not turn success into failure.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -214,5 +227,16 @@ def _list_files(result: Dict[str, Any]) -> str:
     return "\n".join(result["outputs"].values())
 
 
+def _let_go_of_stderr() -> None:
+    """Drop what stderr could not be given, where it broke: Python would end with a code of its own for it, 120."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    _let_go_of_stderr()
+    sys.exit(exit_code)

@@ -4,12 +4,13 @@ import logging
 import os
 import re
 import shutil
-import tempfile
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Sequence, Union
 
 from .errors import OutputError
+from .paths import expanded, move
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def check_no_inputs(targets: Iterable[Path], inputs: Iterable[Union[str, Path]],
 
     :param otherwise: What to choose instead, as the message says it: ``another name for the output``.
     """
-    read = [Path(source).expanduser() for source in inputs]
+    read = [expanded(source) for source in inputs]
     for target in targets:
         if any(_same(target, source) for source in read):
             raise OutputError(f"{target} is one of the inputs: choose {otherwise}.")
@@ -84,7 +85,7 @@ def _same(target: Path, source: Path) -> bool:
 @contextmanager
 def no_empty_folders(*folders: Union[str, Path]) -> Iterator[None]:
     """Remove what the block made of these folders, and left empty, when it raises."""
-    paths = [Path(folder).expanduser().absolute() for folder in folders]
+    paths = [expanded(folder).absolute() for folder in folders]
     absent = {each for path in paths for each in (path, *path.parents) if not each.exists()}
     try:
         yield
@@ -122,8 +123,11 @@ def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
     beside: Dict[Path, Path] = {}
     try:
         for folder in dict.fromkeys(folders):
+            # Not by tempfile: on Windows its folders are the user's alone, and so is what is moved out of them.
+            hidden = folder / f".mmhvae-{uuid.uuid4().hex}"
             try:
-                beside[folder] = Path(tempfile.mkdtemp(prefix=".mmhvae-", dir=folder))
+                hidden.mkdir()
+                beside[folder] = hidden
             except OSError as error:
                 why = error.strerror or error
                 raise OutputError(f"Cannot write into {folder}: {why}. Choose another folder.") from error
@@ -156,10 +160,10 @@ def replace(parts: Mapping[Path, Path], gone: Iterable[Path], beside: Dict[Path,
             if os.path.lexists(at):
                 (beside[at.parent] / _FORMER).mkdir(exist_ok=True)
                 former[at] = beside[at.parent] / _FORMER / at.name
-                os.replace(at, former[at])
+                move(at, former[at])
         for at, part in parts.items():
             placed[at] = part
-            os.replace(part, at)
+            move(part, at)
     except BaseException as error:
         left = _bring_back(former, placed, beside)
         if isinstance(error, OSError):
@@ -177,14 +181,14 @@ def _bring_back(former: Mapping[Path, Path], placed: Mapping[Path, Path], beside
     for target, part in placed.items():
         try:
             if not os.path.lexists(part) and os.path.lexists(target):
-                os.replace(target, part)
+                move(target, part)
         except OSError:
             if target not in former:
                 left.append(f" {target} is new, and could not be removed.")
     for target, aside in reversed(list(former.items())):
         try:
             if os.path.lexists(aside):
-                os.replace(aside, target)
+                move(aside, target)
         except OSError:
             left.append(f" The former {target.name} is kept as {aside}.")
             beside.pop(target.parent, None)

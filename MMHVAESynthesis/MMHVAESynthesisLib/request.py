@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Unio
 
 from .errors import InputError
 from .modalities import CET1, LABELS, MODALITIES, US, label, labels
+from .paths import check_letters, expanded
 
 ImageSource = Union[str, Path, Any]
 """A file name, or a ``SimpleITK.Image``. The room that reads it says what is wrong with it."""
@@ -84,7 +85,7 @@ def check_no_dicom(source: ImageSource) -> None:
     """Raise :class:`InputError` where a file is DICOM's: it would be read as a volume of one slice."""
     if not isinstance(source, (str, Path)):
         return
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         with open(path, "rb") as file:
             marked = file.read(_DICOM_HEAD + len(_DICOM_MARK))[_DICOM_HEAD:] == _DICOM_MARK
@@ -95,6 +96,13 @@ def check_no_dicom(source: ImageSource) -> None:
             f"{path} is a DICOM file, most often one slice of many: give a volume's file (load a DICOM series in "
             "Slicer and save it as .nrrd)."
         )
+
+
+def _check_file(source: ImageSource) -> None:
+    """Raise :class:`InputError` where a file is seen to be no volume's by its name or its first bytes."""
+    if isinstance(source, (str, Path)):
+        check_letters(source, InputError)
+        check_no_dicom(source)
 
 
 def _whole_number(name: str, value, least: int) -> int:
@@ -184,7 +192,7 @@ class SynthesisRequest:
                     "choose a different volume for one of them, or none."
                 )
             seen[identity] = modality
-            check_no_dicom(image)
+            _check_file(image)
         return given
 
     def _checked_temperature(self) -> float:
@@ -296,7 +304,7 @@ class RegistrationRequest:
             )
         self._check_differ()
         for image in (*self.fixed.values(), *self.moving.values(), self.fixed_mask):
-            check_no_dicom(image)
+            _check_file(image)
 
     def _check_differ(self) -> None:
         uses: Dict[Any, str] = {}

@@ -1,6 +1,37 @@
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 GOOD = 27
+NOBODY = 65534
+
+
+@pytest.fixture
+def shut():
+    """``shut(mode, *paths)`` takes rights to what is in ``shut.folder`` away; root is nobody from then on."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("no such rights here")
+    folder, user, taken = Path(tempfile.mkdtemp(prefix="mmhvae-rights-")), os.geteuid(), []
+    folder.chmod(0o755)
+
+    def take(mode, *paths):
+        taken.extend(paths)
+        for path in paths:
+            path.chmod(mode)
+            if user == 0:
+                shutil.chown(path, NOBODY)
+        if user == 0:
+            os.seteuid(NOBODY)
+
+    take.folder = folder
+    yield take
+    os.seteuid(user)
+    for path in taken:
+        path.chmod(0o755)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

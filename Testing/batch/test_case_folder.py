@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MMHVAESynthesisLib import paths
 from MMHVAESynthesisLib.batch import case_folder
 from MMHVAESynthesisLib.errors import OutputError
 
@@ -145,3 +146,49 @@ def test_it_is_said_where_former_results_are_when_something_else_took_their_plac
     with pytest.raises(OutputError, match=r"The former ones are in .*\.old\."), folder as part:
         (part / "new.txt").write_text("new")
         folder.publish({})
+
+
+@pytest.fixture
+def scanned(tmp_path, monkeypatch):
+    """Let a virus scanner of Windows refuse so many renames of the new folder; return how many are left."""
+    replace, left = os.replace, [2]
+
+    def refused(source, target):
+        if str(source).endswith(".part") and left[0]:
+            left[0] -= 1
+            raise PermissionError(13, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(paths, "_PATIENCE", 60.0)
+    return left
+
+
+def test_what_was_computed_waits_for_a_scanner(tmp_path, scanned):
+    results(tmp_path / "A", "former", whole=False)
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    with folder as part:
+        (part / "volume.nrrd").write_text("new")
+        folder.publish(ABOUT)
+    assert [path.name for path in tmp_path.iterdir()] == ["A"] and scanned == [0]
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "new"
+
+
+def test_results_of_another_run_are_seen_while_a_scanner_is_waited_for(tmp_path, scanned, monkeypatch):
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    monkeypatch.setattr(paths.time, "sleep", lambda _: results(tmp_path / "A", "of another run"))
+    with folder as part:
+        (part / "volume.nrrd").write_text("new")
+        scanned[0] = 10**9
+        folder.publish(ABOUT)
+    assert (tmp_path / "A" / "volume.nrrd").read_text() == "of another run"
+    assert 10**9 - scanned[0] == 2, "no longer than until they were there"
+
+
+def test_names_that_are_not_in_utf_8_go_through_the_provenance(tmp_path):
+    folder = case_folder.CaseFolder(tmp_path, "A")
+    about = {**ABOUT, "notes": ["Not used: caf\udce9.nrrd."]}
+    with folder as part:
+        (part / "volume.nrrd").write_text("new")
+        folder.publish(about)
+    assert case_folder.read_provenance(tmp_path / "A")["notes"] == about["notes"]

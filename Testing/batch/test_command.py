@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import re
@@ -138,8 +139,6 @@ def test_letters_that_the_console_lacks_go_through_a_child(folder, model):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_bar_counts_cases_with_the_time_left_for_all(monkeypatch, terminal):
-    import io
-
     from MMHVAESynthesisLib.__main__ import _Bar
     from MMHVAESynthesisLib.progress import Progress
 
@@ -159,3 +158,38 @@ def test_the_bar_counts_cases_with_the_time_left_for_all(monkeypatch, terminal):
     if terminal:
         assert "ame of a case: synthesis [####" in lines.pop(1) and shown.getvalue().count("\n") == 1
     assert lines[1] == "cases        [###############...............] 1/2  1:02:05 left" and len(lines) == 3
+
+
+class Broken(io.StringIO):
+    """A stderr on which nothing can be written any more; counts the trials."""
+
+    trials = 0
+
+    def write(self, text):
+        self.trials += 1
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("kind", ["broken", "broken at the flush", "closed", "none"])
+def test_a_bar_that_cannot_be_drawn_does_not_end_the_work(folder, model, monkeypatch, capsys, kind):
+    stderr = Broken() if kind == "broken" else io.StringIO()
+    if kind == "broken at the flush":
+        stderr.flush = lambda: Broken().write("")
+    if kind == "closed":
+        stderr.close()
+    monkeypatch.setattr(sys, "stderr", None if kind == "none" else stderr)
+    assert main([*words(folder, model), "--progress", "bar"]) == 0
+    assert "2 done, 0 finished before, 0 failed." in capsys.readouterr().out
+    assert kind != "broken" or stderr.trials == 1
+
+
+def test_without_a_reader_of_stderr_the_exit_code_is_that_of_the_work(folder, model):
+    (folder / "3").mkdir()
+    (folder / "3" / "us.nrrd").write_bytes(b"nonsense")
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-m", "MMHVAESynthesisLib", *words(folder, model)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=writer, timeout=300)
+    os.close(writer)
+    assert done.returncode == 9 and b"2 done, 0 finished before, 1 failed." in done.stdout

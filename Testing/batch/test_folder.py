@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from MMHVAESynthesisLib.batch.checks import trouble_of
 from MMHVAESynthesisLib.batch.folder import find_cases
+from MMHVAESynthesisLib.batch.settings import Settings
 from MMHVAESynthesisLib.errors import InputError
 
 
@@ -187,6 +189,70 @@ def test_images_in_other_formats_beside_volumes_are_noted(tree, caplog):
 def test_a_folder_without_an_image_is_no_case_and_said_so(tree, caplog):
     assert list(found(find_cases(tree("1/us.nrrd", "docs/README", "docs/protocol.pdf")))) == ["1"]
     assert "for want of an image in it" in caplog.text and "docs" in caplog.text
+
+
+def test_an_empty_folder_is_said_to_be_no_case(tree, caplog):
+    folder = tree("1/us.nrrd")
+    (folder / "Case7" / "anat").mkdir(parents=True)
+    assert list(found(find_cases(folder))) == ["1"]
+    assert f"No case, for want of an image in it: {folder / 'Case7'}" in caplog.messages
+
+
+def test_a_linked_folder_in_a_case_is_said_not_to_be_looked_into(tree, tmp_path, caplog):
+    folder = tree("in/1/us.nrrd", "disk/T2.nrrd") / "in"
+    (folder / "2").mkdir()
+    try:
+        for name in "12":
+            (folder / name / "MRI").symlink_to(tmp_path / "disk", target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    assert found(find_cases(folder)) == {"1": {"us": "us.nrrd"}}
+    for name in "12":
+        assert f"Not looked into, being a link to a folder: {folder / name / 'MRI'}" in caplog.messages
+    assert f"No case, for want of an image in it: {folder / '2'}" in caplog.messages
+
+
+def made_in(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300])
+def test_a_folder_that_may_not_be_read_is_a_case_with_a_problem(shut, mode):
+    made_in(shut.folder, "1/us.nrrd", "2/anat/T2.nrrd", "2/us.nrrd", "Case3/us.nrrd", "Case3_T2.nrrd")
+    shut(mode, shut.folder / "2" / "anat")
+    with pytest.raises(PermissionError):
+        list((shut.folder / "2" / "anat").iterdir())
+    one, two, three = find_cases(shut.folder)
+    assert found([one, three]) == {"1": {"us": "us.nrrd"}, "Case3": {"us": "us.nrrd", "t2": "Case3_T2.nrrd"}}
+    assert two.problem.startswith(f"The folder {shut.folder / '2' / 'anat'} cannot be read: Permission denied.")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300])
+def test_nor_does_it_stop_the_others_where_it_is_the_cases_own(shut, mode, caplog):
+    made_in(shut.folder, "1/us.nrrd", "Case3/us.nrrd", "case3_T2.nrrd", "no name .../us.nrrd", "lost+found/x")
+    shut(mode, *(shut.folder / name for name in ("Case3", "lost+found", "no name ...")))
+    one, three = find_cases(shut.folder)
+    assert (one.name, one.problem, three.name) == ("1", "", "Case3")
+    assert f"The folder {shut.folder / 'Case3'} cannot be read: Permission denied." in three.problem
+    assert three.inputs == {}
+    assert f"No case, since it cannot be read: {shut.folder / 'no name ...'}" in caplog.messages
+
+
+def test_a_folder_whose_files_may_not_be_opened_is_trouble_of_its_case_alone(shut):
+    made_in(shut.folder, "1/us.nrrd", "2/us.nrrd")
+    shut(0o400, shut.folder / "2")
+    one, two = find_cases(shut.folder)
+    assert trouble_of(one, Settings()) == ""
+    assert trouble_of(two, Settings()) == f"{shut.folder / '2' / 'us.nrrd'} cannot be read: Permission denied."
+
+
+def test_a_folder_of_cases_that_may_not_be_entered_is_an_error(shut):
+    made_in(shut.folder, "in/1/us.nrrd")
+    shut(0o400, shut.folder / "in")
+    with pytest.raises(InputError, match="in cannot be read: Permission denied"):
+        find_cases(shut.folder / "in")
 
 
 def test_no_folder_and_no_case_are_errors(tree, tmp_path):

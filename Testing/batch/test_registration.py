@@ -86,6 +86,24 @@ def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files
     assert "rigid registration, mattes" in page and " <small>pre-op</small>" in page
 
 
+def test_how_much_a_moved_mr_covers_does_not_depend_on_where_its_intensities_begin(tmp_path, files, model, monkeypatch):
+    us, t2 = files
+    image = read(t2)
+    for name, lowest in (("scored", -2.3), ("floor", 37.0)):
+        write(volume_like(image, (array(image) / 40 + lowest).astype(np.float32)), tmp_path / f"{name}.nrrd")
+    aside = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.0, 0.1, 0.0, (15.0, 0.0, 6.0))
+    monkeypatch.setattr(work, "register", lambda *args: dataclasses.replace(register(*args), fixed_to_moving=aside))
+    settings = Settings(("t2",), model, device="cpu", register=True, engine="mattes", starts=1)
+    sources = {"zero": t2, "scored": tmp_path / "scored.nrrd", "floor": tmp_path / "floor.nrrd"}
+    cases = [Case(name, {"us": us}, {"t2": str(source)}) for name, source in sources.items()]
+    run_batch(cases, settings, tmp_path / "out")
+    texts = [(tmp_path / "out" / name / "provenance.json").read_text(encoding="utf-8") for name in sources]
+    zero, *others = (json.loads(text)["quality"]["targets"]["t2"]["similarity"] for text in texts)
+    assert 0.1 < zero["share"] < 0.9
+    for other in others:
+        assert other["share"] == zero["share"] and other["correlation"] == pytest.approx(zero["correlation"], abs=1e-4)
+
+
 @pytest.mark.parametrize("completion", [True, False])
 def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, model, monkeypatch, completion):
     spacing = (1.2, 1.2, 1.2)

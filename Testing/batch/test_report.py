@@ -1,4 +1,5 @@
 import csv
+import errno
 import html.parser
 import io
 import json
@@ -10,11 +11,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+from MMHVAESynthesisLib.__main__ import main  # noqa: E402
 from MMHVAESynthesisLib.batch import report  # noqa: E402
 from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.batch.table import read_table  # noqa: E402
 from MMHVAESynthesisLib.batch.work import FAILED, Outcome  # noqa: E402
+from MMHVAESynthesisLib.errors import Cancelled, OutputError  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import write  # noqa: E402
 from synthesis.making import fan  # noqa: E402
 
@@ -152,3 +155,117 @@ def test_cases_of_another_table_in_the_same_folder_stay_in_the_report(tmp_path, 
     assert {row["case"]: row["state"] for row in rows} == states
     page = Page(result.report.read_text(encoding="utf-8"))
     assert "3 cases: 2 done, 1 earlier results (not checked)." in page.text and page.rows == 1 + 3
+
+
+@pytest.fixture
+def cases(tmp_path):
+    """Two cases that can be done, and one that cannot."""
+    us = str(write(fan(4), tmp_path / "us.nrrd"))
+    return [Case("a", {"us": us}), Case("b", {"us": us}), Case("c", {"us": str(tmp_path / "absent.nrrd")})]
+
+
+def rows_of(table):
+    return {row["case"]: row for row in csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""))}
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "cut off"])
+def test_a_finished_case_that_is_gone_at_the_end_is_said_to_be(tmp_path, settings, cases, how):
+    out = tmp_path / "out"
+
+    def take(step):
+        if (step.stage, step.done) != ("cases", 2):
+            return
+        if how == "moved":
+            (out / "a").rename(tmp_path / "archive")
+        elif how == "deleted":
+            shutil.rmtree(out / "a")
+        else:
+            (out / "a" / "provenance.json").write_bytes(b"{")
+
+    result = run_batch(cases, settings, out, take)
+    assert [outcome.state for outcome in result.outcomes] == ["done", "done", "failed"]
+    rows = rows_of(result.table)
+    assert [rows[name]["state"] for name in "abc"] == ["done but gone", "done", "failed"]
+    assert "start the same command again" in rows["a"]["reason"] and rows["a"]["inputs"] == "iUS"
+    page = Page(result.report.read_text(encoding="utf-8"))
+    assert "3 cases: 1 done, 1 done but gone, 1 failed." in page.text and len(page.images) == 3
+    assert "start the same command again" in page.text[: page.text.index("A click on a")]
+
+
+def test_without_the_folder_of_results_there_is_still_a_summary(tmp_path, settings, cases):
+    out = tmp_path / "out"
+    result = run_batch(cases, settings, out, lambda step: step.done == 3 and out.rename(tmp_path / "archive"))
+    assert [outcome.state for outcome in result.outcomes] == ["done", "done", "failed"]
+    assert result.report is None and result.table is None and result.summary()["exit_code"] == 9
+    assert (tmp_path / "archive" / "a" / "provenance.json").is_file()
+
+
+def test_where_all_is_done_but_the_report_the_exit_code_says_so(tmp_path, settings, cases, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "The process cannot access the file")
+
+    good, out = cases[:1], tmp_path / "out"
+    assert run_batch(good, settings, out).summary()["exit_code"] == 0
+    monkeypatch.setattr(report, "move", refuse)
+    assert run_batch(good, settings, out).summary()["exit_code"] == OutputError.exit_code
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(tmp_path, settings, cases):
+    out = tmp_path / "out"
+
+    def spoil(step):
+        if (step.stage, step.done) == ("cases", 1):
+            (out / "a" / "synthetic-T2.png").unlink()
+
+    page = Page(run_batch(cases[:1], settings, out, spoil).report.read_text(encoding="utf-8"))
+    assert len(page.images) == 2 and "synthetic T2" not in page.text and "uncertainty T2" in page.text
+
+
+@pytest.mark.parametrize("name", ["report.csv", "report.html"])
+def test_a_report_that_is_held_open_costs_neither_summary_nor_exit_code(
+    tmp_path, settings, cases, monkeypatch, capsys, caplog, name
+):
+    lines = ["case,us", *(f"{case.name},{case.inputs['us']}" for case in cases)]
+    (tmp_path / "cases.csv").write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "out"
+    words = ["batch", "--manifest", str(tmp_path / "cases.csv"), "--output-dir", str(out)]
+    words += ["--model", settings.model, "--targets", "t2", "--device", "cpu"]
+    assert main(words) == 9
+    former, move = (out / name).read_bytes(), report.move
+
+    def refuse(source, target):
+        if target.name == name:
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        move(source, target)
+
+    monkeypatch.setattr(report, "move", refuse)
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 9
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["kept"] == ["a", "b"] and list(result["failed"]) == ["c"] and result["exit_code"] == 9
+    written = {"report.html": result["report"], "report.csv": result["table"]}
+    assert written.pop(name) is None and all(written.values())
+    (said,) = (text for text in caplog.messages if "Cannot write" in text)
+    assert f"Cannot write {out / name}: The process cannot access the file." in said and "are done" not in said
+    assert (out / name).read_bytes() == former
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b", "report.csv", "report.html"]
+    assert main(words) == 9
+    said = capsys.readouterr().out
+    assert "0 done, 2 finished before, 1 failed." in said
+    assert ("The report could not be written" in said) is (name == "report.html")
+
+
+def test_a_batch_that_is_cancelled_is_cancelled_though_its_report_cannot_be_written(tmp_path, settings, cases, caplog):
+    out = tmp_path / "out"
+
+    class AtTheSecondCase:
+        def is_set(self):
+            return (out / "report.csv").exists()
+
+    def hold(step):
+        if (step.stage, step.done) == ("cases", 1):
+            (out / "report.csv").mkdir()
+
+    with pytest.raises(Cancelled, match="1 of 3 cases are finished"):
+        run_batch(cases, settings, out, hold, AtTheSecondCase())
+    assert f"Cannot write {out / 'report.csv'}" in caplog.text and (out / "report.html").is_file()

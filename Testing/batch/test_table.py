@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from MMHVAESynthesisLib.batch.checks import trouble_of
+from MMHVAESynthesisLib.batch.settings import Settings
 from MMHVAESynthesisLib.batch.table import read_table
 from MMHVAESynthesisLib.errors import InputError
 
@@ -87,3 +89,24 @@ def test_names_as_windows_writes_them_are_taken_where_only_that_gives_a_file(tmp
 def test_columns_have_the_modalities_other_names(table):
     (case,) = read_table(table("case,iUS,preoperative_t1ce\n1,a.nrrd,b.nrrd\n"))
     assert list(case.inputs) == ["us"] and list(case.preoperative) == ["cet1"]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_files_of_a_folder_that_may_not_be_entered_are_the_trouble_of_their_case(shut, mode):
+    for name in ("open", "closed"):
+        (shut.folder / name).mkdir()
+        (shut.folder / name / "us.nrrd").touch()
+    table = shut.folder / "cases.csv"
+    table.write_text("case,us\n1,open/us.nrrd\n2,closed/us.nrrd\n3,closed\\us.nrrd\n4,open/us.nrrd/x\n", "utf-8")
+    shut(mode, shut.folder / "closed")
+    troubles = [trouble_of(case, Settings()) for case in read_table(table)]
+    assert troubles[:2] == ["", f"{shut.folder / 'closed' / 'us.nrrd'} cannot be read: Permission denied."]
+    assert all("does not exist: check the name of the file." in trouble for trouble in troubles[2:])
+
+
+def test_a_file_that_may_not_be_read_is_the_trouble_of_its_case(shut):
+    (shut.folder / "us.nrrd").touch()
+    (shut.folder / "cases.csv").write_text("case,us\n1,us.nrrd\n", "utf-8")
+    shut(0, shut.folder / "us.nrrd")
+    (case,) = read_table(shut.folder / "cases.csv")
+    assert trouble_of(case, Settings()) == f"{shut.folder / 'us.nrrd'} cannot be read: Permission denied."

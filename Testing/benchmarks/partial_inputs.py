@@ -4,14 +4,17 @@
 
 Planes of heads of DIR/mri that the model was not trained on, and of a simulated sweep over each; the first input is
 whole, the second cut off at a fifth or a half of the field. Side by side in one run, with the same noise: without the
-second input; with it as published, what lies beyond the cut being background to the network; with it as this software
+second input; with it as published, what lies beyond the cut being background to the network, and all images drawn from
+both inputs; with it as this software
 does it, its expert having no say there; and with the whole of it. Written to partial_inputs.csv and partial_inputs.md:
 root mean square errors over the pixels beyond the cut and on this side of it, grey values of 255, the mean over all
 targets but the first input (which is given), over planes' pixels and cases.
 """
 
 import argparse
+import copy
 import csv
+import dataclasses
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -80,6 +83,8 @@ def rows_of(network, sample, kind):
     for first, second in PAIRS[kind]:
         if not {first, second} <= set(batch.inputs):
             continue
+        joint = copy.copy(network)
+        joint.sizes = dataclasses.replace(network.sizes, reconstruction="joint")
         field = batch.inputs[first] != BACKGROUND
         alone, whole = {first: batch.inputs[first]}, {m: batch.inputs[m] for m in (first, second)}
         both_whole = synthesised(network, whole)
@@ -88,7 +93,7 @@ def rows_of(network, sample, kind):
             part = {**alone, second: np.where(shown, batch.inputs[second], np.float32(BACKGROUND))}
             found = (
                 synthesised(network, alone),
-                synthesised(network, part),
+                synthesised(joint, part),
                 synthesised(network, part, coverage_of(part, first, second)),
                 both_whole,
             )

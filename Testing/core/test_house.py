@@ -43,7 +43,7 @@ def test_a_room_knows_what_it_may(path):
         assert rooms <= {"errors", "modalities"}
     if room(path) == "volumes":
         assert packages.isdisjoint({"torch", "scipy"})
-        assert rooms <= {"errors", "modalities"}
+        assert rooms <= {"errors", "modalities", "paths"}
 
 
 def test_the_rooms_that_the_rules_name_exist():

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from MMHVAESynthesisLib import paths
 from MMHVAESynthesisLib.errors import OutputError
-from MMHVAESynthesisLib.outputs import check_absent, check_file_name, check_no_inputs, put_in_place
+from MMHVAESynthesisLib.outputs import check_absent, check_file_name, check_no_inputs, hidden_folders, put_in_place
 
 
 def test_a_name_that_no_file_can_have_is_refused_in_words(tmp_path):
@@ -142,3 +143,24 @@ def test_a_block_that_cannot_write_leaves_all(tmp_path, former):
             parts[tmp_path / "b.nrrd"].write_text("half")
             raise OSError(28, "no space")
     assert contents(tmp_path) == former and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_what_is_written_may_be_read_by_whom_the_user_lets(tmp_path):
+    former = os.umask(0o022)
+    try:
+        with hidden_folders([tmp_path]) as beside:
+            assert beside[tmp_path].stat().st_mode & 0o777 == 0o755
+            assert beside[tmp_path].name.startswith(".mmhvae-")
+        put(tmp_path)
+        assert {(tmp_path / name).stat().st_mode & 0o777 for name in NAMES} == {0o644}
+    finally:
+        os.umask(former)
+
+
+def test_a_scanner_that_reads_what_was_written_is_waited_for(tmp_path, former, refuse, monkeypatch):
+    refusals = list(NAMES)
+    refuse(lambda _, target: bool(target.name in refusals and (refusals.remove(target.name) or True)))
+    monkeypatch.setattr(paths, "_PATIENCE", 60.0)
+    put(tmp_path)
+    assert contents(tmp_path) == {**dict.fromkeys(NAMES, "new"), "other.txt": "former"} and not refusals

@@ -1,5 +1,6 @@
 """The same model downloaded at the same time, servers that begin anew: nothing right is lost to anything wrong."""
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,3 +134,16 @@ def test_a_page_does_not_cost_what_had_arrived(server, folder):
     with pytest.raises(ModelError, match="a web page in place of the file"):
         fetch(server)
     assert (folder / f".{FILE}.part").read_bytes() == CONTENT[:1000]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_what_began_anew_may_be_read_by_whom_the_user_lets(server, folder):
+    folder.mkdir(parents=True)
+    (folder / f".{FILE}.part").write_bytes(CONTENT[:1000])
+    server.then(lambda connection, first: whole(connection, None))
+    former = os.umask(0o022)
+    try:
+        file = fetch(server)
+    finally:
+        os.umask(former)
+    assert file.read_bytes() == CONTENT and file.stat().st_mode & 0o777 == 0o644

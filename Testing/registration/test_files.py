@@ -371,3 +371,24 @@ def test_resect_landmarks(case):
     volume = sitk.ReadImage(str(path.with_name("us.nii.gz")))
     indices = np.array([volume.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in fixed])
     assert ((indices >= 0) & (indices <= np.array(volume.GetSize()))).all()
+
+
+def test_names_that_are_not_in_utf_8_are_refused_in_words(tmp_path):
+    """SimpleITK ends the process over them."""
+    for name in ("caf\udce9.tfm", "caf\udce9/T.tfm"):
+        with pytest.raises(InputError, match=r"caf\\udce9.*rename"):
+            transforms.read(tmp_path / name)
+        for write in (transforms.check_writable_name, lambda file: transforms.write(sitk.Euler3DTransform(), file)):
+            with pytest.raises(OutputError, match=r"caf\\udce9.*rename"):
+                write(tmp_path / name)
+    with pytest.raises(OutputError, match=r"caf\\udce9.*rename"):
+        figures.write_picture(sitk.Image([4, 4], sitk.sitkUInt8), tmp_path / "caf\udce9.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_home_of_nobody_is_a_file_that_is_not_there():
+    with pytest.raises(InputError, match="~nobody-here.T.tfm does not exist"):
+        transforms.read("~nobody-here/T.tfm")
+    for read, name in ((landmarks.read_tag, "p.tag"), (landmarks.read_points, "p.fcsv")):
+        with pytest.raises(InputError, match=f"~nobody-here.{name} cannot be read: check the name"):
+            read(f"~nobody-here/{name}")

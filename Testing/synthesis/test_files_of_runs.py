@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -190,3 +191,58 @@ def test_an_input_whose_own_name_is_long_needs_another_for_its_results(tmp_path,
     assert "--name" in said(capsys)
     assert synthesize("--targets", "t2", "--name", "y" * 200, source=long) == 0
     assert len(os.listdir(tmp_path / "out")) == 2
+
+
+def test_one_name_in_two_folders_is_two_inputs(tmp_path, synthesize, us, monkeypatch, capsys):
+    for place in ("P1", "P2"):
+        (tmp_path / place).mkdir()
+        shutil.copy(us, tmp_path / place)
+    monkeypatch.chdir(tmp_path / "P1")
+    assert synthesize("--targets", "t2", source="us.nrrd") == 0
+    assert recorded(tmp_path)["inputs"] == {"us": str(tmp_path / "P1" / "us.nrrd")}
+    monkeypatch.chdir(tmp_path / "P2")
+    capsys.readouterr()
+    assert synthesize("--targets", "flair", "--json", source="us.nrrd") == 6
+    assert f"made from another input ({tmp_path / 'P1' / 'us.nrrd'})" in said(capsys)
+    assert synthesize("--targets", "flair", source=os.path.join("..", "P1", "us.nrrd")) == 0
+
+
+def test_a_record_of_before_with_a_name_from_somewhere_may_be_of_another_input(
+    tmp_path, synthesize, us, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert synthesize("--targets", "t2") == 0
+    record = {**recorded(tmp_path), "inputs": {"us": "us.nrrd"}}
+    (tmp_path / "out" / "us_synthetic.json").write_text(json.dumps(record), encoding="utf-8")
+    capsys.readouterr()
+    assert synthesize("--targets", "flair", "--json", source="us.nrrd") == 6
+    assert "is there already, made from us.nrrd, which may be another input: " in said(capsys)
+    assert synthesize("--targets", "flair", "--overwrite", source="us.nrrd") == 0
+
+
+def test_a_home_of_nobody_is_an_input_that_does_not_exist(tmp_path, synthesize, capsys):
+    assert synthesize("--targets", "t2", "--json", source="~nobody-here/us.nrrd") == 3
+    assert f"{os.path.join('~nobody-here', 'us.nrrd')} does not exist" in said(capsys)
+
+
+def test_a_name_that_is_not_in_utf_8_is_said_before_any_work(tmp_path, synthesize, us, monkeypatch, capsys):
+    monkeypatch.setattr(engine, "require_torch", lambda: pytest.fail("the work has begun"))
+    for more, source, code in (
+        ((), tmp_path / "caf\udce9.nrrd", 3),
+        (("--name", "caf\udce9"), us, 6),
+        (("--name", "caf\udce9", "--preview"), us, 6),
+        (("--output-dir", tmp_path / "caf\udce9"), us, 6),
+    ):
+        assert synthesize("--json", *more, source=source) == code
+        assert "caf\\udce9" in (text := said(capsys)) and "rename" in text
+    assert sorted(os.listdir(tmp_path)) == ["us.nrrd"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has such names")
+def test_a_working_folder_that_is_not_in_utf_8_is_recorded(tmp_path, synthesize, us, monkeypatch):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    shutil.copy(us, folder)
+    monkeypatch.chdir(folder)
+    assert synthesize("--targets", "t2", source="us.nrrd") == 0
+    assert recorded(tmp_path)["inputs"] == {"us": str(folder / "us.nrrd")}

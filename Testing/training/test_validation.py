@@ -30,6 +30,15 @@ def test_every_modality_of_the_held_out_cases_is_validated_on(paired, tmp_path, 
     assert 4 <= len(batches) <= 5 and len({batch.cases for batch in batches}) == len(batches)
 
 
+def test_what_is_drawn_from_itself_is_validated_on_from_all_others(paired, tmp_path):
+    _, config = paired
+    own = dataclasses.replace(TINY, reconstruction="own")
+    held_out = loaded(tmp_path / "many", config, {"case0": ("t2", "flair"), "case1": ("t2", "flair")})
+    found = Validation(held_out, dataclasses.replace(config, sizes=own)).psnr(MMHVAE(own))
+    assert {"others>us", "others>t2", "others>flair", "us>t2", "t2>t2"} <= set(found)
+    assert not [name for name in found if name.startswith("all>")]
+
+
 def test_what_the_first_blocks_show_and_what_the_network_does_not_know_brings_no_more(paired, tmp_path):
     _, config = paired
     config = dataclasses.replace(config, sizes=dataclasses.replace(TINY, modalities=("us", "t2")))

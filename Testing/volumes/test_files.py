@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MMHVAESynthesisLib import paths
 from MMHVAESynthesisLib.errors import InputError, OutputError
 from MMHVAESynthesisLib.volumes import files
 
@@ -366,3 +367,49 @@ def test_letters_that_may_not_be_opened_on_windows_are_named(tmp_path, monkeypat
 def test_a_fourth_axis_of_one_is_dropped(tmp_path):
     sitk.WriteImage(sitk.JoinSeries([volume(ball())]), str(tmp_path / "four.nii.gz"))
     assert files.read(tmp_path / "four.nii.gz").GetSize() == (44, 40, 10)
+
+
+LATIN_1 = "caf\udce9"
+"""What Python makes of a name in Latin-1, over which SimpleITK ends the process."""
+
+
+@pytest.mark.parametrize("name", [f"{LATIN_1}.nrrd", f"{LATIN_1}/us.nrrd"])
+def test_a_name_that_is_not_in_utf_8_is_refused_in_words(tmp_path, name):
+    file = tmp_path / name
+    for reading in (files.read, files.check_header):
+        with pytest.raises(InputError, match=r"caf\\udce9.*has letters that are not in UTF-8.*rename"):
+            reading(file)
+    assert files.count_voxels(file) == 0
+    for check in (files.check_format, lambda each: files.check_names([each]), lambda e: files.write(volume(ball()), e)):
+        with pytest.raises(OutputError, match=r"caf\\udce9.*has letters that are not in UTF-8.*rename"):
+            check(file)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has such names")
+def test_a_volume_whose_name_is_not_in_utf_8_is_there_and_refused(tmp_path):
+    file = files.write(volume(ball()), tmp_path / "us.nrrd").rename(tmp_path / f"{LATIN_1}.nrrd")
+    with pytest.raises(InputError, match="rename the file"):
+        files.read(file)
+
+
+def test_a_home_of_nobody_is_a_file_that_does_not_exist():
+    for reading in (files.read, files.check_header):
+        with pytest.raises(InputError, match="~nobody-here.us.nrrd does not exist"):
+            reading("~nobody-here/us.nrrd")
+    assert files.count_voxels("~nobody-here/us.nrrd") == 0
+
+
+def test_a_scanner_that_reads_what_was_written_is_waited_for(tmp_path, monkeypatch):
+    replace, refusals = os.replace, [1, 2]
+
+    def refused(*names):
+        if refusals:
+            refusals.pop()
+            raise PermissionError(13, "in use")
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(paths, "_PATIENCE", 60.0)
+    files.write(volume(ball()), tmp_path / "case.nrrd")
+    assert os.listdir(tmp_path) == ["case.nrrd"] and not refusals

@@ -13,11 +13,13 @@ import re
 import shutil
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Set
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set
 
 from ..errors import InputError, OutputError
 from ..modalities import MODALITIES, label
+from ..paths import move
 from ..volumes.files import WRITABLE, voxel_files
 from . import unfinished
 
@@ -37,7 +39,8 @@ _PICTURES = rf"(input|synthetic|uncertainty|registered|pre-operative)-({_LABELS}
 
 def is_results(folder: Path) -> bool:
     """Return whether a folder holds results: of a case, or those of a batch with its report."""
-    return (folder / PROVENANCE).is_file() or all((folder / name).is_file() for name in (REPORT, TABLE))
+    # Path.is_file would raise an error where the folder may not be entered.
+    return os.path.isfile(folder / PROVENANCE) or all(os.path.isfile(folder / name) for name in (REPORT, TABLE))
 
 
 def sha256(path: Path) -> str:
@@ -62,13 +65,20 @@ def described(files: Mapping[str, str]) -> Dict[str, Dict[str, str]]:
     """
     found = {}
     for modality, file in files.items():
-        try:
+        with reading(file):
             found[modality] = {"file": str(file), "sha256": _digest(Path(file))}
-        except FileNotFoundError as error:
-            raise InputError(f"{file} does not exist: check the name of the file.") from error
-        except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
     return found
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Raise :class:`InputError` with the reason where a case's file cannot be read in this block."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{file} does not exist: check the name of the file.") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def identity(provenance: Mapping[str, Any]) -> Dict[str, Any]:
@@ -199,13 +209,14 @@ class CaseFolder:
         try:
             digests = {path.name: sha256(path) for path in sorted(self._part.iterdir())}
             text = json.dumps({**provenance, "outputs": digests}, indent=1, ensure_ascii=False)
-            with open(self._part / PROVENANCE, "w", encoding="utf-8", newline="\n") as file:
+            # Where a note names a file not in UTF-8, its letters become JSON's own escapes.
+            with open(self._part / PROVENANCE, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             if not self._is_there(provenance):
                 self._move_aside(former)
-                os.replace(self._part, self.path)
+                move(self._part, self.path)
         except OSError as error:
             if not self._comes(provenance):
                 kept = self._bring_back(former)
@@ -224,7 +235,7 @@ class CaseFolder:
         except OSError as error:
             log.debug("%s keeps its time: %s", self.path, error)
         try:
-            os.replace(self.path, former)
+            move(self.path, former)
         except FileNotFoundError:
             log.debug("another run has just moved %s aside", self.path)
 
@@ -250,7 +261,7 @@ class CaseFolder:
         """Put former results back; return a sentence that says where they are if that fails."""
         try:
             if not os.path.lexists(self.path):
-                os.replace(former, self.path)
+                move(former, self.path)
         except OSError as error:
             log.debug("%s stays: %s", former, error)
         return f" The former ones are in {former}." if os.path.lexists(former) else ""

@@ -8,6 +8,7 @@ from typing import Dict, Iterable, List, Mapping, Tuple
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US
+from ..paths import check_letters
 
 CASES = "cases"
 """The stage of progress that counts cases."""
@@ -67,6 +68,7 @@ def checked_name(name: str) -> str:
             f"The case {name!r} cannot have this name, which is to be a folder's: leave out "
             '< > : " / \\ | ? *, dots and blanks at the ends, and the names that Windows reserves.'
         )
+    check_letters(name, InputError)
     return name
 
 

@@ -1,11 +1,12 @@
 """What can be said against a case before any work, from the names and headers of its files."""
 
-from pathlib import Path
+import os
 
 from ..errors import InputError
 from ..modalities import MODALITIES
 from ..request import check_no_dicom
 from ..volumes import files
+from .case_folder import reading
 from .cases import Case, problem_of
 from .settings import Settings
 
@@ -17,8 +18,9 @@ def trouble_of(case: Case, settings: Settings) -> str:
         return problem
     try:
         for file in (*case.inputs.values(), *case.preoperative.values()):
-            if not Path(file).exists():
-                raise InputError(f"{file} does not exist: check the name of the file.")
+            if not os.path.isdir(file):  # of a folder more is said where volumes are read
+                with reading(file), open(file, "rb"):
+                    pass
             check_no_dicom(file)
         settings.synthesis(case.inputs)
         if settings.register and case.preoperative:

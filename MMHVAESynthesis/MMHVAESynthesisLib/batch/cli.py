@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..errors import SOME_CASES_FAILED
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..registration.engine import ENGINES
 from ..request import AFFINE, RIGID
@@ -58,7 +59,7 @@ def run(
     settings = _settings(args)
     cases = cases_of(args.manifest, args.folder, args.register, args.output_dir)
     if args.list:
-        return _listed(cases, settings, Path(args.output_dir).expanduser())
+        return _listed(cases, settings, expanded(args.output_dir))
     from .runner import run_batch
 
     return run_batch(cases, settings, args.output_dir, progress, cancel, args.scheduler, args.overwrite).summary()
@@ -111,7 +112,7 @@ def describe(result: Dict[str, Any]) -> str:
     lines.append(_counted("With warnings", result.get("with_warnings", ())))
     if result.get("kept_start") is not None:
         lines.append(_counted("Registrations left at their start", result["kept_start"]))
-    return "\n".join([*lines, result["report"]])
+    return "\n".join([*lines, result["report"] or "The report could not be written: a warning says why."])
 
 
 def _counted(what: str, cases: Sequence[str]) -> str:

@@ -12,6 +12,14 @@ NOT_DONE = "not done"
 EARLIER = "earlier results (not checked)"
 """States of a case that a run did not come to, without and with results of an earlier one."""
 
+GONE = "done but gone"
+"""State of a case whose results somebody took away since."""
+
+_WHERE = (
+    "Its results were put in place and then moved, deleted or damaged: put them back where they were, or start the "
+    "same command again to make them anew."
+)
+
 _FIRST = ("case", "state", "reason", "warnings", "notes", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
 _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
@@ -25,7 +33,8 @@ FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "move
 """How the page writes numbers; the others with two decimals."""
 
 EXPLANATIONS = {
-    "state": "done, failed, or not done because the batch was cancelled; earlier results: those of a run before it, of "
+    "state": "done (but gone: its results were then moved or deleted), failed, or not done because the batch was "
+    "cancelled; earlier results: those of a run before it, of "
     "these or of other cases; a run with the case in it will find out whether they are finished, and show them",
     "seconds": "to compute the case",
     "uncertainty": "mean standard deviation over the samples, 0 to 255",
@@ -54,6 +63,8 @@ def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str
         return {"case": case.name, "state": NOT_DONE if provenance is None else EARLIER}
     if outcome.state == FAILED:
         return {"case": case.name, "state": FAILED, "reason": outcome.reason, "inputs": labels(case.inputs)}
+    if provenance is None:
+        return {"case": case.name, "state": GONE, "reason": _WHERE, "inputs": labels(case.inputs)}
     figures: Dict[str, Any] = {
         "case": case.name,
         "state": DONE,
@@ -112,20 +123,27 @@ def _of(entries: Mapping[str, str], column: str, otherwise: str) -> str:
 
 
 def provenances(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Dict[str, Mapping[str, Any]]:
-    """Return ``{case: provenance}`` of the cases that are done."""
+    """Return ``{case: provenance}`` of the cases that are done, and still there."""
     done = {outcome.case for outcome in outcomes if outcome.state != FAILED}
-    return {case.name: read_provenance(folder / case.name) for case in cases if case.name in done}
+    return _there([case for case in cases if case.name in done], folder)
 
 
 def earlier(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Dict[str, Mapping[str, Any]]:
     """Return ``{case: provenance}`` of the cases that have no outcome, but results of an earlier run."""
     reached = {outcome.case for outcome in outcomes}
-    found = {case.name: read_provenance(folder / case.name) for case in cases if case.name not in reached}
+    return _there([case for case in cases if case.name not in reached], folder)
+
+
+def _there(cases: Sequence[Case], folder: Path) -> Dict[str, Mapping[str, Any]]:
+    found = {case.name: read_provenance(folder / case.name) for case in cases}
     return {name: provenance for name, provenance in found.items() if provenance is not None}
 
 
 def others(cases: Sequence[Case], folder: Path) -> List[Case]:
     """Return the cases that are none of this batch, but have results in its folder, by name."""
     own = {folder_identity(case.name) for case in cases}
-    found = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    try:
+        found = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    except OSError:  # it was taken away, or its disk is gone
+        return []
     return [Case(name) for name in found if folder_identity(name) not in own and read_provenance(folder / name)]

@@ -1,13 +1,13 @@
 """Cases from a folder, by the names of its files.
 
 - One folder a case: its name is the case's, its files are looked at down to the last folder (BIDS: ``sub-01/anat``,
-  ``sub-01/ses-pre/anat``); BIDS' ``derivatives``, ``sourcedata`` and ``code`` are left out.
+  ``sub-01/ses-pre/anat``), but not behind links; BIDS' ``derivatives``, ``sourcedata`` and ``code`` are left out.
 - All files in one folder: a file's name begins with the case's up to its first figures (``ReMIND-001-3D_AX_T2``,
   ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``).
 - Files beside folders of cases: both, but for those files whose names say nothing.
 
-Results of earlier batches are no cases. A folder that holds images in other formats alone is a case with a problem.
-What is left out is logged.
+Results of earlier batches are no cases. A folder that holds images in other formats alone, or may not be read, is a
+case with a problem. What is left out is logged.
 
 What a file shows is guessed from its name (``modalities.recognise``). Every guess is noted. Of several files of a case
 that look like one modality, the one is taken whose name says that it was taken before (``USpredura``, ``US-before``,
@@ -22,6 +22,7 @@ from typing import Dict, Iterable, List, Optional, Set, Tuple, Union
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US, is_preoperative, label, labels, recognise
+from ..paths import check_letters, expanded, printable
 from ..volumes import files
 from .case_folder import is_results
 from .cases import Case, checked_name, folder_identity, place, usable
@@ -33,12 +34,15 @@ _OTHER_FORMATS = re.compile(r"\.(dcm|dicom|ima|\d+|hdr|img|mgz|mgh|mnc|gipl|par|
 """Endings; one of figures is that of a DICOM file called after its identifier."""
 
 _NO_IMAGE = re.compile(r"readme|licen[cs]e|changes|authors|citation|makefile", re.IGNORECASE)
-_LEFT_OUT = ("derivatives", "sourcedata", "code")
+_LEFT_OUT = ("derivatives", "sourcedata", "code", "lost+found", "System Volume Information")
+"""Folders: of BIDS, and those that systems keep on a disk and let nobody read."""
+
 _POSTOPERATIVE = re.compile(r"\bpost ?op\w*\b")
 _BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
 _HOW = "Register it (--register), or say in a table what lies on the ultrasound."
 _SAVE = "load a DICOM series in Slicer and save it as .nrrd."
+_RIGHTS = "Give the right to read it to whoever starts the batch, or move it away."
 _SHOWN = 5
 
 
@@ -50,24 +54,47 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
     :param results: Where results are written: no case, should it lie in the folder.
     :raises InputError: when there is no such folder, or no case in it.
     """
-    folder = Path(os.path.abspath(Path(source).expanduser()))
+    folder = Path(os.path.abspath(expanded(source)))
     results = None if results is None else Path(place(str(results)))
     if results is not None and results == Path(place(str(folder))):
         raise InputError(f"The cases and the results cannot lie in one folder, {folder}: choose another for results.")
     try:
         entries = sorted(folder.iterdir())
+        inside = [path for path in entries if path.is_dir()]
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
-    folders = {
-        path.name: _images(path, results)
-        for path in entries
-        if path.is_dir() and path.name not in _LEFT_OUT and _may_hold_cases(path, results)
-    }
-    folders = {name: images for name, images in folders.items() if images and _is_worth_a_case(name, images)}
-    loose = [path for path in entries if not path.is_dir() and not path.name.startswith(".")]
+    folders, problems = _looked_into(
+        [path for path in inside if path.name not in _LEFT_OUT and _may_hold_cases(path, results)], results
+    )
+    loose = [path for path in sorted({*entries} - {*inside}) if not path.name.startswith(".")]
     groups = _joined(folders, _by_start([path for path in loose if _is_volume(path)]))
     _tell("Not read, being in another format", [path for path in loose if _looks_foreign(path)])
-    return usable([_case(name, images, folder, register) for name, images in sorted(groups.items())])
+    return usable(
+        [
+            Case(name, problem=problems[name]) if name in problems else _case(name, images, folder, register)
+            for name, images in sorted(groups.items())
+        ]
+    )
+
+
+def _looked_into(folders: List[Path], results: Optional[Path]) -> Tuple[Dict[str, List[Path]], Dict[str, str]]:
+    """Return the images of those folders that are cases, by name, and the problem of those that cannot be read."""
+    found: Dict[str, List[Path]] = {}
+    problems: Dict[str, str] = {}
+    for path in folders:
+        try:
+            images, problem = _images(path, results), ""
+        except OSError as error:
+            where, why = error.filename or path, error.strerror or error
+            images, problem = [], f"The folder {where} cannot be read: {why}. {_RIGHTS}"
+        if any(map(_is_volume, images)) or ((images or problem) and _can_be_a_case(path.name)):
+            found[path.name] = images
+            problems.update({path.name: problem} if problem else {})
+        elif problem:
+            _tell("No case, since it cannot be read", [path])
+        else:
+            _tell("Not read, being in another format", images)
+    return found, problems
 
 
 def _may_hold_cases(path: Path, results: Optional[Path]) -> bool:
@@ -80,25 +107,30 @@ def _may_hold_cases(path: Path, results: Optional[Path]) -> bool:
 
 
 def _images(folder: Path, results: Optional[Path]) -> List[Path]:
-    """Return the volumes of a case's folder, at any depth, and its images in formats that are not read."""
+    """Return the volumes of a case's folder, at any depth, and its images in formats that are not read.
+
+    :raises OSError: when a folder cannot be read.
+    """
     found: List[Path] = []
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if _may_hold_cases(Path(root, name), results)]
+        _tell("Not looked into, being a link to a folder", filter(os.path.islink, (Path(root, n) for n in folders)))
         found += [Path(root, name) for name in names if not name.startswith(".")]
     images = [path for path in found if _is_volume(path) or _looks_foreign(path)]
-    if found and not images:
+    if not images:
         _tell("No case, for want of an image in it", [folder])
     return sorted(images)
 
 
-def _is_worth_a_case(name: str, images: List[Path]) -> bool:
-    """Return False for a folder of other formats alone whose name no case can have: it need not stop the others."""
-    if any(map(_is_volume, images)):
-        return True
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _can_be_a_case(name: str) -> bool:
+    """Return False for the name of a folder that no case can have: without a volume it need not stop the others."""
     try:
         return bool(checked_name(name))
     except InputError:
-        _tell("Not read, being in another format", images)
         return False
 
 
@@ -144,6 +176,10 @@ def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
 
 
 def _case(name: str, images: List[Path], folder: Path, register: bool) -> Case:
+    try:
+        check_letters(name, InputError)
+    except InputError as error:
+        return Case(printable(name), problem=str(error))
     name = checked_name(name)
     volumes = [path for path in images if _is_volume(path)]
     foreign = [path for path in images if path not in volumes]

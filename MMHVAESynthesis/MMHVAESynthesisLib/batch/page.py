@@ -26,7 +26,7 @@ th button:focus-visible {{ outline: 2px solid #0b5cad; }}
 th[aria-sort="ascending"] button::after {{ content: " \\25B2"; }}
 th[aria-sort="descending"] button::after {{ content: " \\25BC"; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-tr.failed td {{ background: #fdecea; }}
+tr.failed td, tr.done-but-gone td {{ background: #fdecea; }}
 tr.not-done td {{ background: #f3f3f3; }}
 section {{ border-top: 1px solid #ccd2da; padding: 1em 0; }}
 .pictures {{ display: flex; flex-wrap: wrap; align-items: flex-start; gap: .8em; }}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 from ..errors import OutputError
+from ..paths import check_letters
 from .case_folder import REPORT, TABLE, is_ours
 from .cases import Case, place
 from .page import TITLE
@@ -20,8 +21,10 @@ _START = 4096
 def placed(cases: Sequence[Case], output: Path) -> List[Case]:
     """Return the cases; those whose folder of results has something of the user's in it with that as their problem.
 
-    :raises OutputError: when a file is where the report is written, and is no report.
+    :raises OutputError: when a file is where the report is written, and is no report, or volumes cannot be written
+        below a folder of such a name.
     """
+    check_letters(output, OutputError)
     for path in (output / TABLE, output / REPORT):
         if os.path.lexists(path) and not _is_report(path):
             raise OutputError(

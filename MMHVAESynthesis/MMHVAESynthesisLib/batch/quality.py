@@ -9,6 +9,7 @@ from ..modalities import label
 from ..registration.result import RegistrationResult
 from ..synthesis.result import SynthesisResult
 from ..volumes.checks import array_view
+from ..volumes.intensity import from_zero
 
 PREOPERATIVE, INPUT = "pre-operative", "input"
 """What a synthetic volume is compared with: MR that the network has not seen, or an input that it has."""
@@ -35,21 +36,26 @@ def of_field_of_view(ultrasound: sitk.Image) -> List[str]:
 
 
 def of_targets(
-    result: SynthesisResult, inputs: Mapping[str, sitk.Image], real: Mapping[str, sitk.Image]
+    result: SynthesisResult,
+    inputs: Mapping[str, sitk.Image],
+    real: Mapping[str, sitk.Image],
+    placement: Optional[sitk.Transform] = None,
 ) -> Dict[str, Dict[str, Any]]:
     """Return the figures of each synthetic volume.
 
-    :param real: Pre-operative MR where it belongs.
+    :param real: Pre-operative MR.
+    :param placement: Brings points of the synthetic volumes to points of that MR; None: it lies where it belongs.
     :return: ``{modality: {"uncertainty": {"mean", "p95"} or None, "similarity": {"to", "correlation", "share"} or
         None}}``; the uncertainty is the standard deviation within the field of view, in units of 0 to 255.
     """
     figures = {}
     for target, image in result.images.items():
         seen = array_view(image) != 0
-        what, other = (PREOPERATIVE, real.get(target)) if target in real else (INPUT, inputs.get(target))
+        known = target in real
+        what, other, there = (PREOPERATIVE, real[target], placement) if known else (INPUT, inputs.get(target), None)
         figures[target] = {
             "uncertainty": _uncertainty(result.uncertainty.get(target), seen),
-            "similarity": None if other is None else {"to": what, **similarity(image, other)},
+            "similarity": None if other is None else {"to": what, **similarity(image, other, there)},
         }
     return figures
 
@@ -78,17 +84,22 @@ def of_registration(result: RegistrationResult) -> Dict[str, Any]:
     }
 
 
-def similarity(image: sitk.Image, other: sitk.Image) -> Dict[str, Optional[float]]:
-    """Compare two volumes where neither is 0.
+def similarity(
+    image: sitk.Image, other: sitk.Image, placement: Optional[sitk.Transform] = None
+) -> Dict[str, Optional[float]]:
+    """Compare a synthetic volume, 0 outside, with a real one where both show something: above its lowest value.
 
+    :param placement: Brings points of ``image`` to points of ``other``; None: both lie where they belong.
     :return: ``correlation``: Pearson's, -1 to 1, None where too little is common; ``share``: how much of ``image``
         that is not 0 the other covers, 0 to 1.
     """
     values = array_view(image)
-    still = sitk.Transform()
-    there = sitk.GetArrayFromImage(sitk.Resample(other, image, still, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
-    # Interpolation smears what is not 0 over the border, by rounding alone even from a grid to itself.
-    covered = sitk.GetArrayFromImage(sitk.Resample(other != 0, image, still, sitk.sitkNearestNeighbor, 0.0))
+    placement = placement or sitk.Transform()
+    there = sitk.GetArrayFromImage(sitk.Resample(other, image, placement, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    shown = sitk.GetImageFromArray((from_zero(array_view(other)) > 0).astype(np.uint8))
+    shown.CopyInformation(other)
+    # Interpolation smears what is shown over the border, by rounding alone even from a grid to itself.
+    covered = sitk.GetArrayFromImage(sitk.Resample(shown, image, placement, sitk.sitkNearestNeighbor, 0.0))
     seen = values != 0
     common = seen & (covered != 0)
     count = int(common.sum())

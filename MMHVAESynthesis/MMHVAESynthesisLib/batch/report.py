@@ -4,15 +4,16 @@ import base64
 import csv
 import html
 import io
-import os
+import logging
 import uuid
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from .. import __version__
-from ..errors import OutputError
 from ..modalities import label, labels
+from ..paths import move, printable
 from . import figures
 from .case_folder import REPORT, TABLE
 from .cases import Case
@@ -21,16 +22,17 @@ from .pictures import UNCERTAINTY_WHITE
 from .quality import PREOPERATIVE
 from .work import Outcome
 
+log = logging.getLogger(__name__)
+
 _SHORT = {PREOPERATIVE: "pre-op"}
 
 
-def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Tuple[Path, Path]:
+def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> Tuple[Optional[Path], Optional[Path]]:
     """Write report and table of a batch into its folder of results.
 
     Cases of other batches whose results are in that folder are in them too, without their figures.
 
-    :return: Both files.
-    :raises OutputError: when one cannot be written.
+    :return: Both files; None for one that cannot be written, which is logged.
     """
     cases = [*cases, *figures.others(cases, folder)]
     known = figures.provenances(cases, outcomes, folder)
@@ -47,19 +49,27 @@ def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> T
         white=f"{UNCERTAINTY_WHITE:g}",
     )
     # Excel takes a CSV for UTF-8 only behind this mark.
-    return _put(folder / REPORT, page.encode("utf-8")), _put(folder / TABLE, _csv(rows).encode("utf-8-sig"))
+    table = printable(_csv(rows)).encode("utf-8-sig")
+    return _put(folder / REPORT, printable(page).encode("utf-8")), _put(folder / TABLE, table)
 
 
-def _put(path: Path, content: bytes) -> Path:
+def _put(path: Path, content: bytes) -> Optional[Path]:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         part.write_bytes(content)
-        os.replace(part, path)
+        move(part, path)
+        return path
     except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}. The cases are done.") from error
+        log.warning(
+            "Cannot write %s: %s. Is it open in another program, or the disk full? Once it is not, start the same "
+            "command again: it writes the report anew and leaves alone what is finished.",
+            path,
+            error.strerror or error,
+        )
+        return None
     finally:
-        part.unlink(missing_ok=True)
-    return path
+        with suppress(OSError):
+            part.unlink()
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -147,7 +157,7 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
 
 
 def _anchor(case: str) -> str:
-    return "case-" + case.encode("utf-8").hex()
+    return "case-" + printable(case).encode("utf-8").hex()
 
 
 def _section(case: Case, row: Mapping[str, Any], provenance, folder: Path) -> str:
@@ -178,7 +188,10 @@ def _of_registration(row: Mapping[str, Any]) -> str:
 
 
 def _figure(file: Path, title: str) -> str:
-    data = base64.b64encode(file.read_bytes()).decode("ascii")
+    try:
+        data = base64.b64encode(file.read_bytes()).decode("ascii")
+    except OSError:  # somebody took it away
+        return ""
     shown = " ".join(label(word) for word in title.split(" "))
     return (
         f'<figure><img alt="{_escaped(shown)}" src="data:image/png;base64,{data}">'

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
-from ..errors import SOME_CASES_FAILED, Cancelled
+from ..errors import SOME_CASES_FAILED, Cancelled, OutputError
 from ..outputs import no_empty_folders
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..volumes import files
@@ -37,11 +37,11 @@ _WATCH_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of all cases, in their order, and the two files that tell of it."""
+    """What became of all cases, in their order, and the two files that tell of it; None where one was not written."""
 
     outcomes: List[Outcome]
-    report: Path
-    table: Path
+    report: Optional[Path]
+    table: Optional[Path]
 
     def of_state(self, state: str) -> List[Outcome]:
         """Return the outcomes of one state: ``done``, ``kept`` or ``failed``."""
@@ -52,8 +52,8 @@ class BatchResult:
 
         :return: ``done``, ``kept`` (finished by an earlier run) and ``failed`` (``{case: reason}``),
             ``with_warnings`` (``{case: warnings}`` of those that have any), ``kept_start`` (cases whose registration
-            was left at its start; None where nothing was registered), ``report`` and ``table`` (files), and the
-            command's ``exit_code``.
+            was left at its start; None where nothing was registered), ``report`` and ``table`` (files; None where one
+            could not be written), and the command's ``exit_code``.
         """
         registered = [outcome for outcome in self.outcomes if outcome.kept_start is not None]
         failed = {outcome.case: outcome.reason for outcome in self.of_state(FAILED)}
@@ -63,9 +63,9 @@ class BatchResult:
             "failed": failed,
             "with_warnings": {outcome.case: list(outcome.warnings) for outcome in self.outcomes if outcome.warnings},
             "kept_start": [each.case for each in registered if each.kept_start] if registered else None,
-            "report": str(self.report),
-            "table": str(self.table),
-            "exit_code": SOME_CASES_FAILED if failed else 0,
+            "report": self.report and str(self.report),
+            "table": self.table and str(self.table),
+            "exit_code": SOME_CASES_FAILED if failed else 0 if self.report and self.table else OutputError.exit_code,
         }
 
 

@@ -20,6 +20,7 @@ from typing import Dict, List, Optional, Tuple, Union
 
 from ..errors import InputError
 from ..modalities import MODALITIES
+from ..paths import expanded
 from ..request import modality_of
 from .cases import MR, Case, checked_name, usable
 
@@ -35,7 +36,7 @@ def read_table(source: Union[str, Path]) -> List[Case]:
     :raises InputError: when it is absent, unreadable, has unknown columns, or a name twice. A line whose files are not
         there is a case with trouble of its own, found when its turn comes.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     rows = _rows(_text(path), path)
     cases = []
     for number, row in rows:
@@ -101,8 +102,8 @@ def _case(row: Dict[str, str], folder: Path) -> Case:
 def _file(cell: Optional[str], folder: Path) -> str:
     if not cell:
         return ""
-    path = folder / Path(cell).expanduser()
-    if os.sep == "/" and "\\" in cell and not path.exists():
-        slashed = folder / Path(cell.replace("\\", "/")).expanduser()
-        return str(slashed if slashed.exists() else path)
+    path = folder / expanded(cell)
+    if os.sep == "/" and "\\" in cell and not os.path.exists(path):
+        slashed = folder / expanded(cell.replace("\\", "/"))
+        return str(slashed if os.path.exists(slashed) else path)
     return str(path)

@@ -148,7 +148,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     if result.provenance["model_digest"] != job.model_digest:
         raise ModelError("The model's file was changed while the batch ran: start the batch again.")
     warnings, notes = list(result.warnings), list(case.notes)
-    registration = pair = None
+    shown, placement, registration, pair = real, None, None, None
     if settings.register and real:
         names = {modality: Path(source).name for modality, source in case.preoperative.items()}
         registered = register(
@@ -158,13 +158,14 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         )
         warnings += registered.warnings
         registration = quality.of_registration(registered)
-        real, pair = _write_registration(case, part, result, registered, real)
+        placement = registered.fixed_to_moving
+        shown, pair = _write_registration(case, part, result, registered, real)
     elif settings.register:
         notes.append("There is no pre-operative MR: nothing was registered.")
     inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
     if US in inputs:
         warnings += quality.of_field_of_view(inputs[US])
-    of_targets = quality.of_targets(result, inputs, real)
+    of_targets = quality.of_targets(result, inputs, real, placement)
     if registration is None:
         warnings += quality.of_coverage(of_targets)
     facts = {
@@ -173,7 +174,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         "device": result.provenance["device"],
         "reference": result.reference,
         "quality": {"targets": of_targets, "registration": registration},
-        "pictures": pictures.write(inputs, result, real, pair, part),
+        "pictures": pictures.write(inputs, result, shown, pair, part),
         "warnings": warnings,
         "notes": notes,
     }

@@ -1,13 +1,13 @@
 """The command ``evaluate``."""
 
 import argparse
-from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 from ..dependencies import require_torch
 from ..errors import InputError
 from ..modalities import label
 from ..outputs import no_empty_folders
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..training.cases import data_folder
 from ..volumes.files import check_writable
@@ -46,7 +46,7 @@ def run(
     if args.planes < 1:
         raise InputError(f"The number of planes must be 1 or more, not {args.planes}.")
     data = data_folder(args.data)
-    folder = Path(args.output_dir).expanduser()
+    folder = expanded(args.output_dir)
     with no_empty_folders(folder):
         check_absent(former(folder), args.overwrite)
         check_writable(folder)

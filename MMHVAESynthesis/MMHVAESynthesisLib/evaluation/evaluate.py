@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 _SWEEPS = 2
 _SLICES_NOTE = "Slices are {0} x {0} windows of evenly spaced planes that are filled to a tenth or more."
+_OWN_NOTE = (
+    "What is given is drawn from its own expert alone, as in use: further inputs leave its figures as they are, and "
+    "the mean over all sets holds them as often."
+)
 _SSIM_NOTE = "SSIM is the ordinary 2D one; the published call treats rows as channels."
 
 
@@ -130,7 +134,8 @@ class Evaluation:
             self._reporter.step()
         table.write_csv(self.folder / f"{name}.csv")
         slices = _SLICES_NOTE.format(self.config.sizes.size)
-        note = " ".join(filter(None, [slices, _origin_of_us(samples), _SSIM_NOTE, self.perceptual.reason]))
+        own = _OWN_NOTE if self.network.sizes.reconstruction == "own" else ""
+        note = " ".join(filter(None, [slices, _origin_of_us(samples), own, _SSIM_NOTE, self.perceptual.reason]))
         text = f"{table.to_markdown()}\n{note} T = {TEMPERATURE}.\n"
         (self.folder / f"{name}.md").write_text(text, encoding="utf-8")
         return table
@@ -303,6 +308,7 @@ def _evaluate(model: Model, evaluation: Evaluation) -> Dict[str, Any]:
     figures: Dict[str, Any] = {
         "model": model.header.name,
         "digest": model.header.digest,
+        "reconstruction": model.header.sizes.reconstruction,
         "temperature": TEMPERATURE,
         "cases": {
             "sweeps": [sample.case for sample in evaluation.sweeps],

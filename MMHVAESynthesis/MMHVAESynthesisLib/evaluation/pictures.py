@@ -1,7 +1,6 @@
 """Pictures: grids of slices, the paper's Figure 4 (latents of different inputs) and Figure 5 (temperature)."""
 
 import logging
-import os
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from ..modalities import MODALITIES, US, label
 from ..network.model import MMHVAE
+from ..paths import move
 from ..training.batches import Batch
 from .metrics import to_8bit
 from .running import run
@@ -43,7 +43,7 @@ def save_grid(
     grid = grid.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
     beside = path.with_name("part-" + path.name)
     imsave(beside, _titled(grid, of_rows, of_columns) if of_rows or of_columns else grid)
-    os.replace(beside, path)
+    move(beside, path)
     return True
 
 

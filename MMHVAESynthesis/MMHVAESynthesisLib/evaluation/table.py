@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Collection, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from ..modalities import label, labels
+from ..paths import move
 from .metrics import Perceptual, counts, psnr, ssim, to_8bit
 
 Inputs = Tuple[str, ...]
@@ -120,7 +120,7 @@ class Table:
                     if self.slices(inputs, target):
                         values = [f"{self.mean(inputs, target, metric):.4f}" for metric in self.metrics]
                         writer.writerow(["+".join(inputs), target, self.slices(inputs, target), *values])
-        os.replace(beside, path)
+        move(beside, path)
 
     def to_markdown(self) -> str:
         """Return the table with a column a target and metric and the means over all sets of inputs below."""

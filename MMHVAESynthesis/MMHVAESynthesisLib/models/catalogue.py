@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..errors import ModelError
+from ..paths import expanded
 from . import identify
 from .header import read_header
 
@@ -75,7 +76,7 @@ def models_dir() -> Path:
     """Return the user's folder for models, which need not exist; the environment's MMHVAE_MODELS_DIR overrides it."""
     override = os.environ.get(MODELS_DIR_VARIABLE)
     if override:
-        return Path(os.path.expanduser(override)).absolute()
+        return expanded(override).absolute()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         return base / "MMHVAE" / "models"
@@ -116,7 +117,7 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
     for entry in entries:
         if entry.name == name:
             return entry
-    path = Path(os.path.expanduser(name))
+    path = expanded(name)
     if os.path.isfile(path):
         return _from_file(path)
     if os.path.exists(path):

@@ -6,6 +6,7 @@ from typing import Optional, Sequence
 
 from ..errors import InputError, ModelError, OutputError
 from ..outputs import check_absent
+from ..paths import expanded
 from . import catalogue, checkpoint, identify, loading
 from .header import ModelHeader
 
@@ -49,7 +50,7 @@ def convert(
 def _target(source: Path, output: Optional[str]) -> Path:
     if output is None:
         return catalogue.models_dir() / f"{source.stem}{_ENDING}"
-    target = Path(output).expanduser()
+    target = expanded(output)
     if target.suffix.lower() != _ENDING:
         raise InputError(f"The model is written as {_ENDING}: give --output a name with that ending, not '{output}'.")
     return target

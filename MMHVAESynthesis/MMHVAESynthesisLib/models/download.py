@@ -5,13 +5,13 @@ What has arrived of a download is kept beside as ``.<file>.part`` and gone on wi
 """
 
 import glob
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Optional
 
 from ..errors import InputError, ModelError, OutputError
+from ..paths import move
 from ..progress import CancelFlag, ProgressCallback
 from . import catalogue, identify
 from .catalogue import BUNDLED, ModelEntry
@@ -82,7 +82,7 @@ def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> O
 
 def _put_in_place(part: Path, target: Path) -> None:
     try:
-        os.replace(part, target)
+        move(part, target)
     except OSError as error:
         raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
 from ..errors import ModelError, OutputError
+from ..paths import move
 
 ITEM_SIZES = {"F16": 2, "F32": 4}
 """Types of our checkpoints and the bytes of one element."""
@@ -158,7 +159,7 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
             check(beside)
-            os.replace(beside, path)
+            move(beside, path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise

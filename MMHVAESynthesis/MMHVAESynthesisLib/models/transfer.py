@@ -2,12 +2,11 @@
 
 import http.client
 import logging
-import os
-import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Optional, Tuple
@@ -287,8 +286,8 @@ class Transfer:
             left = self._shared.stat()
             if left.st_size == 0 and time.time() - left.st_mtime > self._timeout:  # of one that never got a byte
                 return self._shared, open(self._shared, "r+b")
-            own, name = tempfile.mkstemp(".part", f".{self._entry.file}.", self._shared.parent)
-            return Path(name), os.fdopen(own, "wb")
+            own = self._shared.with_name(f".{self._entry.file}.{uuid.uuid4().hex}.part")
+            return own, open(own, "xb")
 
     def _write(self, file: BinaryIO, block: bytes) -> None:
         try:

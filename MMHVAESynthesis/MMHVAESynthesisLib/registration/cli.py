@@ -11,6 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES, US, label
 from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..request import AFFINE, RIGID, RegistrationRequest
 from ..volumes import files
@@ -147,14 +148,14 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
         if _resolved(target) in map(_resolved, targets[:number]):
             raise OutputError(f"{target} is the name of two of the results: choose another one.")
     check_absent(targets, args.overwrite, "another name")
-    files.check_no_twins(targets)
+    files.check_names(targets)
     for folder in _folders(args):
         files.check_writable(folder)
 
 
 def _named(args: argparse.Namespace) -> List[Path]:
     """Return the files whose names are given."""
-    return [Path(target).expanduser() for target in (args.output, args.displacement, args.checkerboard) if target]
+    return [expanded(target) for target in (args.output, args.displacement, args.checkerboard) if target]
 
 
 def _targets(args: argparse.Namespace, request: RegistrationRequest) -> List[Path]:
@@ -165,13 +166,13 @@ def _targets(args: argparse.Namespace, request: RegistrationRequest) -> List[Pat
 
 def _folders(args: argparse.Namespace) -> List[Path]:
     """Return the folders that will be written into."""
-    resampled = [Path(args.resampled_dir).expanduser()] if args.resampled_dir else []
+    resampled = [expanded(args.resampled_dir)] if args.resampled_dir else []
     return [*(target.parent for target in _named(args)), *resampled]
 
 
 def _resampled(args: argparse.Namespace, modality: str, source: str) -> Path:
     """Return where an MR that is resampled is written."""
-    return Path(args.resampled_dir).expanduser() / f"{files.stem(Path(source))}_registered-{label(modality)}.nrrd"
+    return expanded(args.resampled_dir) / f"{files.stem(Path(source))}_registered-{label(modality)}.nrrd"
 
 
 def _check_unpaired(args: argparse.Namespace, request: RegistrationRequest) -> None:
@@ -187,7 +188,7 @@ def _inputs(args: argparse.Namespace, request: RegistrationRequest) -> List[str]
 
 
 def _resolved(name: Union[str, Path]) -> Path:
-    return Path(name).expanduser().resolve()
+    return expanded(name).resolve()
 
 
 def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray]]:
@@ -253,14 +254,14 @@ def _write(args: argparse.Namespace, request: RegistrationRequest, result: Regis
                 written[f"resampled_{modality}"] = target = _resampled(args, modality, source)
                 files.write(_onto(grid, files.read(source), result.fixed_to_moving), parts[target])
         if args.displacement:
-            written["displacement"] = target = Path(args.displacement).expanduser()
+            written["displacement"] = target = expanded(args.displacement)
             field = files.read(args.us or request.fixed[first])
             files.write(figures.displacement(result.fixed_to_moving, field), parts[target])
         if args.checkerboard:
-            written["checkerboard"] = target = Path(args.checkerboard).expanduser()
+            written["checkerboard"] = target = expanded(args.checkerboard)
             fixed, moving = files.read(request.fixed[first]), files.read(request.moving[first])
             figures.write_picture(figures.checkerboard(fixed, moving, result.fixed_to_moving), parts[target])
-        written["transform"] = target = Path(args.output).expanduser()
+        written["transform"] = target = expanded(args.output)
         transforms.write(result.fixed_to_moving, parts[target])
     return {what: str(path) for what, path in written.items()}
 

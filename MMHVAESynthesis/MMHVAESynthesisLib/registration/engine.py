@@ -41,7 +41,7 @@ NEARER = (
 )
 WITHOUT_SEARCH = (
     "If the MR lies nearly right already, register without a search (panel: untick Search; command line: --starts 1; "
-    "console: starts=1)."
+    "console: starts=1), and check by eye: nothing tells chance then."
 )
 LARGER = "So small a field of view hardly tells placements apart: choose a larger one, best the whole ultrasound."
 

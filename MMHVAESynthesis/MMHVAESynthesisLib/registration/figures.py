@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from ..errors import InputError, OutputError
+from ..paths import check_letters, expanded, move
 from ..volumes import checks
 from ..volumes.preparation import filled
 from .frame import nearest_orthonormal
@@ -114,7 +115,8 @@ def write_picture(picture: sitk.Image, target: Union[str, Path]) -> Path:
 
     :raises OutputError: when it cannot be written whole.
     """
-    path = Path(target).expanduser()
+    path = expanded(target)
+    check_letters(path, OutputError)
     if path.suffix.lower() != ".png":
         raise OutputError(f"Cannot write {path}: a picture's name must end with .png.")
     part = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part.png")
@@ -122,7 +124,7 @@ def write_picture(picture: sitk.Image, target: Union[str, Path]) -> Path:
         sitk.WriteImage(picture, str(part))
         if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(part))), sitk.GetArrayFromImage(picture)):
             raise OSError("the picture read back differs")
-        os.replace(part, path)
+        move(part, path)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path} could not be written: is the folder there and writable?") from error
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from ..errors import InputError
+from ..paths import expanded
 
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -157,7 +158,7 @@ def _placed(path: Path, points: List[Optional[List[float]]]) -> np.ndarray:
 
 
 def _text(source: Union[str, Path]) -> Tuple[Path, str]:
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         return path, path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from ..errors import InputError, OutputError
+from ..paths import check_letters, expanded, move
 
 WRITABLE = (".h5", ".tfm", ".txt")
 
@@ -77,7 +78,8 @@ def read(source: Union[str, Path]) -> sitk.Transform:
 
     :raises InputError: when it is absent or unreadable, or holds several transforms.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
+    check_letters(path, InputError)
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the name of the transform file.")
     _check_single(path)
@@ -104,7 +106,8 @@ def _check_single(path: Path) -> None:
 
 def check_writable_name(target: Union[str, Path]) -> Path:
     """Return ``target`` as a path if a transform can be written under that name, else raise :class:`OutputError`."""
-    path = Path(target).expanduser()
+    path = expanded(target)
+    check_letters(path, OutputError)
     # ITK, and so Slicer, neither writes nor reads a transform whose ending is in upper case.
     if path.suffix not in WRITABLE:
         endings = ", ".join(WRITABLE)
@@ -124,7 +127,7 @@ def write(transform: sitk.Transform, target: Union[str, Path]) -> Path:
         sitk.WriteTransform(transform, str(part))
         if not np.allclose(matrix_of(sitk.ReadTransform(str(part))), matrix_of(transform), atol=1e-9):
             raise OSError("the transform read back differs")
-        os.replace(part, path)
+        move(part, path)
     except (OSError, RuntimeError) as error:
         raise OutputError(
             f"{path} could not be written: is the folder there and writable? Nothing was left half-written."

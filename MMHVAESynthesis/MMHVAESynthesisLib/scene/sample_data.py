@@ -42,8 +42,8 @@ SAMPLES = (
         (
             SampleFile(
                 "us",
-                "MMHVAE-phantom-3-iUS.nrrd",
-                "b8a0ac1a397aba1c96472eacb5bf48dd35d0c10eedcb2548d7b1256c93f1418a",
+                "MMHVAE-phantom-4-iUS.nrrd",
+                "65bbce86627cb711e2a7fd474c48b4392a00430138f2d3dc6848ff6e319b1a51",
                 "Phantom iUS",
             ),
         ),

@@ -17,6 +17,7 @@ from ..outputs import (
     no_empty_folders,
     put_in_place,
 )
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, THREE_DIRECTIONS, SynthesisRequest
 from ..volumes import files
@@ -126,7 +127,7 @@ def run(
 
 
 def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Optional[CancelFlag]) -> Dict[str, Any]:
-    folder = Path(args.output_dir).expanduser()
+    folder = expanded(args.output_dir)
     start = "preview-" if args.name is None else f"{args.name}_preview-"
 
     def place(target: str) -> Path:
@@ -135,7 +136,7 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
     places = [place(target) for target in request.targets or MODALITIES]
     check_no_inputs(places, request.inputs.values(), _OTHERWISE)
     check_absent(places, args.overwrite, _OTHERWISE)
-    files.check_no_twins(places)
+    files.check_names(places)
     files.check_writable(folder)
     shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
     written = {target: place(target) for target in shown.images}
@@ -184,10 +185,10 @@ class _Outputs:
     """The files of one run: all of them, or none."""
 
     def __init__(self, args: argparse.Namespace, request: SynthesisRequest):
-        self._folder = Path(args.output_dir).expanduser()
+        self._folder = expanded(args.output_dir)
         self._overwrite = args.overwrite
         self._compress = not args.uncompressed
-        reference = Path(next(request.inputs[modality] for modality in MODALITIES if modality in request.inputs))
+        reference = expanded(next(request.inputs[modality] for modality in MODALITIES if modality in request.inputs))
         own = args.format or files.suffix(reference)
         self._ending = own if own in files.WRITABLE else ".nrrd"
         self._base = files.stem(reference) if args.name is None else args.name
@@ -204,7 +205,7 @@ class _Outputs:
         check_no_inputs(targets, request.inputs.values(), _OTHERWISE)
         others = [self._record] if self._made_from(self._record) or not self._runs() else []
         check_absent([*targets, *others], self._overwrite, _OTHERWISE, self._made_from)
-        files.check_no_twins(written)
+        files.check_names(written)
         files.check_writable(self._folder, 4 * files.count_voxels(self._reference) * len(written))
 
     def _runs(self) -> List[record.Run]:
@@ -221,8 +222,11 @@ class _Outputs:
         """
         for run in self._runs():
             former = record.reference(run)
-            is_of_it = file == self._record or file.name in run[record.FILES]
-            if is_of_it and former and os.path.abspath(former) != os.path.abspath(self._reference):
+            if not former or not (file == self._record or file.name in run[record.FILES]):
+                continue
+            if not os.path.isabs(former):  # as they once were recorded: from which folder is not known
+                return f", made from {former}, which may be another input"
+            if former != os.path.abspath(self._reference):
                 return f", made from another input ({former})"
         return ""
 
@@ -246,7 +250,7 @@ class _Outputs:
             self._write_volumes(result.uncertainty, uncertainty, parts)
             names, names_gone = [file.name for file in volumes], {file.name for file in gone}
             text = record.text(result.provenance, names, self._runs(), names_gone)
-            parts[self._record].write_text(text, encoding="utf-8")
+            parts[self._record].write_text(text, encoding="utf-8", errors="backslashreplace")
         return {
             "outputs": {target: str(file) for target, file in images.items()},
             "uncertainty": {target: str(file) for target, file in uncertainty.items()},

@@ -3,12 +3,14 @@
 torch is imported only when one of them is called, so that its absence is one clear sentence.
 """
 
+import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Union
 
 from .. import __version__
 from ..dependencies import require_torch
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import SynthesisRequest
 from .result import Preview, SynthesisResult
@@ -69,7 +71,7 @@ def _provenance(plan, seconds: float) -> Dict[str, Any]:
         "model": header.name,
         "model_digest": header.digest,
         "inputs": {
-            modality: request.names.get(modality) or (str(source) if isinstance(source, (str, Path)) else "")
+            modality: request.names.get(modality) or (_place(source) if isinstance(source, (str, Path)) else "")
             for modality, source in request.inputs.items()
         },
         "reference": plan.case.reference,
@@ -84,3 +86,8 @@ def _provenance(plan, seconds: float) -> Dict[str, Any]:
         "seconds": round(seconds, 3),
         "warnings": list(plan.warnings),
     }
+
+
+def _place(file: Union[str, Path]) -> str:
+    """Return a file's name with its folder: one that is relative says nothing in another working folder."""
+    return os.path.abspath(expanded(file))

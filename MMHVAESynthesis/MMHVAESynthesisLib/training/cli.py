@@ -8,6 +8,7 @@ from ..dependencies import require_torch
 from ..errors import InputError, ModelError, OutputError
 from ..network.sizes import NetworkSizes
 from ..outputs import check_absent, check_no_inputs, no_empty_folders
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..volumes.files import check_writable
 from . import presets
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _state(args: argparse.Namespace) -> Path:
-    return Path(args.state).expanduser()
+    return expanded(args.state)
 
 
 def _output(args: argparse.Namespace) -> Optional[Path]:
@@ -58,7 +59,7 @@ def _output(args: argparse.Namespace) -> Optional[Path]:
     """
     if args.output and not args.output.lower().endswith(_ENDING):
         raise OutputError(f"Cannot write weights to {args.output}: the name of a model's file must end with {_ENDING}.")
-    return Path(args.output).expanduser() if args.output else None
+    return expanded(args.output) if args.output else None
 
 
 def _check(args: argparse.Namespace, output: Optional[Path]) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
@@ -11,6 +10,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Union
 from ..errors import InputError
 from ..modalities import US
 from ..network.sizes import NetworkSizes
+from ..paths import move
 
 HELD_OUT: Tuple[str, ...] = ("BraTS2021_01484", "BraTS2021_01485", "TCGA-DU-7294", "Case18", "Case27")
 """Cases that are for evaluation only, unless a configuration names others."""
@@ -149,6 +149,8 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self):
+        if self.seed < 0:
+            raise InputError(f"The seed must be 0 or more, not {self.seed}.")
         if self.subsets not in SUBSETS or self.precision not in ("float32", "bfloat16"):
             raise InputError(f"Unknown subsets {self.subsets!r} or precision {self.precision!r}.")
         if (
@@ -201,7 +203,7 @@ class TrainingConfig:
         """Write the configuration as JSON, beside and then renamed."""
         beside = Path(f"{path}.part")
         beside.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, path)
+        move(beside, path)
 
 
 def _typed(kind: type, values: Mapping[str, Any], where: str):
@@ -210,10 +212,40 @@ def _typed(kind: type, values: Mapping[str, Any], where: str):
     unknown = set(values) - {item.name for item in dataclasses.fields(kind)}
     if unknown:
         raise InputError(f"{where} does not know: {', '.join(sorted(unknown))}.")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise InputError(f"{where} holds a value of the wrong type: {error}.") from error
+    for item in dataclasses.fields(kind):
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+        if item.name in values and not _is_like(values[item.name], default):
+            raise InputError(f"{where}: '{item.name}' must be {_like(default)}, not {values[item.name]!r:.60}.")
+    return kind(**values)
+
+
+_LIKE = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    tuple: "a list of texts",
+    dict: "an object of numbers",
+    type(None): "true, false or null",
+}
+
+
+def _like(default: Any) -> str:
+    return _LIKE.get(type(default), "an object with names and values")
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Return whether a value of a file can stand where this default does."""
+    if isinstance(default, (bool, type(None))):
+        return isinstance(value, (bool, type(default)))
+    if isinstance(default, (int, float)):
+        kinds = (int, float) if isinstance(default, float) else (int,)
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(default, tuple):
+        return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
+    if isinstance(default, dict):
+        return isinstance(value, Mapping) and all(_is_like(each, 0.0) for each in value.values())
+    return isinstance(value, type(default))
 
 
 def from_dict(values: Mapping[str, Any]) -> TrainingConfig:
@@ -221,6 +253,8 @@ def from_dict(values: Mapping[str, Any]) -> TrainingConfig:
 
     :raises InputError: when a name is unknown or a value impossible.
     """
+    if not isinstance(values, Mapping):
+        raise InputError("The configuration must be an object with names and values.")
     known = dict(values)
     if "sizes" in known:
         known["sizes"] = _typed(NetworkSizes, known["sizes"], "The configuration's 'sizes'")

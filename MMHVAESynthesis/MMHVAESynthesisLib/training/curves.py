@@ -4,9 +4,10 @@ import csv
 import json
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence
+
+from ..paths import move
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Curves:
             writer.writeheader()
             for row in self.rows:
                 writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-        os.replace(beside, path)
+        move(beside, path)
 
 
 class Means:
@@ -112,7 +113,7 @@ def draw(losses: Curves, validation: Curves, path: Path) -> None:
             axes.legend(fontsize=7, ncols=2)
     beside = path.with_name("part-" + path.name)
     figure.savefig(beside, dpi=90)
-    os.replace(beside, path)
+    move(beside, path)
 
 
 def _plot(axes, curves: Curves, name: str, style: Dict[str, str]) -> None:

@@ -122,9 +122,13 @@ class Learner:
             given, coverage = {key: inputs[key] for key in seen}, {}
             if config.cuts > 0 and len(seen) > 1 and rng.random() < config.cuts:
                 given, coverage = cut(given, rng)
-            learnt = self._learnt(targets, seen)
+            learnt = self._learnt(targets, seen, coverage)
             # Without discriminators nothing is learnt from the images of modalities that the case lacks.
             outputs, kl = self._forward(given, None if adversarial_phase else tuple(learnt), batch, noise, coverage)
+            if self._draws_own:
+                # Of an input that ends within the field only what lies beyond is drawn from all inputs.
+                for key, cover in coverage.items():
+                    outputs[key] = torch.where(cover > 0, learnt[key], outputs[key])
             l1 = l1_term(outputs, learnt)
             divergence = kl_term(kl, batch * rows * columns, len(config.sizes.modalities))
             loss = config.l1_weight * l1 + config.kl_weight_at(epoch) * divergence
@@ -132,7 +136,7 @@ class Learner:
                 squares = l2_term(outputs, learnt)
                 loss = loss + config.l2_weight * squares
                 terms["l2"] = terms.get("l2", 0.0) + float(squares.detach())
-            if config.given_weight > 0:
+            if config.given_weight > 0 and not (self._draws_own and coverage):
                 loss = loss + config.given_weight * given_term(outputs, learnt, seen)
             if gan_weight > 0 and name != ALL_SEEN:
                 adversarial = self._adversarial(outputs)
@@ -153,9 +157,13 @@ class Learner:
         """Whether what is given is drawn from its own expert alone in use."""
         return self.config.sizes.reconstruction == "own"
 
-    def _learnt(self, targets: Dict[str, Tensor], seen: Subset) -> Dict[str, Tensor]:
-        """Return the targets that a pass learns from: with several inputs only the others, if those are drawn so."""
-        others = {name: target for name, target in targets.items() if name not in seen}
+    def _learnt(self, targets: Dict[str, Tensor], seen: Subset, coverage: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Return the targets that a pass learns from.
+
+        If what is given is drawn from itself, those are with several inputs the others, and inputs that end within the
+        field.
+        """
+        others = {name: target for name, target in targets.items() if name not in seen or name in coverage}
         return others if self._draws_own and len(seen) > 1 and others else targets
 
     def _forward(self, seen: Dict[str, Tensor], wanted: Optional[Subset], batch: int, noise: torch.Generator, coverage):

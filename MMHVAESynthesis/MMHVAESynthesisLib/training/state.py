@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ModelError, OutputError
 from ..models import safetensors_file
+from ..paths import move
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     safetensors_file.write(folder / WRITTEN, {_TREE: tree}, content, safetensors_file.read_layout)
     try:
         if (folder / CURRENT).exists():
-            os.replace(folder / CURRENT, folder / PREVIOUS)
-        os.replace(folder / WRITTEN, folder / CURRENT)
+            move(folder / CURRENT, folder / PREVIOUS)
+        move(folder / WRITTEN, folder / CURRENT)
     except OSError as error:
         raise OutputError(f"The training state cannot be written to {folder}: {error}.") from error
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _BATCHES = 4
 _SEED = 4711
-ALL = "all"
+ALL, OTHERS = "all", "others"
 
 
 class Validation:
@@ -39,13 +39,16 @@ class Validation:
         self._real = _fixed([case for case in cases if case.modalities == (US,)], config, "us")
 
     def psnr(self, network: MMHVAE) -> Dict[str, float]:
-        """Return the mean PSNR, dB, for each input alone (``t2>flair``) and for all together (``all>flair``)."""
+        """Return the mean PSNR, dB, for each input alone (``t2>flair``) and for all together (``all>flair``).
+
+        Where what is given is drawn from itself, for all others in the place of all (``others>flair``).
+        """
+        own = network.sizes.reconstruction == "own"
         values: Dict[str, List[float]] = {}
         for number, batch in enumerate(self._paired):
-            for inputs in _input_sets(batch):
-                images = run(network, batch, inputs, number).images
-                name = inputs[0] if len(inputs) == 1 else ALL
-                for target in batch.targets:
+            for name, inputs, targets in _sets(batch, own):
+                images = run(network, batch, inputs, number, targets=targets).images
+                for target in targets:
                     scores = _scores(batch.targets[target], images[target])
                     values.setdefault(f"{name}>{target}", []).extend(scores)
         return {pair: float(np.mean(scores)) for pair, scores in values.items() if scores}
@@ -91,9 +94,15 @@ def _with_the_rest(batches: BatchSource, missing: Set[str], cases: int) -> List[
     return more
 
 
-def _input_sets(batch: Batch) -> List[Tuple[str, ...]]:
-    singles = [(name,) for name in batch.inputs]
-    return singles + [tuple(batch.inputs)] if len(singles) > 1 else singles
+def _sets(batch: Batch, own: bool) -> List[Tuple[str, Tuple[str, ...], Tuple[str, ...]]]:
+    """Return what is validated: the name of a set of inputs, the inputs, and the targets from them."""
+    inputs, targets = tuple(batch.inputs), tuple(batch.targets)
+    found = [(name, (name,), targets) for name in inputs]
+    if len(inputs) > 1 and not own:
+        found.append((ALL, inputs, targets))
+    if len(inputs) > 2 and own:
+        found += [(OTHERS, tuple(name for name in inputs if name != target), (target,)) for target in targets]
+    return found
 
 
 def _scores(targets: np.ndarray, images: np.ndarray) -> List[float]:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..modalities import CET1, DESCRIPTIONS, FLAIR, LABELS, T2
 from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes import files
 from ..volumes.checks import array_view, checked
@@ -44,13 +45,13 @@ def run(
     from .simulate import simulate_sweep
 
     volumes, label = _sources(args)
-    folder = Path(args.output_dir).expanduser()
+    folder = expanded(args.output_dir)
     names = ["us", "field", *(volumes if args.phantom else ()), *(["label"] if args.phantom else [])]
     targets = [folder / f"{name}.nii.gz" for name in names]
     inputs = filter(None, (args.label, *(getattr(args, modality) for modality in _CONTRASTS)))
     check_no_inputs(targets, inputs, "another folder")
     check_absent(targets, args.overwrite, "another folder")
-    files.check_no_twins(targets)
+    files.check_names(targets)
     with no_empty_folders(folder):
         files.check_writable(folder)
         reporter = Reporter("simulating", 1, progress, cancel)

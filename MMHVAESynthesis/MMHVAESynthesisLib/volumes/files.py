@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
+from ..paths import check_letters, expanded, move
 from .checks import array_view, check_layout, slabs
 from .integrity import check_whole
 from .naming import PAIRS, opened, stem, suffix, twin, voxel_files
@@ -34,10 +35,11 @@ def count_voxels(source: Union[str, Path]) -> int:
     """Return how many voxels a volume's file states, 0 where that cannot be read."""
     reader = sitk.ImageFileReader()
     try:
-        with opened(Path(source).expanduser()) as path:
+        check_letters(source, InputError)
+        with opened(expanded(source)) as path:
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, InputError):
         return 0
     return int(np.prod(reader.GetSize()))
 
@@ -58,8 +60,12 @@ def check_header(source: Union[str, Path]) -> None:
 
 
 def _existing(source: Union[str, Path]) -> Path:
-    """Return the path of a volume's file; raise :class:`InputError` where it, or the other of a pair, is absent."""
-    path = Path(source).expanduser()
+    """Return the path of a volume's file.
+
+    :raises InputError: when it, or the other of a pair, is absent, or has a name that SimpleITK does not take.
+    """
+    path = expanded(source)
+    check_letters(path, InputError)
     if path.is_dir():
         raise InputError(
             f"{path} is a folder: give a volume's file (load a DICOM series in Slicer and save it as .nrrd)."
@@ -135,7 +141,7 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
 
     :raises OutputError: when they cannot; the message says why.
     """
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     # Threads of this process, or machines that share the folder, may do the same at the same moment.
     probe = path / f".mmhvae-{uuid.uuid4().hex}.probe"
     try:
@@ -153,9 +159,13 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
     return path
 
 
-def check_no_twins(targets: Iterable[Path]) -> None:
-    """Raise :class:`OutputError` where a NIfTI file lies of the name of one to be written, but compressed, or not."""
+def check_names(targets: Iterable[Path]) -> None:
+    """Raise :class:`OutputError` where volumes cannot be written under their names.
+
+    These must be in UTF-8, and no NIfTI file may lie there of the same name, but compressed, or not.
+    """
     for target in targets:
+        check_letters(target, OutputError)
         other = twin(target)  # its name may be too long for a file, of which Path.exists would make an error
         if other.name != target.name and os.path.exists(other):
             raise OutputError(
@@ -165,7 +175,8 @@ def check_no_twins(targets: Iterable[Path]) -> None:
 
 
 def check_format(path: Union[str, Path]) -> None:
-    """Raise :class:`OutputError` unless volumes can be written in the format that the name's ending says."""
+    """Raise :class:`OutputError` unless a volume of this name can be written, in the format that its ending says."""
+    check_letters(path, OutputError)
     if suffix(Path(path)) not in WRITABLE:
         raise OutputError(f"Cannot write {path}: its name must end with one of {', '.join(WRITABLE)}.")
 
@@ -180,7 +191,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
     :return: The file's path.
     :raises OutputError: when the format is unknown, cannot hold the geometry, or the file cannot be written whole.
     """
-    path = Path(target).expanduser()
+    path = expanded(target)
     check_format(path)
     # The name may be as long as can be.
     part = path.with_name(f".{stem(path)[:40]}.{uuid.uuid4().hex}.part{suffix(path)}")
@@ -189,7 +200,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
         _compare(image, part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        move(part, path)
     except (OSError, RuntimeError) as error:
         log.debug("writing %s", path, exc_info=True)
         raise OutputError(
