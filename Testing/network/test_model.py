@@ -283,6 +283,11 @@ def test_what_is_given_can_be_drawn_from_itself_alone():
         torch.testing.assert_close(joint.train()(given, draws).images, own.train()(given, draws).images)
     torch.testing.assert_close(found.z1, expected.z1)
     torch.testing.assert_close(found.images["cet1"], expected.images["cet1"])
+    # What the others show of their own background inside the field is as dark as can be, and not background.
+    given["t2"] = given["t2"].index_fill(2, torch.arange(5, 8), -1.0)
+    with torch.no_grad():
+        holed = own.eval()(given, draws).images["t2"]
+    assert (holed[:, :, 5:8] == -255 / 256).all() and (holed[:, :, :5] == -1).all() and (holed[:, :, 8:] > -1).all()
     for modality, image in alone.items():
         torch.testing.assert_close(found.images[modality], image)
         assert (image - expected.images[modality]).abs().max() > 0.01

@@ -15,6 +15,9 @@ from .sizes import NetworkSizes
 BACKGROUND = -1.0
 """The value of every pixel outside the field of view, in inputs and outputs."""
 
+DARKEST = -255 / 256
+"""The least value inside it."""
+
 
 class Encoder(nn.Module):
     """Contracting path of one modality."""
@@ -115,7 +118,7 @@ class MMHVAE(nn.Module):
         z1, kl = self._draw(features, noise, Sampling(temperature, with_kl), cover)
         synthetic = {}
         for target in self.sizes.modalities if targets is None else targets:
-            own = self._own(target, features, noise, temperature, cover)
+            own = self._own(target, ordered, features, noise, temperature, cover)
             if own is None:
                 image = self.decoders[target](z1)
             else:
@@ -126,16 +129,20 @@ class MMHVAE(nn.Module):
     def _own(
         self,
         target: str,
+        images: Dict[str, Tensor],
         features: Dict[str, List[Tensor]],
         noise: Sequence[Tensor],
         temperature: float,
         cover: Coverage,
     ) -> Optional[Tensor]:
-        """Return a target's image drawn from its own expert alone, or None where it is not to be."""
+        """Return a target's image drawn from its own expert alone, or None where it is not to be.
+
+        What the input shows as background is as dark as can be, where another input's field goes further.
+        """
         if self.training or not self.sizes.draws_alone(target, features):
             return None
         z1, _ = self._draw({target: features[target]}, noise, Sampling(temperature, False), cover)
-        return self.decoders[target](z1)
+        return self.decoders[target](z1).masked_fill(images[target] == BACKGROUND, DARKEST)
 
     def _draw(self, features: Dict[str, List[Tensor]], noise: Sequence[Tensor], sampling: Sampling, coverage: Coverage):
         """Draw all latent groups, coarsest first; return z1 and the KL estimates."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import levels
 from ..coverage import Coverage, Shares, checked_maps
-from ..model import BACKGROUND, MMHVAE, Encoder, Output, ordered_images
+from ..model import BACKGROUND, DARKEST, MMHVAE, Encoder, Output, ordered_images
 from .cells import DecoderCell, EncoderCell, Expert, ImageDecoder
 from .convolutions import HalvingConvolution, conv3x3, doubled
 from .gaussians import draw, location, unclamped
@@ -97,22 +97,22 @@ class EncodedSlice:
 
     :param inputs: Modalities, in the network's order.
     :param experts: For each level, the coarsest first, what each input's skip says.
-    :param background: Where the outputs are background, (1, 1, S, S).
+    :param backgrounds: For each input where it shows nothing, (1, 1, S, S); the first one's is that of all outputs.
     :param shares: For each level which share of the field each input covers, (1, H W).
     :param coverage: As given.
     """
 
     inputs: Tuple[str, ...]
     experts: List[List[Tensor]]
-    background: Tensor
+    backgrounds: List[Tensor]
     shares: List[Shares]
     coverage: Mapping[str, Tensor]
 
     def alone(self, modality: str) -> "EncodedSlice":
-        """Return it as if one of the inputs were the only one, but for the background."""
+        """Return it as if one of the inputs were the only one."""
         place = self.inputs.index(modality)
         experts, shares = ([level[place : place + 1] for level in levels] for levels in (self.experts, self.shares))
-        return EncodedSlice((modality,), experts, self.background, shares, self.coverage)
+        return EncodedSlice((modality,), experts, self.backgrounds[place : place + 1], shares, self.coverage)
 
 
 class FastMMHVAE:
@@ -180,10 +180,10 @@ class FastMMHVAE:
         for level in self._levels:
             if level.is_random:
                 experts.append([level.of_skip(features[level.halvings]) for features in inputs])
-        background = next(iter(ordered.values())) == BACKGROUND
+        backgrounds = [given == BACKGROUND for given in ordered.values()]
         maps = checked_maps(coverage or {}, ordered)
         inputs = tuple(ordered)
-        return EncodedSlice(inputs, experts, background, self._shares(maps, inputs, ~background), maps)
+        return EncodedSlice(inputs, experts, backgrounds, self._shares(maps, inputs, ~backgrounds[0]), maps)
 
     def _shares(self, maps: Mapping[str, Tensor], inputs: Sequence[str], field: Tensor) -> List[Shares]:
         if not maps:
@@ -215,9 +215,11 @@ class FastMMHVAE:
         for target in wanted:
             image = self._decoders[target](z1) if target in joint else None
             if own[target]:
-                alone = self._decoders[target](self._draw(encoded.alone(target), flat, temperature))
+                one = encoded.alone(target)
+                alone = self._decoders[target](self._draw(one, flat, temperature))
+                alone.masked_fill_(one.backgrounds[0], DARKEST)
                 image = alone if image is None else torch.where(encoded.coverage[target] > 0, alone, image)
-            images[target] = image.masked_fill_(encoded.background, BACKGROUND)
+            images[target] = image.masked_fill_(encoded.backgrounds[0], BACKGROUND)
         return Output(images, z1, None)
 
     def _draw(self, encoded: EncodedSlice, noise: Sequence[Tensor], temperature: float) -> Tensor:
