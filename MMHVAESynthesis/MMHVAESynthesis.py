@@ -59,12 +59,12 @@ class MMHVAESynthesis(ScriptedLoadableModule):
 
 
 def prepareViews():
-    """From now on write SYNTHETIC into every view that shows a synthetic volume; know our layouts; load scenes well."""
-    from MMHVAESynthesisLib.scene import annotations, layouts, saving
+    """From now on write SYNTHETIC into views that show synthetic volumes; know our layouts; look after the scene."""
+    from MMHVAESynthesisLib.scene import annotations, layouts, upkeep
 
     annotations.install()
     layouts.register()
-    saving.install()
+    upkeep.install()
 
 
 def registerSampleData():
@@ -137,6 +137,7 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         prepareViews()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
@@ -165,6 +166,10 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, caller, event):
+        # What is read into the parameter node is nobody's choice in the panel.
+        self.setParameterNode(None)
+
     def onSceneEndImport(self, caller, event):
         self._parameters = None
         if self.parent.isEntered:
@@ -183,8 +188,7 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, caller, event, node):
-        if self._parameterNode is not None:
-            self.panel.on_removed(node)
+        self.panel.on_removed(node)
 
     def initializeParameterNode(self):
         # A setup that failed may leave no panel behind; Slicer enters, leaves and reloads the module all the same.

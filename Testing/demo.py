@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT / "MMHVAESynthesis"), str(ROOT / "Testing")]
 OUTPUT = ROOT / "demo-output"
 SEED = 0
 SAMPLES = 3
-PATIENT, SWEEP = 4, 2
+PATIENT, SWEEP = 4, 1
 """Seeds of the phantom and of the probe's sweep over it."""
 
 

@@ -118,6 +118,100 @@ def test_a_guessed_volume_that_leaves_the_scene_makes_room_for_the_next_guess(sl
     assert chosen(panel) == ["iUS of another sweep"]
 
 
+def test_guesses_are_made_anew_while_nothing_is_decided(slicer, panel, scenes):
+    scenes.volume("T2 preop")
+    settle()
+    assert chosen(panel) == ["T2 preop"]
+    scenes.volume("iUS")
+    settle()
+    assert chosen(panel) == ["iUS"] and "lie on one another: T2 preop." in panel.ui.guessState.text
+    slicer.mrmlScene.Clear(0)
+    scenes.volume("T2 Doe")
+    settle()
+    scenes.volume("T2 Roe")
+    settle()
+    assert chosen(panel) == [] and "Several volumes look like T2 (T2 Doe, T2 Roe)" in panel.ui.guessState.text
+
+
+def test_a_guess_is_made_anew_when_the_panel_opens_again(panel, scenes):
+    scenes.volume("T2 preop")
+    settle()
+    panel.exit()
+    scenes.volume("iUS")
+    settle()
+    panel.enter()
+    assert chosen(panel) == ["iUS"] and "T2 preop" in panel.ui.guessState.text
+    panel.exit()
+    panel.enter()
+    assert panel.ui.usState.text.startswith("Guessed") and "T2 preop" in panel.ui.guessState.text
+
+
+def test_a_guess_that_was_worked_with_is_not_made_anew(ready, scenes, child, slicer):
+    slicer.mrmlScene.Clear(0)
+    scenes.volume("iUS")
+    settle()
+    apply(ready)
+    finish(ready, child, targets=("t2",))
+    scenes.volume("iUS of another sweep")
+    scenes.volume("FLAIR")
+    ready.ui.guessButton.click()
+    assert chosen(ready) == ["iUS", "FLAIR"]
+    assert all(getattr(ready.ui, f"{each}State").text.startswith("Guessed") for each in ("us", "flair"))
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_guess_is_still_one_after_the_scene_was_saved_and_loaded(slicer, panel, scenes, tmp_path, is_open):
+    scenes.volume("iUS")
+    settle()
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    if not is_open:
+        panel.exit()
+        panel.parent.isEntered = False
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    settle()
+    panel.enter()
+    assert chosen(panel) == ["iUS"] and panel.ui.usState.text.startswith("Guessed")
+    assert panel.logic.getParameterNode().inputsChosen is False
+
+
+@pytest.fixture
+def other(module, panel):
+    """A second panel over the same scene."""
+    from slicer_headless.modules import open_panel
+
+    widget = open_panel(module)
+    yield widget
+    widget.cleanup()
+
+
+def test_what_one_panel_guesses_the_other_does_not_take_for_a_choice(slicer, panel, other, scenes):
+    both = (panel, other)
+
+    def are_guessed(*names):
+        settle()
+        assert [chosen(each) for each in both] == [list(names)] * 2
+        assert [each.ui.usState.text.startswith("Guessed") for each in both] == [bool(names)] * 2
+        return panel.logic.getParameterNode().inputsChosen is False
+
+    us = scenes.volume("iUS")
+    assert are_guessed("iUS")
+    slicer.mrmlScene.RemoveNode(us)
+    assert are_guessed()
+    first = scenes.volume("iUS of another sweep")
+    assert are_guessed("iUS of another sweep")
+    second = scenes.volume("iUS of a third")
+    assert are_guessed()
+    slicer.mrmlScene.RemoveNode(first)
+    panel.ui.guessButton.click()
+    assert are_guessed("iUS of a third")
+    for each in (other, panel):
+        each.ui.usSelector.setCurrentNode(None)
+        each.ui.usSelector.setCurrentNode(second)
+        assert "Guessed" not in panel.ui.usState.text + other.ui.usState.text
+    assert panel.logic.getParameterNode().inputsChosen is True
+
+
 def test_several_volumes_that_speak_for_one_modality_are_not_guessed(panel, scenes):
     for name in ("US predura", "US postdura", "FLAIR"):
         scenes.volume(name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .driving import apply, finish
+from .driving import apply, finish, settle
 
 
 def composites(layout):
@@ -240,6 +240,17 @@ def test_a_run_whose_volumes_are_removed_elsewhere_leaves_the_table(slicer, layo
     for volume in list(ready.panel.results.chosen().outputs.values()):
         slicer.mrmlScene.RemoveNode(volume)
     assert ready.ui.runsTable.rowCount == 0 and ready.ui.compareButton.enabled is False
+
+
+def test_a_run_of_the_console_is_in_the_table_of_an_open_panel(slicer, layout, ready, module, scenes, monkeypatch):
+    from MMHVAESynthesisLib.synthesis import engine
+
+    us = ready.ui.usSelector.currentNode()
+    monkeypatch.setattr(engine, "synthesize", lambda *_: scenes.result({"us": us}, ("t2",), samples=2))
+    made = module.MMHVAESynthesisLogic().synthesize({"us": us}, ["t2"])["t2"]
+    settle()
+    assert ready.ui.runsTable.rowCount == 1 and ready.panel.results.chosen().outputs == {"t2": made}
+    assert ready.ui.compareButton.enabled and ready.ui.overlayCheckBox.enabled
 
 
 def test_a_clone_is_the_users_own(slicer, layout, ready, child, monkeypatch):

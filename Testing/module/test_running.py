@@ -249,15 +249,50 @@ def test_a_new_run_can_start_while_an_abandoned_child_still_ends(slicer, ready, 
     assert ready.panel.work._runner._abandoned == []
 
 
-def test_an_input_that_left_the_scene_is_told_and_nothing_is_added(slicer, ready, scenes, child):
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("name", ["Doe-US", "Mine"])
+def test_a_run_ends_once_its_reference_or_output_leaves_the_scene(
+    slicer, ready, scenes, child, monkeypatch, name, is_open
+):
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_: True)
     us = ready.ui.usSelector.currentNode()
+    ready.ui.t2Output.setCurrentNode(scenes.volume("Mine"))
     apply(ready)
-    made = scenes.result({"us": us}, ("t2",))
-    slicer.mrmlScene.RemoveNode(us)
+    if not is_open:
+        ready.exit()
+    made = scenes.result({"us": us}, ("t2", "cet1", "flair"))
+    slicer.mrmlScene.RemoveNode(scenes.volume("Another"))
+    assert child.process.deeds == []
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName(name))
+    assert child.process.deeds == ["ask_to_stop"] and ready.ui.applyButton.text == "Apply"
+    said = f"Cancelled, because '{name}' left the scene meanwhile. Nothing was added."
+    assert said in ready.ui.statusLabel.text
     before = scenes.picture()
     child.finish(made.images)
     poll(ready)
-    assert "is not in the scene any more" in ready.ui.statusLabel.text and scenes.picture() == before
+    assert said in ready.ui.statusLabel.text and scenes.picture() == before
+
+
+def test_a_run_outlives_its_other_inputs(slicer, ready, scenes, child):
+    ready.ui.flairSelector.setCurrentNode(scenes.volume("Doe-FLAIR"))
+    apply(ready)
+    slicer.mrmlScene.RemoveNode(ready.ui.flairSelector.currentNode())
+    finish(ready, child, targets=("t2",))
+    made = slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)")
+    assert ready.ui.statusLabel.text.startswith("Done in ")
+    assert made.GetNodeReference("MMHVAE.input.us") is ready.ui.usSelector.currentNode()
+    assert made.GetNodeReferenceID("MMHVAE.input.flair") is None
+
+
+def test_what_a_run_needed_is_nothing_to_the_next_job(slicer, ready, scenes, child):
+    us = ready.ui.usSelector.currentNode()
+    apply(ready)
+    finish(ready, child)
+    ready.ui.usSelector.setCurrentNode(scenes.volume("Other"))
+    apply(ready)
+    slicer.mrmlScene.RemoveNode(us)
+    assert child.process.deeds == [] and ready.ui.applyButton.text == "Cancel"
+    ready.panel.work.stop()
 
 
 def test_a_panel_that_goes_away_kills_its_child(ready, child):
@@ -288,61 +323,6 @@ def test_a_child_that_cannot_start_is_told(ready):
     apply(ready)
     assert "could not be started: Permission denied" in ready.ui.statusLabel.text
     assert ready.ui.applyButton.text == "Apply" and ready.ui.applyButton.enabled
-
-
-def test_warnings_of_the_run_are_shown_until_the_next(ready, child):
-    apply(ready)
-    finish(ready, child, warnings=["iUS fills little."])
-    assert "iUS fills little." in ready.ui.warningsLabel.text and not ready.ui.warningsLabel.isHidden()
-    apply(ready)
-    assert ready.ui.warningsLabel.isHidden()
-    ready.panel.work.stop()
-
-
-def test_a_preview_shows_a_picture_and_the_time_and_changes_nothing(ready, scenes, child, monkeypatch):
-    us = ready.ui.usSelector.currentNode()
-    us.SetAttribute("MMHVAE.synthetic", "1")
-    before = scenes.picture()
-    ready.ui.previewButton.click()
-    assert "--preview" in child.calls[0]
-    made = scenes.result({"us": us}, ("t2", "flair")).images
-    child.finish({modality: image[:, :, 2:3] for modality, image in made.items()})
-    last = child.process.waiting.pop()
-    import json
-
-    said = json.loads(last)["result"]
-    child.process.say(result={"outputs": said["outputs"], "plane": 2, "seconds": 300.0, "warnings": ["Odd."]})
-    monkeypatch.setattr(type(ready.panel.work), "seconds", 100.0)
-    poll(ready)
-    text = ready.ui.statusLabel.text
-    assert "SYNTHETIC preview of slice 2" in text and "T2, FLAIR" in text
-    assert "about 6 min 40 s" in text, "300 s of work, and the 100 s that it took to start, load and prepare"
-    pixmap = ready.ui.previewPicture.pixmap
-    assert not ready.ui.previewPicture.isHidden() and pixmap.width() > pixmap.height() > 1
-    assert yellow(pixmap) > 30, "the picture itself says SYNTHETIC"
-    assert "Odd." in ready.ui.warningsLabel.text and "is itself synthetic" in ready.ui.warningsLabel.text
-    assert scenes.picture() == before
-
-
-def yellow(pixmap):
-    image = pixmap.toImage()
-    pixels = (image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height()))
-    return sum(1 for pixel in pixels if pixel.red() > 150 and pixel.green() > 120 and pixel.blue() < 120)
-
-
-@pytest.mark.parametrize(("count", "size"), [(1, (120, 120)), (3, (300, 100)), (4, (240, 240))])
-def test_a_preview_fits_into_the_panel(panel, count, size):
-    import SimpleITK as sitk  # noqa: N813
-
-    from MMHVAESynthesisLib.app.preview import picture
-
-    images = {modality: sitk.GetImageFromArray(np.full((1, 60, 60), 9.0)) for modality in MODALITIES[:count]}
-    pixmap = picture(images, 300)
-    assert (pixmap.width(), pixmap.height()) == size
-    tall = {"t2": sitk.GetImageFromArray(np.full((1, 90, 30), 9.0))}
-    tall["t2"].SetSpacing([1.0, 0.5, 1.0])
-    pixmap = picture(tall, 1000)
-    assert pixmap.height() / pixmap.width() == pytest.approx(1.5, abs=0.02), "pixels are shown square in mm"
 
 
 def answer(panel, child, **words):

@@ -14,10 +14,10 @@ def arrangement(layout, module):
 
 
 def _take_away():
-    from MMHVAESynthesisLib.scene import annotations, saving
+    from MMHVAESynthesisLib.scene import annotations, upkeep
 
     annotations.uninstall()
-    saving.uninstall()
+    upkeep.uninstall()
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_scene_views_bring_the_comparison_and_other_layouts_back(slicer, arrange
 
 
 def test_what_looks_after_loaded_scenes_does_so_once_and_goes_with_the_module(slicer, arrangement, module, monkeypatch):
-    from MMHVAESynthesisLib.scene import registration_view, saving
+    from MMHVAESynthesisLib.scene import registration_view, upkeep
 
     calls = []
     monkeypatch.setattr(registration_view, "recover", lambda: calls.append(1))
@@ -110,7 +110,7 @@ def test_what_looks_after_loaded_scenes_does_so_once_and_goes_with_the_module(sl
         module.prepareViews()
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
     assert len(calls) == 1
-    saving.uninstall()
+    upkeep.uninstall()
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
     assert len(calls) == 1
 

@@ -160,15 +160,32 @@ def test_given_nodes_are_overwritten_in_place(slicer, outputs, provenance, scene
     assert provenance.is_synthetic(mine)
 
 
-def test_a_second_run_into_the_same_node_leaves_nothing_of_the_first(outputs, provenance, scenes):
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_second_run_into_the_same_node_leaves_nothing_of_the_first(slicer, outputs, provenance, scenes, samples):
     first = {"us": scenes.volume("US"), "flair": scenes.volume("F")}
-    node = outputs.add(scenes.result(first, targets=("t2",), samples=2), first)["t2"]
-    map_of_first = provenance.uncertainty_node(node)
+    nodes = outputs.add(scenes.result(first, samples=2), first)
+    node, maps = nodes["t2"], {modality: provenance.uncertainty_node(each) for modality, each in nodes.items()}
     second = {"us": first["us"]}
-    again = outputs.add(scenes.result(second, targets=("t2",), seed=9), second, {"t2": node})["t2"]
+    result = scenes.result(second, targets=("t2",), samples=samples, seed=9)
+    again = outputs.add(result, second, {"t2": node})["t2"]
     assert again is node and provenance.noted(node)["seed"] == "9"
-    assert provenance.uncertainty_node(node) is None and map_of_first.GetScene() is not None
+    assert maps["t2"].GetScene() is None and provenance.uncertainty_node(nodes["cet1"]) is maps["cet1"]
+    assert (provenance.uncertainty_node(node) is not None) is (samples == 2)
+    left = [each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert len([name for name in left if "T2 uncertainty" in name]) == samples - 1
     assert node.GetNodeReference("MMHVAE.input.flair") is None
+
+
+def test_a_map_of_a_clone_too_stays_until_neither_has_it(slicer, outputs, provenance, scenes):
+    inputs = {"us": scenes.volume("US")}
+    made = outputs.add(scenes.result(inputs, targets=("t2",), samples=2), inputs)["t2"]
+    shared = provenance.uncertainty_node(made)
+    clone = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, made, "My copy")
+    assert provenance.uncertainty_node(clone) is shared
+    outputs.add(scenes.result(inputs, targets=("t2",)), inputs, {"t2": made})
+    assert provenance.uncertainty_node(clone) is shared
+    outputs.add(scenes.result(inputs, targets=("t2",)), inputs, {"t2": clone})
+    assert shared.GetScene() is None
 
 
 def test_given_nodes_that_cannot_take_a_result_are_refused(slicer, outputs, scenes):
@@ -190,14 +207,57 @@ def test_given_nodes_that_cannot_take_a_result_are_refused(slicer, outputs, scen
         outputs.add(scenes.result(inputs), inputs, {"flair": other})
 
 
-def test_an_input_removed_during_the_run_is_told(slicer, outputs, scenes):
-    inputs = {"us": scenes.volume("US")}
+@pytest.mark.parametrize("name", ["US", "Mine"])
+def test_a_reference_or_output_removed_during_the_run_is_told(slicer, outputs, scenes, name):
+    inputs, given = {"us": scenes.volume("US"), "flair": scenes.volume("F")}, {"t2": scenes.volume("Mine")}
     result = scenes.result(inputs)
-    slicer.mrmlScene.RemoveNode(inputs["us"])
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName(name))
     before = scenes.picture()
-    with pytest.raises(InputError, match="not in the scene any more"):
-        outputs.add(result, inputs)
+    with pytest.raises(InputError, match=f"'{name}' left the scene during the synthesis: nothing was added"):
+        outputs.add(result, inputs, given)
     assert scenes.picture() == before
+
+
+def test_another_input_removed_during_the_run_costs_nothing_but_the_reference_to_it(
+    slicer, outputs, provenance, scenes
+):
+    inputs = {"us": scenes.volume("US"), "flair": scenes.volume("F")}
+    result = scenes.result(inputs, samples=2)
+    slicer.mrmlScene.RemoveNode(inputs["flair"])
+    nodes = outputs.add(result, inputs)
+    for node in (nodes["t2"], provenance.uncertainty_node(nodes["t2"])):
+        assert provenance.references(node)["MMHVAE.input.us"] == inputs["us"].GetID()
+        assert "MMHVAE.input.flair" not in provenance.references(node)
+        assert json.loads(provenance.noted(node)["inputs"])["flair"] == "F"
+
+
+def test_a_map_cannot_take_a_result(slicer, outputs, provenance, scenes):
+    inputs = {"us": scenes.volume("US")}
+    made = outputs.add(scenes.result(inputs, samples=2), inputs)
+    with pytest.raises(InputError, match="is a map that goes with another volume"):
+        outputs.checked({"t2": provenance.uncertainty_node(made["t2"])}, inputs, ["t2"])
+    shown = scenes.volume("US displacement in mm")
+    shown.SetAttribute("MMHVAE.role", "displacement")
+    with pytest.raises(InputError, match="'US displacement in mm', is a map"):
+        outputs.checked({"t2": shown}, inputs, ["t2"])
+    assert outputs.checked({"t2": made["t2"]}, inputs, ["t2"]) == {"t2": made["t2"]}
+
+
+def test_a_map_that_was_overwritten_belongs_to_no_image_any_more(slicer, outputs, provenance, scenes):
+    """As in a scene of an earlier version, which let a map be an output."""
+    from MMHVAESynthesisLib.scene.runs import runs
+
+    inputs = {"us": scenes.volume("US")}
+    old = outputs.add(scenes.result(inputs, targets=("t2",), samples=2), inputs)["t2"]
+    of_old = provenance.uncertainty_node(old)
+    outputs.add(scenes.result(inputs, targets=("t2",)), inputs, {"t2": of_old})
+    assert provenance.uncertainty_node(old) is None
+    (last, first) = sorted(runs(), key=lambda run: run.outputs["t2"] is old)
+    first.delete()
+    assert old.GetScene() is None and of_old.GetScene() is not None and [run.id for run in runs()] == [last.id]
+    other = outputs.add(scenes.result(inputs, targets=("t2",), samples=2), inputs)["t2"]
+    last.outputs["t2"].SetNodeReferenceID(provenance.UNCERTAINTY, provenance.uncertainty_node(other).GetID())
+    assert provenance.uncertainty_node(last.outputs["t2"]) is None, "it is that of another run"
 
 
 def fail_at(monkeypatch, owner, name, call):

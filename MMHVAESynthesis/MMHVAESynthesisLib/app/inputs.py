@@ -25,6 +25,7 @@ class Inputs:
         self._ui = ui
         self._parameters: Optional[Any] = None
         self._known: Dict[str, Optional[str]] = {}
+        self._marked: List[str] = []
         self._added: List[Any] = []
         self._guessing = False
         ui.guessButton.connect("clicked(bool)", lambda *_: self.guess())
@@ -33,11 +34,11 @@ class Inputs:
         """Work on a parameter node from now on; None on none."""
         self._parameters = parameters
         if parameters is not None:
-            self._known = self._ids()
+            self._take_note()
             self._say("")
             if any(modality not in self._guessed() for modality in self.nodes()):
                 self.decide()
-            elif not parameters.inputsChosen and not self.nodes():
+            elif not parameters.inputsChosen:
                 self.guess(quietly=True)
 
     def nodes(self) -> Dict[str, Any]:
@@ -47,7 +48,9 @@ class Inputs:
 
     def note(self) -> None:
         """Take what is chosen as it is now for no choice of the user's: a volume leaves the scene."""
-        self._known = self._ids()
+        # In the same change: another panel would take the one without the other for a choice.
+        self._parameters.guessed = ",".join(modality for modality in self._guessed() if modality in self.nodes())
+        self._take_note()
 
     def decide(self) -> None:
         """Take what is chosen, and what is left empty, for what the user wants in this scene."""
@@ -70,7 +73,7 @@ class Inputs:
             self.guess(quietly=True)
 
     def guess(self, quietly: bool = False) -> None:
-        """Fill the empty selectors where a volume speaks clearly for its modality.
+        """Fill the empty selectors where a volume speaks clearly for its modality; until inputs are decided, all anew.
 
         :param quietly: Say nothing where nothing was found.
         """
@@ -78,18 +81,21 @@ class Inputs:
 
         if self._parameters is None:
             return
-        chosen = self.nodes()
+        anew = [] if self._parameters.inputsChosen else self._guessed()
+        chosen = {modality: node for modality, node in self.nodes().items() if modality not in anew}
         wanted = [modality for modality in MODALITIES if modality not in chosen]
         found = guess(loaded_volumes(), wanted, list(chosen.values()), beside_ultrasound=US in chosen)
         self._guessing = True
         try:
             with slicer.util.NodeModify(self._parameters.parameterNode):
-                self._parameters.guessed = ",".join([*self._guessed(), *found.chosen])
-                for modality, volume in found.chosen.items():
-                    setattr(self._parameters, f"{modality}Volume", volume.node)
+                kept = [modality for modality in self._guessed() if modality in chosen]
+                self._parameters.guessed = ",".join([*kept, *found.chosen])
+                for modality in wanted:
+                    volume = found.chosen.get(modality)
+                    setattr(self._parameters, f"{modality}Volume", None if volume is None else volume.node)
         finally:
             self._guessing = False
-        self._known = self._ids()
+        self._take_note()
         nothing = _("No loaded volume's name or DICOM tags speak clearly for an empty selector.")
         said = found.sentence() or ("" if quietly or found.chosen or not wanted else nothing)
         # Where nothing at all is chosen, the panel says it anyway.
@@ -102,13 +108,16 @@ class Inputs:
         if self._parameters is None or self._guessing:
             return
         ids = self._ids()
-        changed = [modality for modality in MODALITIES if ids[modality] != self._known.get(modality)]
-        self._known = ids
+        # Where the marks changed too, another panel over this scene guessed.
+        is_guess = self._guessed() != self._marked
+        changed = [modality for modality in MODALITIES if not is_guess and ids[modality] != self._known.get(modality)]
+        self._take_note()
         if changed:
             self.decide()
         guessed = [modality for modality in self._guessed() if modality not in changed and ids[modality]]
         if guessed != self._guessed():
             self._parameters.guessed = ",".join(guessed)
+            self._marked = self._guessed()
         for modality, node in ((m, getattr(self._parameters, f"{m}Volume")) for m in MODALITIES):
             self._show(modality, node, modality in guessed)
         # CTK shows everything anew when a section is unfolded.
@@ -135,11 +144,14 @@ class Inputs:
         self._ui.guessState.setText(text)
         self._ui.guessState.setVisible(bool(text))
 
+    def _take_note(self) -> None:
+        self._known, self._marked = self._ids(), self._guessed()
+
     def _ids(self) -> Dict[str, Optional[str]]:
         nodes = {modality: getattr(self._parameters, f"{modality}Volume") for modality in MODALITIES}
         return {modality: None if node is None else node.GetID() for modality, node in nodes.items()}
 
-    def _guessed(self):
+    def _guessed(self) -> List[str]:
         return [modality for modality in self._parameters.guessed.split(",") if modality in MODALITIES]
 
     def _show(self, modality: str, node: Any, guessed: bool) -> None:

@@ -69,7 +69,7 @@ class Panel:
         self.update()
 
     def on_scene_close(self) -> None:
-        """Stop what is running for the scene: its result would find another one."""
+        """Stop what is running for the scene, whose result would find another one, and forget what was shown of it."""
         self.work.abandon()
 
     def let_go(self, node: Any, names: Sequence[str]) -> None:
@@ -91,7 +91,10 @@ class Panel:
         self._list_soon(node)
 
     def on_removed(self, node: Any) -> None:
-        """Take note that a node left the scene, by whatever hand."""
+        """Take note that a node left the scene, by whatever hand, also while the panel is not open."""
+        self.work.on_removed(node)
+        if self._parameters is None:
+            return
         if node.IsA("vtkMRMLScalarVolumeNode") and noted(node).get("role") == ROLE_IMAGE:
             self.results.update()
         self._list_soon(node)
@@ -110,6 +113,8 @@ class Panel:
         self._is_due = False
         # Meanwhile the panel may have been left, or have gone away.
         if self._parameters is not None:
+            # Runs are made in the console too.
+            self.results.update()
             self.update()
 
     def close(self) -> None:
@@ -128,6 +133,8 @@ class Panel:
         self.outputs.update()
         self.options.update()
         self.registration.update()
+        if self.work.shown_for not in (None, self.inputs.nodes()):
+            self.work.forget()
         self.work.show(self.missing(), offer_install=bool(self._torch))
 
     def missing(self) -> str:
@@ -275,11 +282,12 @@ class Panel:
         def done(job) -> str:
             return self._show_preview(prepared[0], job.made) if preview else self._add(prepared[0], job.made, model)
 
-        self.work.begin(make, done)
+        self.work.begin(make, done, needs=lambda: prepared[0].needed())
 
     def _show_preview(self, work: Any, shown: Any) -> str:
         from .preview import show
 
+        self.work.shown_for = work.sources
         self.work.warn([*shown.warnings, *work.input_warnings()])
         return show(self.ui.previewPicture, shown, self.work.seconds)
 

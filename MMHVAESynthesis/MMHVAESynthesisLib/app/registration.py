@@ -62,7 +62,7 @@ class Registration(VTKObservationMixin):
         self._listed: List[Any] = []
         self._watched: List[Any] = []
         self._names: List[str] = []
-        self._note = ""
+        self._note, self._undo_tip = "", ui.undoButton.toolTip
         self._fill()
         ui.engineSelector.connect("currentIndexChanged(int)", self._on_engine)
         ui.lookSelector.connect("currentIndexChanged(int)", self.look)
@@ -128,15 +128,17 @@ class Registration(VTKObservationMixin):
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
         self._list_others()
-        self._watch([each for each in dict.fromkeys([*self._landmarks(), *self._listed]) if each is not None])
+        last = self._last()
+        self._watch([each for each in dict.fromkeys([*self._landmarks(), *self._listed, last]) if each is not None])
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
         said = "\n".join(filter(None, [missing or self._figures(), self._note]))
         self._ui.registrationState.setText(said)
         self._ui.registrationState.setVisible(bool(said))
-        is_made = self._last() is not None
+        is_made = last is not None
         self._ui.undoButton.enabled = is_made and not self._work.is_running
+        self._ui.undoButton.toolTip = f"'{last.GetName()}': {self._undo_tip}" if is_made else self._undo_tip
         for widget in (self._ui.lookSelector, self._ui.beforeCheckBox):
             widget.enabled = is_made
         self._ui.fadeSlider.enabled = is_made and self._ui.lookSelector.currentIndex == 0
@@ -211,13 +213,12 @@ class Registration(VTKObservationMixin):
 
     def on_undo(self, *_args) -> None:
         """Take the last registration back."""
-        from ..scene import registration, registration_view
+        from ..scene import registration
 
         last = self._last()
         if last is not None:
             try:
                 registration.undo(last)
-                registration_view.clear()
                 self._work.say(_("The registration was taken back."))
             except MMHVAEError as error:
                 self._work.fail(error)
@@ -327,14 +328,15 @@ class Registration(VTKObservationMixin):
         return made[-1] if made else None
 
     def _figures(self) -> str:
-        """Say how good the last registration is: the lines of its table, one below the other."""
+        """Say how good the last registration is: its name, and the lines of its table, one below the other."""
         from ..scene.registration import TABLE
 
         last = self._last()
         table = None if last is None else last.GetNodeReference(TABLE)
         if table is None:
             return ""
-        lines = []
+        # What is chosen meanwhile may be another's.
+        lines = [f"'{last.GetName()}':"]
         for row in range(table.GetNumberOfRows()):
             what, before, after, unit = (table.GetCellText(row, column) for column in range(4))
             change = f"{before} → {after}" if before else after

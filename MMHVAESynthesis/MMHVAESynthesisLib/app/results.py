@@ -83,6 +83,10 @@ class Results:
 
     def show(self, run: Run) -> None:
         """Show a run: side by side where that layout is on, else its first volume in all slice views."""
+        from ..scene import registration_view
+
+        # With the checkerboard goes the full opacity that it gave the foreground.
+        registration_view.clear()
         if layouts.is_comparing():
             layouts.compare(_volumes(run))
         else:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 import slicer
 from slicer.i18n import tr as _
@@ -36,6 +36,9 @@ class Work:
         self._since, self._clickable, self._log = 0.0, 0.0, ""
         self._outcome, self._failed, self._lacks_torch = "", False, False
         self._noted, self._of_scene = "", True
+        self._needs: Sequence[Any] = ()
+        self.shown_for: Optional[Dict[str, Any]] = None
+        """The inputs to which alone belongs what is shown: those of a preview."""
         ui.logButton.connect("toggled(bool)", self._on_log_button)
         for widget in (ui.progressBar, ui.logText, ui.warningsLabel, ui.previewPicture, ui.installButton):
             widget.setVisible(False)
@@ -45,17 +48,22 @@ class Work:
         """Whether a job is at work or stopping."""
         return self._runner.is_running
 
-    def begin(self, make: Callable[[], Job], on_done: Callable[[Job], str], of_scene: bool = True) -> None:
+    def begin(
+        self,
+        make: Callable[[], Job],
+        on_done: Callable[[Job], str],
+        of_scene: bool = True,
+        needs: Callable[[], Sequence[Any]] = tuple,
+    ) -> None:
         """Start a job; what cannot even start is shown as a failure.
 
         :param make: Makes the job.
         :param on_done: Takes what a job that is done brought, and returns what to say of it.
         :param of_scene: Whether its result is for the scene, so that it ends with that.
+        :param needs: Returns, once the job is made, the nodes without which its result has no place.
         """
         self._of_scene = of_scene
-        self.warn(())
-        self._ui.previewPicture.setVisible(False)
-        self._lacks_torch = False
+        self.forget()
         self._log, self._on_done, self._since = "", on_done, time.monotonic()
         try:
             job = make()
@@ -69,6 +77,7 @@ class Work:
             log.exception("The computation could not be started")
             self.fail(RuntimeError(_("The computation could not be started: {error}.").format(error=error)))
             return
+        self._needs = needs()
         self._runner.run(job, self._on_end)
         # From here on, not from the click: a second one waited while large volumes were written.
         self._clickable = time.monotonic() + _DOUBLE_CLICK_SECONDS
@@ -83,11 +92,31 @@ class Work:
             self._on_change(self._runner.job)
 
     def abandon(self) -> None:
-        """Ask a job of the scene to stop and drop whatever it still brings: its scene is gone."""
+        """Show nothing any more of a scene that is gone, and drop whatever a job of it still brings."""
         if self.is_running and self._of_scene:
-            self._runner.abandon()
-            self._say(_("Cancelled, because the scene was closed."))
+            self._give_up(_("Cancelled, because the scene was closed."))
+        elif not self.is_running:
+            self.forget()
             self._on_state()
+
+    def on_removed(self, node: Any) -> None:
+        """Drop whatever a job still brings for which a node is needed that left the scene."""
+        if self.is_running and any(node is each for each in self._needs):
+            said = _("Cancelled, because '{name}' left the scene meanwhile. Nothing was added.")
+            self._give_up(said.format(name=node.GetName()))
+
+    def _give_up(self, why: str) -> None:
+        self._runner.abandon()
+        self.forget()
+        self._say(why)
+        self._on_state()
+
+    def forget(self) -> None:
+        """Show no longer how the last job ended; the diagnostics still say it."""
+        self.warn(())
+        self._ui.previewPicture.setVisible(False)
+        self._outcome, self._failed, self._lacks_torch = "", False, False
+        self._needs, self.shown_for = (), None
 
     def stop(self) -> None:
         """End every child at once."""

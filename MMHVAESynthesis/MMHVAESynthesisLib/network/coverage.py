@@ -30,6 +30,13 @@ class Coverage:
         whole = F.avg_pool2d(self._field, cell)
         return [self._share(self._maps[name], cell, whole) if name in self._maps else None for name in inputs]
 
+    def whole(self, name: str) -> Optional[Tensor]:
+        """Return in which slices an input covers the field, (B, 1, 1, 1), bool; None: in all, for want of a map."""
+        if name not in self._maps:
+            return None
+        covered = (self._maps[name] > 0) | (self._field == 0)
+        return covered.flatten(1).all(1).view(-1, 1, 1, 1)
+
     def _share(self, cover: Tensor, cell: int, whole: Tensor) -> Tensor:
         share = F.avg_pool2d(self._field * cover, cell) / whole
         return torch.where(whole > 0, share, torch.ones_like(share))

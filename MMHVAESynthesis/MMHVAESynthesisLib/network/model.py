@@ -113,8 +113,7 @@ class MMHVAE(nn.Module):
             raise ValueError("the KL estimate is undefined at temperature 0")
         features = {modality: self.encoders[modality](image) for modality, image in ordered.items()}
         mask = next(iter(ordered.values())) == BACKGROUND
-        maps = checked_maps(coverage or {}, ordered)
-        cover = Coverage(maps, ~mask)
+        cover = Coverage(checked_maps(coverage or {}, ordered), ~mask)
         z1, kl = self._draw(features, noise, Sampling(temperature, with_kl), cover)
         synthetic = {}
         for target in self.sizes.modalities if targets is None else targets:
@@ -122,7 +121,8 @@ class MMHVAE(nn.Module):
             if own is None:
                 image = self.decoders[target](z1)
             else:
-                image = own if target not in maps else torch.where(maps[target] > 0, own, self.decoders[target](z1))
+                whole = cover.whole(target)
+                image = own if whole is None else torch.where(whole, own, self.decoders[target](z1))
             synthetic[target] = image.masked_fill(mask, BACKGROUND)
         return Output(synthetic, z1, kl)
 

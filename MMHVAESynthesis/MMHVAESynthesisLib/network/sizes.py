@@ -30,8 +30,8 @@ class NetworkSizes:
     :param latent_levels: How many latent groups, counted from the coarsest, are random; 0 means all P + 1. Finer ones
         are then decoded without inputs, as in a VAE with fewer levels (the paper's ablation).
     :param reconstruction: What a target that is itself an input is drawn from outside training: the experts of all
-        inputs (``joint``, the method), or where it shows something its own alone (``own``, not in the paper), so that
-        no further input makes it worse.
+        inputs (``joint``, the method), or in slices of which it covers the field its own alone (``own``, not in the
+        paper), so that no further input makes it worse.
     :raises ModelError: when the sizes do not make a network.
     """
 

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..modalities import label, labels
 from . import display, provenance
 from .nodes import copy_grid, found, set_voxels
+from .removal import remove
 
 
 def checked(
@@ -32,6 +33,11 @@ def checked(
             raise InputError(f"{what}, '{node.GetName()}', must be a scalar volume: choose one, or a new volume.")
         if any(node is source for source in inputs.values()):
             raise InputError(f"{what}, '{node.GetName()}', is an input of this run: choose another, or a new volume.")
+        if provenance.noted(node).get("role", provenance.ROLE_IMAGE) != provenance.ROLE_IMAGE:
+            raise InputError(
+                f"{what}, '{node.GetName()}', is a map that goes with another volume or with a registration: choose "
+                "another, or a new volume."
+            )
         if any(node is other for other in nodes.values()):
             raise InputError(f"The output volume '{node.GetName()}' is chosen twice: choose a new volume for one.")
         nodes[modality] = node
@@ -51,21 +57,34 @@ def add(result: Any, inputs: Mapping[str, Any], given: Optional[Mapping[str, Any
 
     New volumes lie on the grid and under the parent transform of the run's reference input, in a folder of the run
     beside it in the subject hierarchy. A node in ``given`` (from :func:`checked`) is overwritten in its place and keeps
-    its name and display. The uncertainty map of a returned node is found with :func:`provenance.uncertainty_node`; it
-    is always a new volume. When anything fails, the scene is left as it was.
+    its name and display; the uncertainty map that it had leaves the scene. That of a returned node is found with
+    :func:`provenance.uncertainty_node`; it is always a new volume. When anything fails, the scene is left as it was.
 
     :param result: A ``SynthesisResult``.
-    :param inputs: ``{modality: node}``, the reference among them.
-    :raises InputError: when an input left the scene meanwhile, or a node is given for what was not synthesised.
+    :param inputs: ``{modality: node}``, the reference among them; of the others some may have left the scene meanwhile.
+    :raises InputError: when the reference or a given node left it, or a node is given for what was not synthesised.
     """
     given = dict(given or {})
     _check_are_made(given, list(result.images))
-    for node in [*inputs.values(), *given.values()]:
-        found(node, "The volume")
+    for node in [inputs[result.reference], *given.values()]:
+        if node.GetScene() is None:
+            raise InputError(f"'{node.GetName()}' left the scene during the synthesis: nothing was added.")
+    inputs = {modality: node for modality, node in inputs.items() if node.GetScene() is not None}
+    former = [provenance.uncertainty_node(node) for node in given.values()]
     with ExitStack() as undo:
         nodes = _Run(result, inputs, given, undo).add()
         undo.pop_all()
+    _remove_unused(former)
     return nodes
+
+
+def _remove_unused(maps: Sequence[Optional[Any]]) -> None:
+    """Remove the maps that no volume has any more; a clone of an image has the same one."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    used = [provenance.uncertainty_node(node) for node in volumes]
+    for each in maps:
+        if each is not None and not any(each is other for other in used):
+            remove(each)
 
 
 class _Run:

@@ -67,7 +67,11 @@ def is_synthetic(node: Any) -> bool:
 
 def uncertainty_node(node: Any) -> Optional[Any]:
     """Return the uncertainty map (voxelwise standard deviation) of a synthetic volume, None where it has none."""
-    return node.GetNodeReference(UNCERTAINTY)
+    found = node.GetNodeReference(UNCERTAINTY)
+    # A map that another run's result was written into is none any more.
+    notes = {} if found is None else noted(found)
+    is_its_own = notes.get("role") == ROLE_UNCERTAINTY and notes.get("run") == noted(node).get("run")
+    return found if is_its_own else None
 
 
 def input_warnings(inputs: Mapping[str, Any]) -> List[str]:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any, List, Optional, Union
 
 import slicer
+import vtk
 
 from ..errors import InputError
 from ..registration.transforms import matrix_of
@@ -71,14 +72,25 @@ def undo(transform: Union[str, Any]) -> None:
         raise InputError(
             f"The registration '{later.GetName()}' was made on top of '{node.GetName()}': undo that one first."
         )
+    for spent in [*release(node), node]:
+        remove(spent)
+    remove_empty_folders()
+
+
+def release(transform: Any) -> List[Any]:
+    """Put back what a registration moved, and return the nodes that were made for it and serve no more without it."""
+    made = [transform.GetNodeReference(role) for role in (TABLE, DISPLACEMENT)]
+    return [*placement.take_out(transform), *(node for node in made if node is not None)]
+
+
+def remove_empty_folders() -> None:
+    """Remove the folders of registrations in which nothing is left."""
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
-    made = [node.GetNodeReference(role) for role in (TABLE, DISPLACEMENT)]
-    for spent in [*placement.take_out(node), *made, node]:
-        if spent is not None:
-            remove(spent)
-    if hierarchy.HasItemAttribute(folder, REGISTRATION) and hierarchy.GetNumberOfItemChildren(folder) == 0:
-        hierarchy.RemoveItem(folder, False, False)
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    for item in [items.GetId(index) for index in range(items.GetNumberOfIds())]:
+        if hierarchy.HasItemAttribute(item, REGISTRATION) and hierarchy.GetNumberOfItemChildren(item) == 0:
+            hierarchy.RemoveItem(item, False, False)
 
 
 def _no_longer_under(transform: Any) -> Optional[Any]:
@@ -104,9 +116,14 @@ def checked(transform: Union[str, Any]) -> Any:
     :raises InputError: when it is none.
     """
     node = transformable(transform, "The registration")
-    if node.GetAttribute(REGISTRATION) != "1":
+    if not is_registration(node):
         raise InputError(f"'{node.GetName()}' is not the transform of a registration: choose one that is.")
     return node
+
+
+def is_registration(node: Any) -> bool:
+    """Return whether a node is the transform of a registration."""
+    return node.IsA("vtkMRMLLinearTransformNode") and node.GetAttribute(REGISTRATION) == "1"
 
 
 def synthetic_of(transform: Any) -> Optional[Any]:
@@ -119,8 +136,7 @@ def synthetic_of(transform: Any) -> Optional[Any]:
 
 def registrations() -> List[Any]:
     """Return the transform nodes of the registrations in the scene, in the order in which they were made."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLLinearTransformNode")
-    return [node for node in nodes if node.GetAttribute(REGISTRATION) == "1"]
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLLinearTransformNode") if is_registration(node)]
 
 
 class _Run:
@@ -157,8 +173,8 @@ class _Run:
         beside = hierarchy.GetItemByDataNode(self.first)
         parent = hierarchy.GetItemParent(beside) if beside else hierarchy.GetSceneItemID()
         folder = hierarchy.CreateFolderItem(parent, name)
-        self.undo.callback(hierarchy.RemoveItem, folder, False, False)
         hierarchy.SetItemAttribute(folder, REGISTRATION, "1")
+        self.undo.callback(remove_empty_folders)
         return folder
 
     @staticmethod
@@ -184,7 +200,7 @@ def _built_upon(transform: Any) -> Optional[Any]:
     """Return a registration made later that has this one, or a stand-in of it, beneath or in a copy."""
     own = [transform, *placement.transforms_under(transform)]
     for over in placement.above(transform):
-        if over.GetAttribute(REGISTRATION) == "1":
+        if is_registration(over):
             return over
     made = registrations()
     for other in made[made.index(transform) + 1 :]:

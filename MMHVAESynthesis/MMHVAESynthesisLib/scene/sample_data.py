@@ -43,7 +43,7 @@ SAMPLES = (
             SampleFile(
                 "us",
                 "MMHVAE-phantom-4-iUS.nrrd",
-                "65bbce86627cb711e2a7fd474c48b4392a00430138f2d3dc6848ff6e319b1a51",
+                "af07f232eb08ee820f3965cd76609476228c6d95b01376aff50c7b55434e9184",
                 "Phantom iUS",
             ),
         ),

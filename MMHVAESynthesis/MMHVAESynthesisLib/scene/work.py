@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ..modalities import MODALITIES
 from ..request import SynthesisRequest
 from . import annotations, nodes, provenance
 from . import outputs as results
@@ -28,6 +29,11 @@ class SceneSynthesis:
         """Return what :meth:`add` needs, so that the copies of the inputs can be freed while a child works."""
         return replace(self, request=None)
 
+    def needed(self) -> List[Any]:
+        """Return the nodes without which a result has no place: the reference input and those to overwrite."""
+        reference = next(self.sources[modality] for modality in MODALITIES if modality in self.sources)
+        return [reference, *self.given.values()]
+
     def input_warnings(self) -> List[str]:
         """Return what is to be said of the inputs, as nodes of the scene, beside what the engine says of them."""
         return provenance.input_warnings(self.sources)
@@ -35,7 +41,7 @@ class SceneSynthesis:
     def add(self, result: Any) -> Dict[str, Any]:
         """Add a ``SynthesisResult`` of the request to the scene, log its warnings, and return ``{modality: node}``.
 
-        :raises InputError: when an input or output node has left the scene; the scene is then left as it was.
+        :raises InputError: when a node that is needed has left the scene; the scene is then left as it was.
         """
         result = provenance.with_input_warnings(result, self.sources)
         for warning in result.warnings:

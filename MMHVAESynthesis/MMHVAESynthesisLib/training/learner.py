@@ -125,10 +125,6 @@ class Learner:
             learnt = self._learnt(targets, seen, coverage)
             # Without discriminators nothing is learnt from the images of modalities that the case lacks.
             outputs, kl = self._forward(given, None if adversarial_phase else tuple(learnt), batch, noise, coverage)
-            if self._draws_own:
-                # Of an input that ends within the field only what lies beyond is drawn from all inputs.
-                for key, cover in coverage.items():
-                    outputs[key] = torch.where(cover > 0, learnt[key], outputs[key])
             l1 = l1_term(outputs, learnt)
             divergence = kl_term(kl, batch * rows * columns, len(config.sizes.modalities))
             loss = config.l1_weight * l1 + config.kl_weight_at(epoch) * divergence
@@ -136,7 +132,7 @@ class Learner:
                 squares = l2_term(outputs, learnt)
                 loss = loss + config.l2_weight * squares
                 terms["l2"] = terms.get("l2", 0.0) + float(squares.detach())
-            if config.given_weight > 0 and not (self._draws_own and coverage):
+            if config.given_weight > 0:
                 loss = loss + config.given_weight * given_term(outputs, learnt, seen)
             if gan_weight > 0 and name != ALL_SEEN:
                 adversarial = self._adversarial(outputs)

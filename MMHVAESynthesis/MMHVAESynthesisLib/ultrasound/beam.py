@@ -105,7 +105,7 @@ def _reflectors(echoes, grid: BeamGrid, appearance: Appearance, rng) -> np.ndarr
     fluid, inside = echoes["fluid"], echoes["inside"]
     walls = np.abs(np.gradient(fluid, axis=2)) + 0.4 * np.abs(np.gradient(fluid, axis=1))
     border = np.abs(np.gradient(inside, axis=2)) + 0.3 * np.abs(np.gradient(inside, axis=1))
-    vessels = _small_vessels(0.8 * echoes["lesion"] + 0.7 * echoes["grey"], appearance, rng) * (inside * (1 - fluid))
+    vessels = _small_vessels(0.3 * echoes["lesion"] + 0.3 * echoes["grey"], appearance, rng) * (inside * (1 - fluid))
     return (sheets + appearance.vessels * vessels) * dashes + appearance.wall * walls + appearance.skull * border
 
 

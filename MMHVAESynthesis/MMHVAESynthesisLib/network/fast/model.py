@@ -99,20 +99,20 @@ class EncodedSlice:
     :param experts: For each level, the coarsest first, what each input's skip says.
     :param backgrounds: For each input where it shows nothing, (1, 1, S, S); the first one's is that of all outputs.
     :param shares: For each level which share of the field each input covers, (1, H W).
-    :param coverage: As given.
+    :param partial: Those inputs that cover a part of the field.
     """
 
     inputs: Tuple[str, ...]
     experts: List[List[Tensor]]
     backgrounds: List[Tensor]
     shares: List[Shares]
-    coverage: Mapping[str, Tensor]
+    partial: Sequence[str]
 
     def alone(self, modality: str) -> "EncodedSlice":
         """Return it as if one of the inputs were the only one."""
         place = self.inputs.index(modality)
         experts, shares = ([level[place : place + 1] for level in levels] for levels in (self.experts, self.shares))
-        return EncodedSlice((modality,), experts, self.backgrounds[place : place + 1], shares, self.coverage)
+        return EncodedSlice((modality,), experts, self.backgrounds[place : place + 1], shares, self.partial)
 
 
 class FastMMHVAE:
@@ -183,7 +183,9 @@ class FastMMHVAE:
         backgrounds = [given == BACKGROUND for given in ordered.values()]
         maps = checked_maps(coverage or {}, ordered)
         inputs = tuple(ordered)
-        return EncodedSlice(inputs, experts, backgrounds, self._shares(maps, inputs, ~backgrounds[0]), maps)
+        cover = Coverage(maps, ~backgrounds[0])
+        partial = [modality for modality in maps if not cover.whole(modality)]
+        return EncodedSlice(inputs, experts, backgrounds, self._shares(maps, inputs, ~backgrounds[0]), partial)
 
     def _shares(self, maps: Mapping[str, Tensor], inputs: Sequence[str], field: Tensor) -> List[Shares]:
         if not maps:
@@ -208,17 +210,16 @@ class FastMMHVAE:
         """
         flat = [level.reshape(level.shape[1], -1) for level in noise]
         wanted = self.sizes.modalities if targets is None else targets
-        own = {t: self.sizes.draws_alone(t, encoded.inputs) for t in wanted}
-        joint = [t for t in wanted if not own[t] or t in encoded.coverage]
-        z1 = self._draw(encoded, flat, temperature) if joint else None
+        own = [t for t in wanted if self.sizes.draws_alone(t, encoded.inputs) and t not in encoded.partial]
+        z1 = self._draw(encoded, flat, temperature) if len(own) < len(wanted) else None
         images = {}
         for target in wanted:
-            image = self._decoders[target](z1) if target in joint else None
-            if own[target]:
+            if target in own:
                 one = encoded.alone(target)
-                alone = self._decoders[target](self._draw(one, flat, temperature))
-                alone.masked_fill_(one.backgrounds[0], DARKEST)
-                image = alone if image is None else torch.where(encoded.coverage[target] > 0, alone, image)
+                image = self._decoders[target](self._draw(one, flat, temperature))
+                image.masked_fill_(one.backgrounds[0], DARKEST)
+            else:
+                image = self._decoders[target](z1)
             images[target] = image.masked_fill_(encoded.backgrounds[0], BACKGROUND)
         return Output(images, z1, None)
 
