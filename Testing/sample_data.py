@@ -20,7 +20,7 @@ TURN = (5.0, -4.0, 9.0)
 """Degrees about x, then y, then z (LPS), about the middle of the phantom."""
 SHIFT = (7.0, -6.0, 8.0)
 """Millimetres, after the turn."""
-US_SPACING, MR_SPACING = 0.6, 1.35
+US_SPACING, MR_SPACING = 0.65, 1.35
 """Millimetres."""
 LARGEST = 2120.0
 """The phantom's MR value that becomes 255."""

@@ -43,7 +43,7 @@ SAMPLES = (
             SampleFile(
                 "us",
                 "MMHVAE-phantom-4-iUS.nrrd",
-                "af07f232eb08ee820f3965cd76609476228c6d95b01376aff50c7b55434e9184",
+                "ebcc3d7ec5ea5c8afc71916aeabe6302238fead20c0da05e1f1a8fb44ff5cb07",
                 "Phantom iUS",
             ),
         ),
