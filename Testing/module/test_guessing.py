@@ -6,6 +6,17 @@ import pytest
 from .driving import apply, finish, settle
 
 
+def save_and_load(slicer, panel, file, is_open):
+    """Save the scene, close it and load it again, with the panel open or left before."""
+    slicer.util.saveScene(str(file), {})
+    if not is_open:
+        panel.exit()
+        panel.parent.isEntered = False
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(file), {})
+    settle()
+
+
 def test_guesses_are_shown_as_guesses_until_the_user_chooses(slicer, panel, scenes):
     us, t2 = scenes.volume("Case3-US-before"), scenes.volume("T2_BLADE")
     scenes.volume("something")
@@ -54,13 +65,7 @@ def test_what_the_user_left_empty_is_empty_after_the_scene_was_saved_and_loaded(
     settle()
     panel.ui.t2Selector.setCurrentNode(None)
     panel.ui.flairSelector.setCurrentNode(None)
-    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
-    if not is_open:
-        panel.exit()
-        panel.parent.isEntered = False
-    slicer.mrmlScene.Clear(0)
-    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
-    settle()
+    save_and_load(slicer, panel, tmp_path / "case.mrb", is_open)
     if not is_open:
         panel.enter()
     assert chosen(panel) == ["iUS"]
@@ -163,13 +168,7 @@ def test_a_guess_that_was_worked_with_is_not_made_anew(ready, scenes, child, sli
 def test_a_guess_is_still_one_after_the_scene_was_saved_and_loaded(slicer, panel, scenes, tmp_path, is_open):
     scenes.volume("iUS")
     settle()
-    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
-    if not is_open:
-        panel.exit()
-        panel.parent.isEntered = False
-    slicer.mrmlScene.Clear(0)
-    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
-    settle()
+    save_and_load(slicer, panel, tmp_path / "case.mrb", is_open)
     panel.enter()
     assert chosen(panel) == ["iUS"] and panel.ui.usState.text.startswith("Guessed")
     assert panel.logic.getParameterNode().inputsChosen is False
