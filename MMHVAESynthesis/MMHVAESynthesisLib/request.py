@@ -223,8 +223,8 @@ class RegistrationRequest:
         ``SimpleITK.Image`` in world coordinates.
     :param moving: ``{modality: image}``: the pre-operative MR, which lie on one another. Modalities in both are used
         together.
-    :param fixed_mask: The ultrasound's field of view, above 0 inside (the ultrasound itself will do); None means where
-        the fixed images are above 0.
+    :param us: The ultrasound that the synthetic MR were made of. Its field of view, above 0, is what counts; a mask of
+        it will do for that. None means where the fixed images are above 0.
     :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None
         means the images' own placement.
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
@@ -233,15 +233,16 @@ class RegistrationRequest:
     :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    :param completion: Whether, where a single contrast has both, those that are synthetic only are synthesised from the
-        pre-operative MR and used beside it; needs PyTorch and a model that knows them.
+    :param completion: Whether, where a single contrast has both, what lacks its partner is synthesised from the
+        pre-operative MR and used beside it: iUS for the ultrasound, and contrasts that are synthetic only. Needs
+        PyTorch and a model that knows them.
     :param model: Of the completion: the model that made the synthetic MR; None: the default.
     :raises InputError: when a value cannot be used; the message says which and what to do.
     """
 
     fixed: Mapping[str, ImageSource]
     moving: Mapping[str, ImageSource]
-    fixed_mask: Optional[ImageSource] = None
+    us: Optional[ImageSource] = None
     initial: Optional[ImageSource] = None
     kind: str = RIGID
     engine: str = "auto"
@@ -284,13 +285,16 @@ class RegistrationRequest:
         return tuple(modality for modality in self.fixed if modality not in self.moving)
 
     @property
-    def may_be_completed(self) -> bool:
-        """Whether there is a single pair, synthetic MR lacks its partner, and the engine can be the one that completes.
+    def to_complete(self) -> Tuple[str, ...]:
+        """The modalities that a completion synthesises from the pre-operative MR, ``us`` the last; empty for none.
 
-        Two pairs correct one another: in the benchmark a completion added nothing to them.
+        None where there are several pairs, which correct one another, and where the engine is not one that completes.
+        An ultrasound of which only a mask is given turns out when it is read.
         """
-        missing = any(modality != US for modality in self.synthetic_only)
-        return self.completion and missing and len(self.pairs) == 1 and self.engine in ("auto", "lncc")
+        if not self.completion or len(self.pairs) != 1 or self.engine not in ("auto", "lncc"):
+            return ()
+        contrasts = tuple(modality for modality in self.synthetic_only if modality != US)
+        return contrasts if self.us is None else (*contrasts, US)
 
     def _check_images(self) -> None:
         if not self.fixed:
@@ -303,7 +307,7 @@ class RegistrationRequest:
                 f"contrast: synthesise {labels(self.moving)}, or choose a pre-operative {labels(self.fixed)}."
             )
         self._check_differ()
-        for image in (*self.fixed.values(), *self.moving.values(), self.fixed_mask):
+        for image in (*self.fixed.values(), *self.moving.values(), self.us):
             _check_file(image)
 
     def _check_differ(self) -> None:

@@ -63,7 +63,7 @@ def test_the_preoperative_mr_is_registered_where_settings_say_so(tmp_path, files
     synthetic = synthesize(settings.synthesis({"us": us})).images["t2"]
     np.testing.assert_array_equal(array(request.fixed["t2"]), array(synthetic))
     np.testing.assert_array_equal(array(request.moving["t2"]), array(read(t2)))
-    assert (request.fixed_mask, request.seed, request.starts, request.kind) == (us, 1, 1, "rigid")
+    assert (request.us, request.seed, request.starts, request.kind) == (us, 1, 1, "rigid")
     assert request.names == expected.provenance["moving"] == {"t2": "t2.nii.gz"}
     found = transforms.read(tmp_path / "out" / "with" / "with_registration.tfm")
     np.testing.assert_allclose(transforms.matrix_of(found), transforms.matrix_of(expected.fixed_to_moving), atol=1e-6)
@@ -118,16 +118,16 @@ def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, m
     run_batch(
         [Case("one", {"us": us}, {"t2": t2})], settings, tmp_path / "out", lambda report: stages.append(report.stage)
     )
-    assert requests[0].model == model and requests[0].may_be_completed is completion
+    assert requests[0].model == model and requests[0].to_complete == (("cet1", "us") if completion else ())
     provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
     assert provenance["settings"]["registration"]["completion"] is completion
-    assert provenance["quality"]["registration"]["completed"] == (["cet1"] if completion else [])
+    assert provenance["quality"]["registration"]["completed"] == (["cet1", "us"] if completion else [])
     assert any("ceT1: synthetic only" in text for text in provenance["warnings"]) is not completion
     assert ("one: completion" in stages) is completion
     names = [path.name for path in (tmp_path / "out" / "one").glob("*registered*.nrrd")]
     assert names == ["one_registered-T2.nrrd"]
     page, table = ((tmp_path / "out" / name).read_text(encoding="utf-8-sig") for name in ("report.html", "report.csv"))
-    assert ("ceT1: synthesised from the pre-operative MR as well" in page) is completion
+    assert ("ceT1, iUS: synthesised from the pre-operative MR as well" in page) is completion
     assert ("completed" in table) is completion and "<th>completed" not in page
 
 
@@ -168,7 +168,7 @@ def test_a_registration_left_at_its_start_is_counted_and_stands_in_the_table(
 
     def given_up(*args):
         found = register(*args)
-        named = Path(args[0].fixed_mask).name == "two.nrrd"
+        named = Path(args[0].us).name == "two.nrrd"
         return dataclasses.replace(found, kept_start=named, warnings=["Left where it was."] if named else [])
 
     monkeypatch.setattr(work, "register", given_up)

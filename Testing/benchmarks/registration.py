@@ -7,7 +7,8 @@ several poses a range. The MR is registered to a synthesis whose error is simula
 a cone of 80 x 80 x 60 mm at 1 mm, oblique, placed on the head's surface. With --sweeps it is that of a simulated sweep,
 and the MR is registered directly to its iUS as well; with --model also to what a model synthesises from that iUS, on
 cases which the model has not seen, and to what it synthesises from the real iUS in ``ius_pair/<case>``. With
---completion all contrasts are synthesised from that iUS, those that the head lacks from its MR, and all registered.
+--completion all contrasts are synthesised from that iUS, those that the head lacks and iUS from its MR, and all
+registered, the iUS itself too, where the product would: for one contrast of the head.
 Cases that the model was trained on are refused; of the pairs, of which there are few, the table says it.
 
 The error of a pose (TRE) is the mean distance between its true and its found place over the field of view. Written:
@@ -30,6 +31,7 @@ import registration_report as report  # noqa: E402
 import simulated_synthesis as simulation  # noqa: E402
 import unseen  # noqa: E402
 
+from MMHVAESynthesisLib.modalities import US  # noqa: E402
 from MMHVAESynthesisLib.models.loading import load  # noqa: E402
 from MMHVAESynthesisLib.registration.brainsfit import executable_runner  # noqa: E402
 from MMHVAESynthesisLib.registration.completion import complete  # noqa: E402
@@ -92,10 +94,10 @@ def synthesised(us, modalities, model):
     return {modality: images[modality] for modality in modalities}
 
 
-def completed(fixed, heads, model):
-    """Return the MR ``heads`` with those that a model completes it with, so that all in ``fixed`` have a partner."""
-    completion = complete(RegistrationRequest(fixed, heads, model=name_of(model)))
-    if set(fixed) - set(completion.request.moving):
+def completed(fixed, heads, us, model):
+    """Return the MR ``heads`` with what a model completes it with, so that all in ``fixed`` and iUS have a partner."""
+    completion = complete(RegistrationRequest(fixed, heads, us, model=name_of(model)))
+    if {*fixed, US} - set(completion.request.moving):
         raise SystemExit(" ".join(completion.warnings) or f"The model {model} does not know what is to be completed.")
     return completion.request.moving
 
@@ -146,9 +148,9 @@ class Pose:
                 for index, (modality, head) in enumerate(self.heads.items())
             }
         if args.completion:
-            self.tracks[COMPLETED] = made
+            self.tracks[COMPLETED] = {**made, US: sweep.us}
             if self.case not in self._completed:
-                self._completed[self.case] = completed(made, self.heads, args.model)
+                self._completed[self.case] = completed(made, self.heads, sweep.us, args.model)
             self.heads = self._completed[self.case]
         self.points = field_points(self.field)
         truth = simulation.truth_on(self.heads[first], self.field)
@@ -277,6 +279,8 @@ def arguments():
     args = parser.parse_args()
     if args.completion and not args.model:
         parser.error("--completion needs --model")
+    if args.completion and len(args.modalities) > 1:
+        parser.error("--completion is for one contrast: several are not completed")
     args.sweeps = args.sweeps or bool(args.model)
     if not args.sweeps and not args.qualities:
         parser.error("there is nothing to register to: give --qualities, --sweeps or --model")

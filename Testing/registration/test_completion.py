@@ -107,6 +107,35 @@ def test_files_give_what_images_give_and_only_acquired_mr_is_written(head, fixed
     assert without["provenance"]["warnings"][:1] == NOT_USED and "completed" not in cli.describe(without)
 
 
+@pytest.fixture(scope="module")
+def us(head, model):
+    """An ultrasound that is what the model makes of the head's T2, in a field that is narrower than the fixed images'.
+
+    It is negative outside.
+    """
+    made = synthesize(SynthesisRequest({"t2": head}, ("us",), model, temperature=0, directions=1)).images["us"]
+    narrow = phantom.field(made, (30, 28, 30))
+    return sitk.Cast(narrow, sitk.sitkFloat32) + sitk.Cast(narrow == 0, sitk.sitkFloat32) * -5
+
+
+def test_the_ultrasound_itself_is_registered_to_what_is_completed_of_it(head, fixed, us, model, tmp_path):
+    moving = {"t2": phantom.carried(head, NEAR)}
+    sitk.WriteImage(us, str(tmp_path / "us.nrrd"))
+    result = registered({"t2": fixed["t2"]}, moving, us=tmp_path / "us.nrrd", model=model)
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
+    assert [(each.modality, each.completed) for each in result.contrasts] == [("t2", False), ("us", True)]
+    assert result.contrasts[1].title(result.provenance) == "iUS (completed from T2)"
+    made = result.provenance
+    assert (made["completed"], made["completed_from"]) == (["us"], ["t2"])
+    assert made["fixed"] == {"t2": "image in memory", "us": str(tmp_path / "us.nrrd")}
+    assert list(made["moving"]) == ["t2"]
+    without = registered({"t2": fixed["t2"]}, moving, us=us, model=model, completion=False)
+    assert phantom.error(without.fixed_to_moving, NEAR) > 0.5
+    assert [each.modality for each in without.contrasts] == ["t2"]
+    both = registered(fixed, moving, us=us, model=model)
+    assert both.provenance["completed"] == ["cet1", "us"] and phantom.error(both.fixed_to_moving, NEAR) < 0.5
+
+
 @pytest.fixture
 def no_synthesis(monkeypatch):
     monkeypatch.setattr(completion, "synthesize", lambda *_: pytest.fail("something was synthesised"))
@@ -123,6 +152,15 @@ def test_a_synthetic_ultrasound_and_what_the_model_does_not_know_are_left_out(he
     result = registered({**fixed, "us": sitk.Image(fixed["t2"])}, {"t2": head}, model=small)
     assert result.warnings[:1] == ["ceT1, iUS: synthetic only, not used."]
     assert not any("completed" in warning for warning in result.warnings)
+
+
+def test_of_a_mask_and_for_a_model_without_ultrasound_nothing_is_completed(head, fixed, us, no_synthesis, tmp_path):
+    alone, foreign = {"t2": fixed["t2"]}, model_file(tmp_path, spacing=1.0, modalities=("t2", "cet1"))
+    labels = (us > 0) + sitk.Cast(us > 40, sitk.sitkUInt8)
+    for field, its in ((us > 0, None), (labels, None), (us, foreign)):
+        result = registered(alone, {"t2": head}, us=field, model=its)
+        assert [each.modality for each in result.contrasts] == ["t2"] and "completed" not in result.provenance
+        assert not any("completed" in warning for warning in result.warnings)
 
 
 def test_of_what_is_missing_the_model_makes_what_it_knows(head, fixed, tmp_path):
@@ -193,5 +231,7 @@ def test_settings_are_checked_at_the_border():
     with pytest.raises(InputError, match="True or False, not 'no'"):
         RegistrationRequest(*images, completion="no")
     request = RegistrationRequest(*images)
-    assert request.synthetic_only == ("cet1",) and request.may_be_completed
-    assert not RegistrationRequest(*images, engine="brainsfit").may_be_completed
+    assert request.synthetic_only == request.to_complete == ("cet1",)
+    assert RegistrationRequest(*images, "us.nrrd").to_complete == ("cet1", "us")
+    for none in ({"engine": "brainsfit"}, {"completion": False}):
+        assert RegistrationRequest(*images, "us.nrrd", **none).to_complete == ()

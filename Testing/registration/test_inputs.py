@@ -65,16 +65,16 @@ def test_of_several_volumes_the_one_that_covers_least_is_spoken_of(head, field):
 
 
 def test_empty_mask(head, field):
-    refused("field of view is empty", field, head, fixed_mask=filled(field, 0))
+    refused("field of view is empty", field, head, us=filled(field, 0))
 
 
 def test_a_mask_that_holds_no_numbers_is_refused(head, field):
     background = sitk.GetArrayFromImage(field) == 0
     refused(
-        "field of view contains voxels that are not numbers", field, head, fixed_mask=filled(field, np.nan, background)
+        "field of view contains voxels that are not numbers", field, head, us=filled(field, np.nan, background)
     )
     both = sitk.RealAndImaginaryToComplex(field, field)
-    refused("field of view holds complex numbers", field, head, fixed_mask=both)
+    refused("field of view holds complex numbers", field, head, us=both)
 
 
 def test_a_mask_of_one_value_serves(head, field):
@@ -107,7 +107,7 @@ def test_volumes_in_other_units_are_refused(head, field, times, which):
     images[which] = sitk.Image(images[which])
     images[which].SetSpacing([times] * 3)
     fixed, moving, mask = images.values()
-    assert "spacing" in refused(f"{which} is .* mm wide", fixed, moving, fixed_mask=mask)
+    assert "spacing" in refused(f"{which} is .* mm wide", fixed, moving, us=mask)
 
 
 @pytest.mark.parametrize("size", [(100, 60, 100), (50, 40, 96), (64, 64, 64), (12, 12, 12)])
@@ -126,12 +126,12 @@ def test_points_are_spread_over_the_whole_field_whatever_its_shape(size):
 
 
 def test_mask_that_misses_the_synthetic_volume(head, field):
-    refused("same place", field, head, fixed_mask=moved_away(field, [25, 26, 27]))
+    refused("same place", field, head, us=moved_away(field, [25, 26, 27]))
 
 
 def test_thin_mask(head, field):
     mask = filled(field, 0, np.s_[4:])
-    refused("mm thick", field, head, fixed_mask=mask)
+    refused("mm thick", field, head, us=mask)
 
 
 def test_same_volume_twice(head):
@@ -201,7 +201,7 @@ def test_empty_volumes(head, field):
 def test_synthetic_volume_that_is_flat_in_the_field(head, field):
     flat = filled(filled(field, 7), 9, np.s_[0, 0, 0])
     mask = filled(field, 0, np.s_[:2])
-    refused("empty inside the field", flat, head, fixed_mask=mask)
+    refused("empty inside the field", flat, head, us=mask)
 
 
 def test_pre_operative_volume_that_is_empty_around_the_field(head, field):

@@ -140,7 +140,7 @@ def test_the_words_of_the_call_reach_the_engine(register, made, pair, monkeypatc
     )
     assert progress is print and cancel is event and brainsfit is None
     assert list(request.fixed) == ["t2"] and request.names == {"t2": "Case1 T2", "flair": "FLAIR"}
-    assert request.fixed_mask is None
+    assert request.us is None
     assert pair[1].GetParentTransformNode() is flair.GetParentTransformNode() is transform
 
 
@@ -163,16 +163,16 @@ def test_contrasts_are_completed_with_the_model_that_made_the_synthetic_mr(regis
         node.SetAttribute("MMHVAE.modelDigest", digest)
 
     loaded = load(model_file(tmp_path))
-    assert request().may_be_completed and seen[-1].model is None, "nobody knows what made these"
+    assert request().to_complete and seen[-1].model is None, "nobody knows what made these"
     monkeypatch.setenv("MMHVAE_MODELS_DIR", str(tmp_path))
     note(pair[0], "random", loaded.header.digest)
-    assert not request().may_be_completed, "only one of them is known"
+    assert not request().to_complete, "only one of them is known"
     note(flair, "random", loaded.header.digest)
-    assert request().model == "model.safetensors" and seen[-1].may_be_completed, "by its digest, not its name"
+    assert request().model == "model.safetensors" and seen[-1].to_complete, "by its digest, not its name"
     assert request(model="other").model == "other" and request(completion=False).completion is False
     for node in (pair[0], flair):
         note(node, "demonstrator", "0" * 64)
-    assert request().model is None and not seen[-1].may_be_completed, "another model of that name does not fit"
+    assert request().model is None and not seen[-1].to_complete, "another model of that name does not fit"
 
     def warnings(**words):
         return register(synthetic, {"t2": pair[1]}, **words).GetAttribute("MMHVAE.warnings")

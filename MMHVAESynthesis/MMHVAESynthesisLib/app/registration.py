@@ -202,7 +202,7 @@ class Registration(VTKObservationMixin):
 
         :raises ModelError: when it is refused.
         """
-        if request.may_be_completed and not self._torch_problem() and not consent.agrees(request.model):
+        if request.to_complete and not self._torch_problem() and not consent.agrees(request.model):
             what = self._ui.completionCheckBox.text
             raise ModelError(
                 _(

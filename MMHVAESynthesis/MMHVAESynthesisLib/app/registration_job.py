@@ -37,8 +37,8 @@ class RegistrationJob(FileJob):
         for modality in self._used(request.moving):
             moving = self.written(request.moving[modality], f"{modality}.nrrd", self._moving[modality])
             arguments += [f"--{modality}", moving]
-        if request.fixed_mask is not None:
-            arguments += ["--us", self.written(request.fixed_mask, "us.nrrd", "iUS")]
+        if request.us is not None:
+            arguments += ["--us", self.written(request.us, "us.nrrd", "iUS")]
         if not request.completion:
             arguments.append("--no-completion")
         settings = ("kind", "engine", "starts", "seed", "device", "model")
@@ -47,7 +47,7 @@ class RegistrationJob(FileJob):
 
     def _used(self, images: Iterable[str]) -> Iterable[str]:
         """Return the modalities that the child has a use for: those without a partner serve the completion alone."""
-        return images if self._request.may_be_completed else self._request.pairs
+        return images if self._request.to_complete else self._request.pairs
 
     def read(self) -> Any:
         """Return the result with the volumes' own names."""

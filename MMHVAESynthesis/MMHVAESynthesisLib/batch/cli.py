@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-completion",
         dest="completion",
         action="store_false",
-        help="of registration: where one contrast has both, do not synthesise the other pre-operative ones from it",
+        help="of registration: where one contrast has both, do not synthesise from it what lacks its partner",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace finished cases that were made with other settings"

@@ -76,7 +76,7 @@ class Settings:
         self,
         fixed: Mapping[str, Any],
         moving: Mapping[str, Any],
-        mask: Any,
+        us: Any,
         names: Optional[Mapping[str, str]] = None,
     ) -> RegistrationRequest:
         """Return the request for one case; registration takes no part of the synthesis' device but ``cpu``.
@@ -87,7 +87,7 @@ class Settings:
         return RegistrationRequest(
             fixed,
             moving,
-            mask,
+            us,
             None,
             self.kind,
             self.engine,

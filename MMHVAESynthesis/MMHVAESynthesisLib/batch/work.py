@@ -152,7 +152,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     if settings.register and real:
         names = {modality: Path(source).name for modality, source in case.preoperative.items()}
         registered = register(
-            settings.registration(result.images, real, case.inputs[result.reference], names),
+            settings.registration(result.images, real, case.inputs.get(US), names),
             progress,
             cancel,
         )

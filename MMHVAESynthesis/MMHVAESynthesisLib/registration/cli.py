@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{modality}", metavar="FILE", help=f"pre-operative {DESCRIPTIONS[modality]} volume")
         parser.add_argument(f"--synthetic-{modality}", metavar="FILE", help=f"synthetic {LABELS[modality]} volume")
     parser.add_argument(
-        "--us", metavar="FILE", help="the ultrasound, or a mask: its field of view; default: the synthetic MR's"
+        "--us",
+        metavar="FILE",
+        help="the ultrasound, or a mask of its field of view; default: where the synthetic MR are above 0",
     )
     parser.add_argument(
         "--output", metavar="FILE", required=True, help=f"the transform, {', '.join(transforms.WRITABLE)}"
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-completion",
         dest="completion",
         action="store_false",
-        help="where one contrast has both, do not synthesise the other pre-operative ones from it",
+        help="where one contrast has both, do not synthesise from it what lacks its partner, iUS too",
     )
     parser.add_argument(
         "--model",

@@ -1,22 +1,31 @@
-"""Contrasts that are synthetic only, synthesised from the pre-operative MR as well: so more pairs are registered.
+"""What has no partner, synthesised from the pre-operative MR as well: so more pairs are registered.
 
 One contrast alone can mislead: where its synthesis is wrong, nothing contradicts it. The network that made ceT1 and
 FLAIR of the ultrasound makes them of the pre-operative T2 too, and what it makes of both agrees where the anatomy does.
+It also makes iUS of that T2, and its partner is the ultrasound itself, in which nothing is synthetic.
 
 This is the only module of the room that calls the synthesis.
 """
 
 import logging
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
+
+import numpy as np
 
 from ..errors import Cancelled, InputError, MMHVAEError
 from ..modalities import US, labels
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..request import ONE_DIRECTION, RegistrationRequest, SynthesisRequest
 from ..synthesis.engine import synthesize
+from ..volumes import files
+from ..volumes.checks import array_view
 
 log = logging.getLogger(__name__)
+
+_GREYS_OF_A_MASK = 3
+"""Up to so many different values above 0 a volume says where, not what."""
 
 STAGE = "completion"
 """What the slices of the synthesis are reported as."""
@@ -50,19 +59,22 @@ def complete(
     progress: Optional[ProgressCallback] = None,
     cancel: Optional[CancelFlag] = None,
 ) -> Completion:
-    """Synthesise the MR that a request has as synthetic MR only, at temperature 0, from the MR that has a partner.
+    """Synthesise what a request has to complete, at temperature 0, from the MR that has a partner.
 
     MR without a partner is left out: nobody has looked whether it lies on the other. A completion helps, and no
     registration needs it: when it cannot be made, or is doubtful, a warning says why, and the request stays as it is.
+    Of an ultrasound that is a mask nothing is made.
 
     :param progress: Called at each slice, as the stages ``preparing`` and :data:`STAGE`.
     :raises Cancelled: when asked to stop.
     """
-    missing = tuple(modality for modality in request.synthetic_only if modality != US)
+    missing = request.to_complete
     inputs = tuple(modality for modality in request.pairs if modality != US)
     try:
         known = _known_to(request.model)
         missing = tuple(modality for modality in missing if modality in known)
+        if US in missing:
+            request, missing = _with_ultrasound(request, missing)
         inputs = tuple(modality for modality in inputs if modality in known)
         if not missing or not inputs:
             return Completion(request)
@@ -75,6 +87,17 @@ def complete(
         # Such as a graphics card without the memory for it, on which the registration fits all the same.
         log.warning("the completion failed", exc_info=True)
         return _not_completed(request, missing, inputs, f"the computation failed ({type(error).__name__}).")
+
+
+def _with_ultrasound(
+    request: RegistrationRequest, missing: Tuple[str, ...]
+) -> Tuple[RegistrationRequest, Tuple[str, ...]]:
+    """Return a request whose ultrasound is one of the fixed images; where it is a mask, without it, and not missing."""
+    us = files.read(request.us) if isinstance(request.us, (str, Path)) else request.us
+    values = array_view(us)
+    if len(np.unique(values[values > 0])) > _GREYS_OF_A_MASK:
+        return replace(request, fixed={**request.fixed, US: request.us}), missing
+    return request, tuple(modality for modality in missing if modality != US)
 
 
 def _known_to(model: Optional[str]) -> Tuple[str, ...]:

@@ -134,7 +134,7 @@ def _completed(
     problem = prepare(request)
     completion = Completion(request)
     # BRAINSFit and Mattes run without PyTorch, and use several pairs in ways of their own.
-    if request.may_be_completed and engine.name == "lncc":
+    if request.to_complete and engine.name == "lncc":
         completion = complete(request, progress, cancel)
     if completion.modalities:
         try:

@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from ..errors import InputError
-from ..modalities import is_synthetic_name, label, labels, of_synthetic_input
+from ..modalities import US, is_synthetic_name, label, labels, of_synthetic_input
 from ..request import RegistrationRequest
 from ..volumes import checks, files
 from . import transforms
@@ -61,7 +61,7 @@ def prepare(request: RegistrationRequest) -> Problem:
 
     :raises InputError: when they cannot be registered; the message says why and what to do.
     """
-    fixed = {m: _volume(request.fixed[m], f"The synthetic {label(m)}") for m in request.pairs}
+    fixed = {m: _volume(request.fixed[m], _fixed_name(m)) for m in request.pairs}
     moving = {m: _volume(request.moving[m], f"The pre-operative {_name(request, m)}") for m in request.pairs}
     for modality in request.pairs:
         _check_differ(fixed[modality], moving[modality], modality)
@@ -81,6 +81,10 @@ def prepare(request: RegistrationRequest) -> Problem:
     _check_overlap(problem, moving.values())
     _check_moving(problem)
     return problem
+
+
+def _fixed_name(modality: str) -> str:
+    return "The iUS" if modality == US else f"The synthetic {label(modality)}"
 
 
 def _name(request: RegistrationRequest, modality: str) -> str:
@@ -129,9 +133,9 @@ def _own_image(fixed: sitk.Image, moving: sitk.Image, modality: str) -> str:
 
 def _mask(request: RegistrationRequest, fixed) -> List[sitk.Image]:
     """Return volumes that are above 0 in the field of view, as the synthesis sees an ultrasound."""
-    if request.fixed_mask is None:
+    if request.us is None:
         return list(fixed.values())
-    source = request.fixed_mask
+    source = request.us
     mask = files.read(source) if isinstance(source, (str, Path)) else source
     checks.checked(mask, "The field of view", ultrasound=True)
     checks.check_extent(mask, "The field of view")
@@ -215,7 +219,7 @@ def _check_fixed(problem: Problem) -> None:
     for modality, fixed in zip(problem.modalities, problem.pyramid.level(4).fixed):
         if not fixed.any():
             raise InputError(
-                f"The synthetic {label(modality)} is empty inside the field of view: is the mask in the same place?"
+                f"{_fixed_name(modality)} is empty inside the field of view: is the mask in the same place?"
             )
 
 

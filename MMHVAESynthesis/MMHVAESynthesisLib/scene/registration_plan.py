@@ -50,18 +50,18 @@ class Plan:
         """
         wanted = settings.get("completion", True)
         settings.update(_completing(self.synthetic.values(), settings))
-        field = None
+        us = None
         if self.us is not None:
             what = f"The iUS '{self.us.GetName()}'"
-            field = checked(to_image(self.us, "The iUS"), what, ultrasound=True)
+            us = checked(to_image(self.us, "The iUS"), what, ultrasound=True)
         request = RegistrationRequest(
             fixed=to_images(self.synthetic),
             moving=to_images(self.moving),
-            fixed_mask=field,
+            us=us,
             names={modality: node.GetName() for modality, node in self.moving.items()},
             **settings,
         )
-        if wanted and replace(request, completion=wanted).may_be_completed and not request.completion:
+        if wanted and not request.completion and replace(request, completion=True).to_complete:
             self.warnings.append(_not_completed(request, self.synthetic.values()))
         return request
 
@@ -82,7 +82,7 @@ def _completing(nodes: Iterable[Any], settings: Mapping[str, Any]) -> Dict[str, 
 def _not_completed(request: RegistrationRequest, nodes: Iterable[Any]) -> str:
     """Return the warning that a request is not completed, since the model of its synthetic volumes is not found."""
     names = list(dict.fromkeys(noted(node).get("model", "?") for node in nodes))
-    missing = [modality for modality in request.synthetic_only if modality != US]
+    missing = replace(request, completion=True).to_complete
     why = (
         f"not one and the same model made all synthetic MR ({', '.join(names)}). Synthesise them anew, with one."
         if names[1:]
