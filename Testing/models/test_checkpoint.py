@@ -156,6 +156,19 @@ def test_the_forerunners_names_that_may_have_been_sorted_do_not_swap_its_decoder
     assert header.sizes == tiny.sizes and same(state, dict(tiny.state_dict()))
 
 
+def test_sorted_names_in_other_letters_do_not_swap_decoders_either(
+    make_network, tiny_sizes, forerunner_state, write_pth
+):
+    network = make_network(dataclasses.replace(tiny_sizes, modalities=("US", "T2")))
+    path = write_pth(dict(sorted(forerunner_state(network).items())))
+    with pytest.raises(ModelError, match="in alphabetical order.*--modalities US,T2$"):
+        read_pth(path)
+    read = loading.load(str(path), ["us", "T2"]).network
+    for key, name in (("us", "US"), ("t2", "T2")):
+        assert torch.equal(read.decoders[key].image.weight, network.decoders[name].image.weight)
+        assert torch.equal(read.encoders[key].stem.weight, network.encoders[name].stem.weight)
+
+
 def test_old_and_new_names_together_are_refused(tiny, released_state, write_pth):
     state = released_state(tiny)
     state["bottleneck_up.linear.weight_g"] = state["bottleneck_up.linear.parametrizations.weight.original0"]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -71,3 +72,21 @@ def test_the_message_about_the_order_names_the_command_that_helps(former, said):
     assert main(shlex.split(text[text.index("models convert") :])) == 0
     assert main(["models", "convert", str(former), "--modalities", "us,flair", "--overwrite"]) == 4
     assert main(["models", "convert", "mmhvae-fold0"]) == 4 and "not on this machine yet" in said()
+
+
+@pytest.mark.parametrize("names", [("t2", "t1ce"), ("US", "T2")])
+def test_the_way_out_of_the_message_serves_whatever_the_file_calls_its_modalities(
+    make_network, tiny_sizes, forerunner_state, tmp_path, said, names
+):
+    import shlex
+
+    network = make_network(dataclasses.replace(tiny_sizes, modalities=names))
+    path = tmp_path / "former.pth"
+    torch.save(dict(sorted(forerunner_state(network).items())), path)
+    assert main(["models", "convert", str(path)]) == 4
+    text = said()
+    assert main(shlex.split(text[text.index("models convert") :])) == 0
+    written = loading.load("former.safetensors")
+    assert written.header.sizes.modalities == tuple({"t1ce": "cet1"}.get(name, name.lower()) for name in names)
+    for ours, theirs in zip(written.header.sizes.modalities, names):
+        assert torch.equal(written.network.decoders[ours].image.weight, network.decoders[theirs].image.weight)

@@ -339,6 +339,15 @@ def test_the_command_lists_shows_downloads_and_deletes(shipped, folder, capsys):
     assert main(["models", "show"]) == 3 and main(["models", "list", "m"]) == 3
 
 
+def test_a_file_of_ones_own_is_not_said_to_be_downloaded(shipped, folder, capsys, tmp_path):
+    for place in (tmp_path, folder):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "mine.pth").write_bytes(b"PK\x03\x04")
+        assert main(["models", "show", str(place / "mine.pth")]) == 0
+        assert "where: file" in capsys.readouterr().out.splitlines()
+    assert main(["models"]) == 0 and "  mine.pth (file, licence: not stated)" in capsys.readouterr().out
+
+
 def test_the_published_model_can_be_downloaded_as_the_catalogue_has_it(folder):
     published = catalogue.find("mmhvae-fold0")
     download._check(published, accept_licence=False)

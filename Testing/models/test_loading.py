@@ -29,10 +29,13 @@ def file(tiny, tiny_sizes, tmp_path):
 
 
 def test_a_model_that_is_not_here_says_where_to_get_it(folder):
-    with pytest.raises(
-        ModelError, match="not on this machine yet: download 'CP_main_1000.pth' from https://github.com/"
-    ):
+    with pytest.raises(ModelError) as caught:
         loading.load("mmhvae-fold0")
+    assert str(caught.value).startswith(
+        "The model 'mmhvae-fold0' is not on this machine yet: get it with 'models download mmhvae-fold0' (panel: "
+        "Download this model). Without a network, fetch 'CP_main_1000.pth' elsewhere from https://github.com/"
+    )
+    assert str(caught.value).endswith(f" and put it into the folder '{folder}'.")
 
 
 def test_a_file_in_the_users_folder_loads_by_its_name(folder, file):

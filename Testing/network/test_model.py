@@ -201,6 +201,22 @@ def test_every_parameter_learns_when_all_inputs_are_given():
 
 
 @pytest.mark.parametrize("make", ["readable", "fast"])
+def test_without_ultrasound_the_first_in_the_published_order_masks_the_outputs(make):
+    from MMHVAESynthesisLib.network.fast.model import FastMMHVAE
+
+    network = tiny(modalities=("pet", "flair", "us", "t2"))
+    computing = FastMMHVAE(network) if make == "fast" else network
+    given = images(network.sizes, ["pet", "flair", "t2"], batch=1)
+    for modality, rows in (("pet", slice(0, 3)), ("flair", slice(5, 8)), ("t2", slice(12, 16))):
+        given[modality][:, :, rows] = -1
+    for first in ("t2", "flair", "pet"):
+        with torch.no_grad():
+            made = computing(given, network.noise(1), 0.7).images
+        assert all(torch.equal(image == -1, given[first] == -1) for image in made.values())
+        del given[first]
+
+
+@pytest.mark.parametrize("make", ["readable", "fast"])
 def test_ultrasound_masks_the_outputs_whatever_order_a_network_was_trained_in(make):
     network = tiny(modalities=("t2", "us"))
     if make == "fast":

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 from MMHVAESynthesisLib.__main__ import main  # noqa: E402
 from MMHVAESynthesisLib.request import SynthesisRequest  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
+from MMHVAESynthesisLib.volumes import assembly  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import read, same_geometry, write  # noqa: E402
 
 from .making import array, fan, model_file  # noqa: E402
@@ -150,6 +151,7 @@ def test_targets_are_listed_with_commas_or_spaces(tmp_path, us, model, capsys, s
         (["--t2", "absent.nrrd"], 3),
         (["--samples", "0"], 3),
         (["--model", "absent.pth"], 4),
+        (["--device", "gpu"], 3),
         (["--device", "cuda:77"], 5),
     ],
 )
@@ -174,6 +176,31 @@ def test_wrong_use_of_the_command_line(us, model, tmp_path, capsys):
             main([*arguments(us, model, tmp_path), *wrong])
         assert caught.value.code == 2
     assert "given twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "other"),
+    [
+        ("us", "Case27_T2.nrrd", "T2"),
+        ("t2", "iUS.nrrd", "iUS"),
+        ("cet1", "ax FLAIR.nii.gz", "FLAIR"),
+        ("t2", "T2_on_iUS.nii.gz", None),
+        ("us", "iUS_on_T2.nrrd", None),
+        ("us", "us_space_t2.nrrd", None),
+        ("t2", "us_space_t2.nrrd", None),
+        ("t2", "2D_AX_T2_FLAIR.nrrd", None),
+        ("cet1", "t1_gd_reg_flair.nrrd", None),
+        ("us", "scan.nrrd", None),
+    ],
+)
+def test_a_name_that_says_another_modality_is_warned_of(tmp_path, model, capsys, modality, name, other):
+    file = write(fan(4), tmp_path / name)
+    words = ["synthesize", f"--{modality}", str(file), "--model", model, "--output-dir", str(tmp_path / "out")]
+    assert main([*words, "--targets", "t2", "--device", "cpu", "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["result"]["provenance"]["warnings"]
+    label = {"us": "iUS", "t2": "T2", "cet1": "ceT1"}[modality]
+    expected = [f"'{name}' is given as {label} and looks like {other} by its name: is it the right file?"]
+    assert [each for each in warnings if "by its name" in each] == (expected if other else [])
 
 
 def test_no_input_is_an_error_with_the_options_to_give(tmp_path, capsys, model):
@@ -264,6 +291,13 @@ def test_a_preview_writes_one_plane_and_estimates_the_whole(tmp_path, us, model,
     assert main(arguments(us, model, output, "--preview", "0", "--overwrite", "--json")) == 3
 
 
+@pytest.mark.parametrize("plane", ["-1", "6", "99"])
+def test_a_preview_of_a_plane_that_is_not_there_is_an_error(tmp_path, us, model, caplog, plane):
+    assert main(arguments(us, model, tmp_path / "out", "--preview", plane)) == 3
+    assert f"Slice {plane} of iUS is empty or outside the volume" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_preview_that_is_there_stays_unless_told_otherwise(tmp_path, us, model, capsys):
     words = arguments(us, model, tmp_path, "--targets", "t2", "--preview", "3")
     (tmp_path / "preview-T2.nrrd").write_text("mine")
@@ -310,3 +344,28 @@ def test_what_was_synthesised_before_is_warned_of_by_its_files_name(tmp_path, mo
     assert main([*words, "--output-dir", str(tmp_path / "out")]) == 0
     warnings = json.loads(capsys.readouterr().out)["result"]["provenance"]["warnings"]
     assert any("'Case1_synthetic-T2.nrrd' is itself synthetic" in warning for warning in warnings)
+
+
+def test_the_first_input_in_the_published_order_names_and_places_the_results_whatever_the_models(tmp_path, capsys):
+    model = model_file(tmp_path, modalities=("us", "flair", "t2", "cet1"))
+    t2 = write(fan(7), tmp_path / "T2.nrrd")
+    flair = write(fan(9, origin=(1.0, 0.0, 0.0)), tmp_path / "FLAIR.nrrd")
+    words = ["synthesize", "--flair", str(flair), "--t2", str(t2), "--targets", "cet1", "--model", model, "--json"]
+    assert main([*words, "--output-dir", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    made = Path(result["outputs"]["cet1"])
+    assert made.name == "T2_synthetic-ceT1.nrrd" and result["provenance"]["reference"] == "t2"
+    assert same_geometry(read(t2), read(made))
+    np.testing.assert_array_equal(array(read(made)) > 0, array(read(t2)) > 0)
+
+
+def test_memory_that_runs_out_while_results_are_put_together_has_its_exit_code(
+    tmp_path, us, model, monkeypatch, caplog
+):
+    def too_large(*_):
+        raise RuntimeError("itkImportImageContainer.hxx:179:\nFailed to allocate memory for image.")
+
+    monkeypatch.setattr(assembly.Assembly, "finish", too_large)
+    assert main(arguments(us, model, tmp_path / "out")) == 5
+    assert "The memory of this machine ran out: close other programs" in caplog.text
+    assert not (tmp_path / "out").exists()

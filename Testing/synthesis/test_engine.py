@@ -1,7 +1,9 @@
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 torch = pytest.importorskip("torch")
 
@@ -25,6 +27,16 @@ def model(tmp_path_factory):
 
 def run(inputs, model, **settings):
     return synthesize(SynthesisRequest(inputs, model=model, device="cpu", **settings))
+
+
+@pytest.fixture
+def in_batches(monkeypatch):
+    """Let a CPU take slices in batches, as a GPU does."""
+
+    def found(request, sizes):
+        return dataclasses.replace(devices.find_resources(request, sizes), batch=request.batch or 1)
+
+    monkeypatch.setattr(plan, "find_resources", found)
 
 
 def same(first, second):
@@ -71,7 +83,15 @@ def test_bits_do_not_depend_on_the_number_of_workers(model, settings):
     assert same(one.images, three.images) and same(one.uncertainty, three.uncertainty)
 
 
-def test_batch_size_changes_no_more_than_rounding(model):
+def test_a_cpu_takes_one_slice_at_a_time_whatever_is_asked_for(model, monkeypatch):
+    real, sizes = planes.PlaneSynthesizer._forward, []
+    monkeypatch.setattr(planes.PlaneSynthesizer, "_forward", lambda s, b: sizes.append(len(b)) or real(s, b))
+    monkeypatch.setattr(passes, "can_be_fast", lambda network: False)
+    run({"us": fan(4)}, model, batch=4, samples=3)
+    assert set(sizes) == {1}
+
+
+def test_batch_size_changes_no_more_than_rounding(model, in_batches):
     us = fan(7, 50)
     one, five = (run({"us": us}, model, batch=batch, samples=3) for batch in (1, 5))
     for target, image in one.images.items():
@@ -230,7 +250,9 @@ def test_a_gpu_that_pytorch_has_no_kernels_for_is_passed_over(model, monkeypatch
 
 
 @pytest.mark.parametrize("reconstruction", ["joint", "own"])
-def test_what_runs_on_gpus_gives_the_same_and_leaves_the_model_as_it_is(tmp_path, monkeypatch, reconstruction):
+def test_what_runs_on_gpus_gives_the_same_and_leaves_the_model_as_it_is(
+    tmp_path, monkeypatch, in_batches, reconstruction
+):
     model = model_file(tmp_path, reconstruction=reconstruction)
     inputs = half_covered()  # in some slices of a batch T2 covers the field, in others not
     expected = run(inputs, model)
@@ -308,7 +330,7 @@ def test_an_input_has_no_say_where_its_field_of_view_ends(tmp_path):
         assert np.abs(voxels - to_image(untold[target][0, 0].numpy())).max() > 1
 
 
-def test_out_of_memory_takes_smaller_batches_with_the_same_result(model, monkeypatch):
+def test_out_of_memory_takes_smaller_batches_with_the_same_result(model, in_batches, monkeypatch):
     us, real, sizes = fan(10), planes.PlaneSynthesizer._forward, []
 
     def scarce(self, batch):
@@ -330,7 +352,7 @@ _WINDOWS = RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: no
 
 
 @pytest.mark.parametrize("error", [RuntimeError("MPS backend out of memory"), _WINDOWS, MemoryError()])
-def test_no_memory_for_a_single_slice_says_so(model, monkeypatch, error):
+def test_no_memory_for_a_single_slice_says_so(model, in_batches, monkeypatch, error):
     def nothing_left(self, batch):
         raise error
 
@@ -338,6 +360,38 @@ def test_no_memory_for_a_single_slice_says_so(model, monkeypatch, error):
     with pytest.raises(DeviceError, match="memory"):
         run({"us": fan(4)}, model, batch=4)
     assert "device 'cpu'" in str(devices.out_of_memory(torch.device("cuda")))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Failed to allocate memory for image."), MemoryError()])
+@pytest.mark.parametrize("call", [synthesize, preview])
+def test_no_memory_outside_the_network_says_so(model, monkeypatch, call, error):
+    def nothing_left(*_):
+        raise error
+
+    request = SynthesisRequest({"us": fan()}, model=model, device="cpu")
+    monkeypatch.setattr(sitk, "GetImageFromArray", nothing_left)
+    with pytest.raises(DeviceError, match="The memory of this machine ran out: close other programs"):
+        call(request)
+
+
+@pytest.mark.parametrize(("directions", "volumes"), [(1, 2), (3, 5)])
+def test_no_memory_for_the_results_shows_before_any_work(model, monkeypatch, directions, volumes):
+    us, left = fan(40, 40), [volumes]
+
+    def scarce(make):
+        def taken(shape, dtype=float, *more, **words):
+            left[0] -= dtype == np.float32 and np.prod(shape) == us.GetNumberOfPixels()
+            if left[0] < 0:
+                raise MemoryError
+            return make(shape, dtype, *more, **words)
+
+        return taken
+
+    for name in ("zeros", "empty"):
+        monkeypatch.setattr(np, name, scarce(getattr(np, name)))
+    monkeypatch.setattr(planes.PlaneSynthesizer, "__call__", lambda *_: pytest.fail("work started"))
+    with pytest.raises(DeviceError, match="memory"):
+        run({"us": us}, model, targets=["t2", "flair"], directions=directions)
 
 
 def test_a_fault_of_the_network_is_not_taken_for_lack_of_memory(model, monkeypatch):

@@ -107,3 +107,24 @@ def test_little_overlap_is_warned_of():
     t2 = volume(ball((8, 32, 32), 14, dtype=np.int16), origin=(8, 0, 0))
     said = signs({"us": volume(ball((8, 32, 32), 14)), "t2": t2})
     assert "T2 covers only" in said and "the rest comes from the other inputs alone." in said
+
+
+@pytest.mark.parametrize("given", [ball(), 5, None])
+def test_what_is_no_image_is_refused_with_what_to_give(given):
+    with pytest.raises(InputError, match="The T2 volume is of the type .*give a file's name or a SimpleITK.Image"):
+        checked(given, "The T2 volume")
+
+
+def test_a_map_of_labels_is_refused():
+    labels = sitk.Cast(volume(ball()), sitk.sitkLabelUInt8)
+    with pytest.raises(InputError, match="The T2 volume is a map of labels: choose a grey volume"):
+        checked(labels, "The T2 volume")
+
+
+def test_one_value_a_voxel_serves_on_another_grid_too():
+    us, t2 = volume(ball()), volume(ball((12, 40, 44), dtype=np.int16), origin=(0.2, 0.1, -0.3))
+    plain, several = (
+        PreparedCase({"us": us, "t2": checked(image, "T2")}, ORDER, 0.5, 64) for image in (t2, sitk.Compose(t2))
+    )
+    for k in plain.planes:
+        np.testing.assert_array_equal(several.plane(k)["t2"], plain.plane(k)["t2"])

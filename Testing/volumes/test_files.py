@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib import paths
-from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.errors import DeviceError, InputError, OutputError
 from MMHVAESynthesisLib.volumes import files
 
 from .making import LEFT_HANDED, OBLIQUE, ball, volume
@@ -413,3 +413,72 @@ def test_a_scanner_that_reads_what_was_written_is_waited_for(tmp_path, monkeypat
     monkeypatch.setattr(paths, "_PATIENCE", 60.0)
     files.write(volume(ball()), tmp_path / "case.nrrd")
     assert os.listdir(tmp_path) == ["case.nrrd"] and not refusals
+
+
+@pytest.mark.parametrize("kind", ["vector", "list"])
+def test_vectors_of_one_component_are_read_as_numbers(tmp_path, kind):
+    array = ball(dtype=np.float32)
+    header = [
+        "NRRD0004\ntype: float\ndimension: 4\nspace: left-posterior-superior",
+        f"sizes: 1 {' '.join(map(str, array.shape[::-1]))}",
+        "space directions: none (1,0,0) (0,1,0) (0,0,1)",
+        f"kinds: {kind} domain domain domain",
+        "endian: little\nencoding: raw\nspace origin: (0,0,0)\n\n",
+    ]
+    (tmp_path / "case.nrrd").write_bytes("\n".join(header).encode() + array.astype("<f4").tobytes())
+    read = files.read(tmp_path / "case.nrrd")
+    assert read.GetPixelID() == sitk.sitkFloat32 and read.GetSize() == array.shape[::-1]
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), array)
+
+
+def nifti_2(order):
+    """Return a file of NIfTI-2 with a volume in it: https://nifti.nimh.nih.gov/pub/dist/doc/nifti2.h."""
+    array, header = ball(), bytearray(544)
+    struct.pack_into(f"{order}i8shh", header, 0, 540, b"n+2\0\r\n\x1a\n", 2, 8)
+    struct.pack_into(f"{order}8q", header, 16, 3, *array.shape[::-1], 1, 1, 1, 1)
+    struct.pack_into(f"{order}8d", header, 104, *[1.0] * 8)
+    struct.pack_into(f"{order}q", header, 168, 544)
+    return bytes(header) + array.tobytes()
+
+
+def test_a_header_that_states_impossible_sizes_is_damaged_and_no_lack_of_memory(tmp_path):
+    path = tmp_path / "big.nrrd"
+    header = "NRRD0004\ntype: float\ndimension: 3\nsizes: 100000 100000 100000\nencoding: raw\nendian: little\n\n"
+    path.write_bytes(header.encode() + bytes(100))
+    with pytest.raises(InputError, match="damaged"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".hdr", ".img"])
+def test_nifti_2_is_no_damage(tmp_path, order, ending):
+    content = nifti_2(order)
+    path = tmp_path / f"case{ending}"
+    if ending in (".hdr", ".img"):
+        (tmp_path / "case.hdr").write_bytes(content[:540])
+        (tmp_path / "case.img").write_bytes(content[544:])
+    else:
+        path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    for reading in (files.read, files.check_header):
+        with pytest.raises(InputError, match=r"is a NIfTI-2 file, which is not read: save it as .nii \(NIfTI-1\) or"):
+            reading(path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate output buffer."),
+        RuntimeError("itkImportImageContainer.hxx:179:\nFailed to allocate memory for image."),
+    ],
+)
+def test_memory_that_runs_out_is_no_damage_and_no_full_disk(tmp_path, monkeypatch, error):
+    def too_large(*_):
+        raise error
+
+    path = files.write(volume(ball()), tmp_path / "case.nrrd")
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", too_large)
+    monkeypatch.setattr(sitk, "WriteImage", too_large)
+    for work in (lambda: files.read(path), lambda: files.write(volume(ball()), tmp_path / "new.nrrd")):
+        with pytest.raises(DeviceError, match="memory of this machine ran out at .*: close other programs, or crop"):
+            work()
+    assert os.listdir(tmp_path) == ["case.nrrd"]

@@ -3,6 +3,7 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.volumes.assembly import Assembly
 from MMHVAESynthesisLib.volumes.intensity import RangeFinder
 from MMHVAESynthesisLib.volumes.preparation import PreparedCase
 
@@ -186,3 +187,62 @@ def test_range_found_in_parts_is_numpys_percentile(voxels):
 def test_a_single_slice_works():
     case = PreparedCase({"us": volume(ball((1, 32, 32), 9))}, ORDER, 0.5, 32)
     assert case.planes == [0]
+
+
+def oblique_pair(other, spacing=(0.9, 1.1, 1.3)):
+    """A T2 and another volume on one grid that lies across the world's axes."""
+    return (volume(array, spacing, (10.3, -20.7, 30.1), OBLIQUE) for array in (ball((12, 30, 34), 13), other))
+
+
+def planes_of(reference, second, spacing):
+    case = PreparedCase({"t2": reference, "flair": second}, ORDER, spacing, 48)
+    return np.stack([case.plane(k).get("flair", np.full((48, 48), -1, np.float32)) for k in case.planes]), case
+
+
+@pytest.mark.parametrize("spacing", [0.5, 0.9, 1.1])
+@pytest.mark.parametrize("dark", [0, -1024])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("flip", [(True, False, True), (False, True, False)])
+def test_the_order_in_which_voxels_are_stored_changes_nothing(spacing, dark, order, flip):
+    values = ball((12, 30, 34), 11, value=80, dtype=np.float32) * 1e-3
+    values[6, 15, 17] = 1e-6  # as dark as a voxel of a filtered volume may be
+    t2, flair = oblique_pair(np.where(values > 0, values, dark).astype(np.float32))
+    expected, straight = planes_of(t2, flair, spacing)
+    found, turned = planes_of(t2, sitk.Flip(sitk.PermuteAxes(flair, order), flip), spacing)
+    np.testing.assert_array_equal(found, expected)
+    assert turned.ranges == straight.ranges and turned.coverage == straight.coverage
+
+
+@pytest.mark.parametrize("dark", [0, -0.3518, -1024])
+def test_voxels_beside_the_references_own_give_the_same_image_in_a_larger_volume(dark):
+    values = ball((12, 30, 34), 11, dtype=np.float32)
+    t2, flair = oblique_pair(np.where(values > 0, values, dark).astype(np.float32), (0.9, 0.9, 1.3))
+    expected, straight = planes_of(t2, flair, 0.9)
+    padded = sitk.ConstantPad(flair, [3, 5, 2], [4, 0, 1], float(np.float32(dark)))
+    found, resampled = planes_of(t2, sitk.PermuteAxes(padded, [2, 0, 1]), 0.9)
+    np.testing.assert_array_equal(found == -1, expected == -1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert resampled.ranges["flair"].low == pytest.approx(straight.ranges["flair"].low, rel=1e-5)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_pixel_that_lies_on_a_voxel_but_for_rounding_has_no_trace_of_the_next(axis):
+    t2, flair = np.full((2, 35, 35), 100, np.int16), np.full((2, 35, 35), 100, np.int16)
+    t2[0, 0, 0], flair[0, -1, -1] = 90, 90
+    flair.swapaxes(0, axis)[:8] = 0  # pixel 10 of the model lies at 7.000000000000002
+    images = {"t2": volume(t2, (1.35, 1.35, 3)), "flair": volume(flair, (1.35, 1.35, 3))}
+    assert PreparedCase(images, ORDER, 1.0, 32).ranges["flair"].low > 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(("count", "mm"), [(1, 0.1), (1, 0.45), (1, 0.5), (1, 3.0), (3, 0.1), (2, 0.2)])
+def test_a_slice_is_seen_whichever_axis_it_is_stored_across(axis, count, mm):
+    size, spacing = [30, 28, 26], [0.5, 0.5, 0.5]
+    size[axis], spacing[axis] = count, mm
+    us = volume(np.full(size[::-1], 70, np.uint8), spacing)
+    case = PreparedCase({"us": us}, ORDER, 0.5, 32)
+    assembly = Assembly(case, ["same"])
+    for plane in case.planes:
+        values = case.plane(plane)["us"]
+        assembly.add(plane, values, {"same": np.where(values != -1, 9, 0).astype(np.float32)})
+    np.testing.assert_allclose(sitk.GetArrayFromImage(assembly.finish()["same"]), 9, rtol=1e-5)

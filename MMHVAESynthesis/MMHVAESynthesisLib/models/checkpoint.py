@@ -13,7 +13,7 @@ from ..network.model import MMHVAE
 from . import safetensors_file
 from .header import METADATA_KEY, ModelHeader, read_header
 from .layout import check_shapes
-from .released import in_published_order, infer_sizes, modality_order, network_names, published_names
+from .released import infer_sizes, modality_order, names_in_published_order, network_names, published_names
 from .torch_archive import read_state_dict
 
 _TYPES = {"F16": torch.float16, "F32": torch.float32}
@@ -34,7 +34,7 @@ def read_pth(path: Path, modalities: Optional[Sequence[str]] = None) -> Tuple[Mo
     published = published_names(list(tensors), source, modalities)
     order = modality_order(list(tensors), source, modalities)
     shapes = {published[name]: tuple(tensor.shape) for name, tensor in tensors.items()}
-    sizes = infer_sizes(shapes, order if modalities is not None else in_published_order(order), source)
+    sizes = infer_sizes(shapes, order if modalities is not None else names_in_published_order(order), source)
     own, foreign = network_names(list(shapes), order[0])
     check_shapes({own[name]: shape for name, shape in shapes.items() if name in own}, sizes, source, foreign)
     if len(shapes) != len(tensors):

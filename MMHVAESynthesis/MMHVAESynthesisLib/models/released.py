@@ -5,8 +5,8 @@ import re
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ModelError
-from ..modalities import MODALITIES
-from ..network.sizes import NetworkSizes
+from ..network.sizes import NetworkSizes, in_published_order
+from ..request import modality_of
 from .header import checked_modalities
 from .names import from_released
 
@@ -52,8 +52,9 @@ def _unique(values) -> Tuple[str, ...]:
 def modality_order(
     names: Sequence[str], source: str, given: Optional[Sequence[str]] = None, listed: bool = False
 ) -> Tuple[str, ...]:
-    """Return the modalities of a checkpoint: the given order, or that of the names in the file.
+    """Return the modalities of a checkpoint, as it calls them: in the given order, or that of the names in the file.
 
+    :param given: May call them otherwise, as :func:`modality_of` knows them.
     :raises ModelError: when there are none, the given ones are others, or ``listed`` decoders need an order that the
         file does not have, or may have lost.
     """
@@ -65,10 +66,12 @@ def modality_order(
     if not first:
         raise ModelError(f"'{source}' is no MMHVAE checkpoint: it has no tensors named first_conv.<modality>.")
     if given is not None:
-        if sorted(given) != sorted(first):
+        named = {modality_of(name): name for name in first}
+        order = tuple(name if name in first else named.get(modality_of(name), name) for name in given)
+        if sorted(order) != sorted(first):
             raise ModelError(f"'{source}' knows the modalities {', '.join(first)}, not {', '.join(map(str, given))}.")
-        return tuple(given)
-    usual = in_published_order(first)
+        return order
+    usual = names_in_published_order(first)
     if listed and any(_unique(order) != first for order in orders.values()):
         raise _unknown_order(source, "in different orders", usual)
     if listed and first == tuple(sorted(first)) and first != usual:
@@ -84,13 +87,14 @@ def _unknown_order(source: str, how: str, usual: Sequence[str]) -> ModelError:
     )
 
 
-def in_published_order(modalities: Sequence[str]) -> Tuple[str, ...]:
-    """Return modalities as the published network has them: the first that is given to it is the reference of a run.
+def names_in_published_order(names: Sequence[str]) -> Tuple[str, ...]:
+    """Return modalities, as a file calls them, in the order of the published network: converters may sort names.
 
-    A file may name them in any order (converters sort names); modalities that were not published come last.
+    >>> names_in_published_order(["FLAIR", "T2", "US"])
+    ('US', 'T2', 'FLAIR')
     """
-    known = [modality for modality in MODALITIES if modality in modalities]
-    return (*known, *(modality for modality in modalities if modality not in known))
+    keys = in_published_order(map(modality_of, names))
+    return tuple(sorted(names, key=lambda name: keys.index(modality_of(name))))
 
 
 def infer_sizes(shapes: Mapping[str, Tuple[int, ...]], modalities: Sequence[str], source: str) -> NetworkSizes:

@@ -6,11 +6,10 @@ from typing import Dict, List, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..modalities import US
 from .cells import EncoderCell, ImageDecoder
 from .coverage import Coverage, checked_maps
 from .levels import CoarsestLevel, Level, Sampling
-from .sizes import NetworkSizes
+from .sizes import NetworkSizes, in_published_order
 
 BACKGROUND = -1.0
 """The value of every pixel outside the field of view, in inputs and outputs."""
@@ -55,7 +54,7 @@ class Output:
 
 
 def ordered_images(images: Dict[str, Tensor], sizes: NetworkSizes) -> Dict[str, Tensor]:
-    """Return a network's inputs in its order, checked.
+    """Return a network's inputs in the published order, checked.
 
     :raises ValueError: when an image is unknown or of the wrong shape, or there is none.
     """
@@ -66,8 +65,8 @@ def ordered_images(images: Dict[str, Tensor], sizes: NetworkSizes) -> Dict[str, 
     for modality, image in images.items():
         if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
             raise ValueError(f"{modality} must have shape (B, 1, {size}, {size}), not {tuple(image.shape)}")
-    # The first masks the outputs: iUS wherever it is given, whatever order a network was trained in.
-    return {m: images[m] for m in sorted(sizes.modalities, key=lambda m: m != US) if m in images}
+    # The first masks the outputs, whatever order a network was trained in.
+    return {m: images[m] for m in in_published_order(sizes.modalities) if m in images}
 
 
 class MMHVAE(nn.Module):

@@ -1,7 +1,7 @@
 """The sizes of a network: all that is needed to build one. Knows no torch, so that a request can be checked first."""
 
 from dataclasses import dataclass
-from typing import Collection, List, Tuple
+from typing import Collection, Iterable, List, Tuple
 
 from ..errors import ModelError
 from ..modalities import MODALITIES
@@ -9,6 +9,17 @@ from ..modalities import MODALITIES
 PRECISIONS = ("scale", "variance")
 FUSIONS = ("product", "average", "zero_fill")
 RECONSTRUCTIONS = ("joint", "own")
+
+
+def in_published_order(modalities: Iterable[str]) -> Tuple[str, ...]:
+    """Return modalities as the published network has them: of those that are given, the first is a run's reference.
+
+    A network may have been trained in any order; modalities that were not published come last, in theirs.
+
+    >>> in_published_order(["pet", "flair", "us", "t2"])
+    ('us', 't2', 'flair', 'pet')
+    """
+    return tuple(sorted(modalities, key=lambda name: MODALITIES.index(name) if name in MODALITIES else len(MODALITIES)))
 
 
 @dataclass(frozen=True)

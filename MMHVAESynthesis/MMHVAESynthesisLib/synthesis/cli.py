@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
+from ..arguments import Once
 from ..errors import InputError
 from ..modalities import DESCRIPTIONS, LABELS, MODALITIES
+from ..network.sizes import in_published_order
 from ..outputs import (
     check_absent,
     check_file_name,
@@ -31,23 +33,14 @@ _OTHERWISE = "another folder, or a name with --name"
 
 _UNCERTAINTY = "-uncertainty"
 
-_MIDDLE = -1
-"""What ``--preview`` without a figure stands for."""
-
-
-class _Once(argparse.Action):
-    """An option that may be given once: two volumes for one modality are a mistake, not a choice of the last."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} is given twice: there is one volume for each modality")
-        setattr(namespace, self.dest, values)
+_MIDDLE = object()
+"""What ``--preview`` without a figure stands for: no figure, which might be one too many."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     for modality in MODALITIES:
-        parser.add_argument(f"--{modality}", metavar="FILE", action=_Once, help=f"{DESCRIPTIONS[modality]} volume")
+        parser.add_argument(f"--{modality}", metavar="FILE", action=Once, help=f"{DESCRIPTIONS[modality]} volume")
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for the synthetic volumes")
     parser.add_argument(
         "--name", metavar="NAME", help="what the results' names begin with; default: the name of the first input's file"
@@ -73,7 +66,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help=f"modalities to synthesise, such as t2 cet1 or t2,cet1; {', '.join(MODALITIES)}; default: all",
     )
-    parser.add_argument("--model", metavar="NAME|FILE", help="model of the catalogue, or a checkpoint file")
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help="a model's name (see the command models) or its file; default: the one that models marks with *",
+    )
     parser.add_argument(
         "--temperature",
         metavar="T",
@@ -82,10 +79,19 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="0 to 1; default 0.7 (batch --register: 0)",
     )
     parser.add_argument(
-        "--samples", metavar="N", type=int, default=1, help="2 or more write mean and standard deviation"
+        "--samples",
+        metavar="N",
+        type=int,
+        default=1,
+        help="2 or more write mean and standard deviation (-uncertainty); default %(default)s",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise; default %(default)s")
-    parser.add_argument("--noise", choices=(NOISE_INDEPENDENT, NOISE_SHARED), default=NOISE_INDEPENDENT)
+    parser.add_argument(
+        "--noise",
+        choices=(NOISE_INDEPENDENT, NOISE_SHARED),
+        default=NOISE_INDEPENDENT,
+        help="of the slices: independent, or shared by all, which makes neighbouring slices alike; default %(default)s",
+    )
     parser.add_argument(
         "--directions",
         type=int,
@@ -94,7 +100,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps; default %(default)s")
     parser.add_argument("--half", action="store_true", help="compute in float16 (CUDA)")
-    parser.add_argument("--batch", metavar="N", type=int, help="slices at a time; default: chosen by the device")
+    parser.add_argument("--batch", metavar="N", type=int, help="slices at a time on a GPU; default: chosen by it")
     parser.add_argument("--workers", metavar="N", type=int, help="threads on a CPU; default: one a core")
     parser.add_argument(
         "--format", type=ending, choices=files.WRITABLE, help="of the results; default: that of the input"
@@ -138,7 +144,7 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
     check_absent(places, args.overwrite, _OTHERWISE)
     files.check_names(places)
     files.check_writable(folder)
-    shown = preview(request, None if args.preview == _MIDDLE else args.preview, cancel)
+    shown = preview(request, None if args.preview is _MIDDLE else args.preview, cancel)
     written = {target: place(target) for target in shown.images}
     with put_in_place(list(written.values())) as parts:
         for target, image in shown.images.items():
@@ -188,7 +194,7 @@ class _Outputs:
         self._folder = expanded(args.output_dir)
         self._overwrite = args.overwrite
         self._compress = not args.uncompressed
-        reference = expanded(next(request.inputs[modality] for modality in MODALITIES if modality in request.inputs))
+        reference = expanded(request.inputs[in_published_order(request.inputs)[0]])
         own = args.format or files.suffix(reference)
         self._ending = own if own in files.WRITABLE else ".nrrd"
         self._base = files.stem(reference) if args.name is None else args.name

@@ -4,14 +4,16 @@ import ctypes
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Optional
+from typing import Iterator, Optional
 
 import torch
 
 from ..errors import DeviceError
 from ..network.sizes import NetworkSizes
 from ..request import SynthesisRequest
+from ..volumes.checks import is_no_memory
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,9 @@ _BYTES_A_PIXEL_AND_FEATURE = 120
 _LARGEST_BATCH = 32
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""What PyTorch says: of GPUs; of a CPU; of a CPU under Windows."""
+"""What PyTorch says: of GPUs; of a CPU; of a CPU under Windows. For what ITK says see :func:`is_no_memory`."""
+
+_HOST = torch.device("cpu")
 
 _M_ARENA_MAX = -8
 """The number of glibc's option (malloc.h)."""
@@ -121,7 +125,7 @@ def find_resources(request: SynthesisRequest, sizes: NetworkSizes) -> Resources:
     if request.half_precision and device.type != "cuda":
         raise DeviceError(f"Half precision needs CUDA; this would run on {device}. Leave half precision off.")
     if device.type == "cpu":
-        return Resources(device, request.workers or cores(), request.batch or 1, False)
+        return Resources(device, request.workers or cores(), 1, False)
     return Resources(device, 1, request.batch or _batch_on(device, sizes), request.half_precision)
 
 
@@ -132,10 +136,12 @@ def _batch_on(device: torch.device, sizes: NetworkSizes) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that the device's memory ran out."""
+    """Return whether an error says that the memory of the device, or of this machine, ran out."""
     text = str(error).lower()
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
+    return (
+        is_no_memory(error)
+        or isinstance(error, torch.cuda.OutOfMemoryError)
+        or (isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY))
     )
 
 
@@ -175,3 +181,18 @@ def out_of_memory(device: torch.device, cause: Optional[BaseException] = None) -
         f"The memory of {device} ran out, even with one slice at a time. Choose the device 'cpu': "
         "slower, with the same result to rounding."
     )
+
+
+@contextmanager
+def memory_of(device: torch.device = _HOST) -> Iterator[None]:
+    """Tell the user where memory runs out within the block.
+
+    :param device: Whose memory it takes; without, this machine's.
+    :raises DeviceError: in place of the error that says so.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(device, error) from error

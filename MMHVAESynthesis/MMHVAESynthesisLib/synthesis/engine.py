@@ -31,7 +31,7 @@ def synthesize(
     :raises MMHVAEError: with a message for the user; :class:`Cancelled` when asked to stop.
     """
     require_torch()
-    from .devices import release_memory, use_one_heap
+    from .devices import memory_of, release_memory, use_one_heap
     from .plan import make_plan
     from .run import one_thread_each, run
 
@@ -39,12 +39,13 @@ def synthesize(
     if not keep_model:
         use_one_heap()
     reporter = Reporter("preparing", 1, progress, cancel)
-    # One thread: a model is many small tensors, and threads that wait for one another cost more than they save.
-    with one_thread_each():
-        plan = make_plan(request, keep_model)
-    release_memory(plan.resources.device)
-    reporter.step(warnings=plan.warnings)
-    images, uncertainty = run(plan, progress, cancel)
+    with memory_of():
+        # One thread: a model is many small tensors, and threads that wait for one another cost more than they save.
+        with one_thread_each():
+            plan = make_plan(request, keep_model)
+        release_memory(plan.resources.device)
+        reporter.step(warnings=plan.warnings)
+        images, uncertainty = run(plan, progress, cancel)
     provenance = _provenance(plan, time.monotonic() - start)
     return SynthesisResult(images, uncertainty, plan.case.reference, provenance, list(plan.warnings))
 
@@ -56,10 +57,12 @@ def preview(request: SynthesisRequest, plane: Optional[int] = None, cancel: Opti
     :raises MMHVAEError: as :func:`synthesize`; also when the plane is empty.
     """
     require_torch()
+    from .devices import memory_of
     from .plan import make_plan
     from .run import run_preview
 
-    return run_preview(make_plan(request), plane, cancel)
+    with memory_of():
+        return run_preview(make_plan(request), plane, cancel)
 
 
 def _provenance(plan, seconds: float) -> Dict[str, Any]:

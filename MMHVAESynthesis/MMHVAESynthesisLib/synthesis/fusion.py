@@ -1,6 +1,6 @@
 """What slices across several axes say of one volume, put together voxel by voxel."""
 
-from typing import Dict, Optional
+from typing import Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
@@ -24,6 +24,13 @@ class Fusion:
         self._seen: Optional[np.ndarray] = None
         self._covered: Optional[np.ndarray] = None
 
+    def expect(self, targets: Iterable[str], shape: Tuple[int, ...]) -> None:
+        """Take the memory for targets' volumes of this shape, (K, J, I), now: its lack is to show before any work."""
+        for target in targets:
+            self._means[target] = np.zeros(shape, np.float32)
+            if self._spread:
+                self._squares[target] = np.zeros(shape, np.float32)
+
     def see(self, covered: np.ndarray) -> None:
         """Take in where the next direction says anything, (K, J, I) bool of the reference."""
         self._seen = np.zeros(covered.shape, np.uint8) if self._seen is None else self._seen + self._covered
@@ -35,9 +42,7 @@ class Fusion:
         :param deviation: Standard deviation over its samples (n - 1), where the spread is wanted.
         """
         if target not in self._means:
-            self._means[target] = np.zeros(mean.shape, np.float32)
-            if self._spread:
-                self._squares[target] = np.zeros(mean.shape, np.float32)
+            self.expect([target], mean.shape)
         # Plane by plane: temporaries of a whole volume would cost more memory than the volumes themselves.
         for k in range(len(mean)):
             seen, covered = self._seen[k].astype(np.float32), self._covered[k]

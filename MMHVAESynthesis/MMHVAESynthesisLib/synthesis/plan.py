@@ -1,23 +1,25 @@
 """From a request to everything that its work needs, with all checks made before any work starts."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import is_synthetic_name, label, of_synthetic_input
+from ..modalities import MODALITIES, is_synthetic_name, label, of_synthetic_input, recognise
 from ..models.header import ModelHeader
 from ..models.loading import load
+from ..network.sizes import in_published_order
 from ..request import ONE_DIRECTION, SynthesisRequest
 from ..volumes.checks import checked
 from ..volumes.files import read
 from ..volumes.likeness import warnings
 from ..volumes.preparation import PreparedCase
 from ..volumes.turning import ORDERS, Order, can_be_turned, turned
-from .devices import Resources, find_resources, is_out_of_memory, out_of_memory
+from .devices import Resources, find_resources, memory_of
 from .passes import Pass, passes_through
 from .planes import PlaneSynthesizer
 
@@ -75,7 +77,7 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
     _check_modalities("output", targets, sizes.modalities)
     resources = find_resources(request, sizes)
     images = _images(request)
-    case = PreparedCase(images, sizes.modalities, model.header.spacing, sizes.size)
+    case = _prepared(images, model.header)
     signs = warnings(case, model.header.spacing, model.header.skull_stripped)
     directions = request.directions or model.header.directions
     if directions > ONE_DIRECTION and not can_be_turned(case, model.header.spacing, sizes.size):
@@ -85,13 +87,9 @@ def make_plan(request: SynthesisRequest, keep_model: bool = True) -> Plan:
                 f"{label(case.reference)} is too thin, or its slices are too thick, to be cut across its other axes: "
                 "only its own slices are used."
             )
-    signs += [*_of_samples(request, directions), *_synthetic_files(request)]
-    try:
+    signs += [*_of_samples(request, directions), *_of_names(request)]
+    with memory_of(resources.device):
         passes = passes_through(model.network, resources, request.temperature, case.modalities, targets)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise out_of_memory(resources.device, error) from error
     return Plan(request, model.header, passes, resources, images, case, directions, tuple(targets), signs)
 
 
@@ -106,15 +104,42 @@ def _of_samples(request: SynthesisRequest, directions: int) -> List[str]:
     ]
 
 
-def _synthetic_files(request: SynthesisRequest) -> List[str]:
-    """Return a warning for every input whose file is called as this software calls what it makes."""
-    files = {m: Path(source) for m, source in request.inputs.items() if isinstance(source, (str, Path))}
-    return [of_synthetic_input(modality, file.name) for modality, file in files.items() if is_synthetic_name(file.name)]
+def _of_names(request: SynthesisRequest) -> List[str]:
+    """Return a warning for every input whose file is called as this software calls what it makes, or as another one."""
+    files = {m: Path(source).name for m, source in request.inputs.items() if isinstance(source, (str, Path))}
+    signs = [of_synthetic_input(modality, name) for modality, name in files.items() if is_synthetic_name(name)]
+    others = {modality: _other_modality(modality, name) for modality, name in files.items()}
+    return signs + [
+        f"'{files[modality]}' is given as {label(modality)} and looks like {label(other)} by its name: is it the right "
+        "file?"
+        for modality, other in others.items()
+        if other is not None
+    ]
+
+
+def _other_modality(modality: str, name: str) -> Optional[str]:
+    """Return what a file's name says that an input is, where no part of it says what the input is given as.
+
+    Names speak of other modalities too: ``iUS_on_T2.nrrd`` lies in the space of a T2.
+
+    >>> _other_modality("us", "T2.nrrd"), _other_modality("us", "iUS_on_T2.nrrd"), _other_modality("us", "scan.nrrd")
+    ('t2', None, None)
+    """
+    other = recognise(name)
+    if modality not in MODALITIES or other in (None, modality):
+        return None
+    words = re.findall(r"[A-Za-z0-9*+]+", name)
+    parts = (" ".join(words[i:j]) for j in range(len(words) + 1) for i in range(j))
+    return None if any(recognise(part) == modality for part in parts) else other
 
 
 def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:
     images = {modality: turned(image, order) for modality, image in images.items()}
-    return View(order, PreparedCase(images, header.sizes.modalities, header.spacing, header.sizes.size))
+    return View(order, _prepared(images, header))
+
+
+def _prepared(images: Dict[str, sitk.Image], header: ModelHeader) -> PreparedCase:
+    return PreparedCase(images, in_published_order(header.sizes.modalities), header.spacing, header.sizes.size)
 
 
 def _check_modalities(kind: str, wanted, known) -> None:

@@ -62,6 +62,7 @@ def run(
 def _all_views(plan: Plan, views: List[View], kinds: Sequence[str], reporter: Reporter) -> Volumes:
     """Synthesise views, one after the other, and put them together; each is let go once it is done."""
     fusion = Fusion(plan.request.draws, _DEVIATION in kinds)
+    fusion.expect(plan.targets, plan.case.image.GetSize()[::-1])
     while views:
         view = views.pop(0)
         volumes = _one_view(plan, view, (*kinds, _COVERED), reporter)

@@ -27,6 +27,8 @@ class Assembly:
         )
         shape = case.image.GetSize()[::-1]
         self._volumes = {name: np.zeros(shape, np.float32) for name in names}
+        # What finishing needs beside them: where that lacks, it is to show before any work.
+        self._reserve = np.empty(shape if self._volumes else 0, np.float32)
         # Where every plane of the model is one of the reference, nothing has to be shared out between planes.
         self._one_to_one = case.grid.planes.step == 1
         self._weights = None if self._one_to_one or not self._volumes else np.zeros(shape, np.float32)
@@ -97,6 +99,7 @@ class Assembly:
             for volume in self._volumes.values():
                 for k in range(len(volume)):
                     volume[k] = self._divided(volume[k].T, self._weights[k].T, k).T
+        del self._reserve
         images = {}
         for name in list(self._volumes):
             image = sitk.GetImageFromArray(self._volumes.pop(name))

@@ -1,5 +1,7 @@
 """What a volume must be before it can serve as an input."""
 
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -14,6 +16,18 @@ _LONGEST_SIDE = (0.5, 2000.0)
 """Millimetres, of any volume of a brain, were it one slice of few voxels; a head in metres is shorter."""
 
 
+_NO_MEMORY = ("failed to allocate memory", "unable to allocate", "bad_alloc", "bad allocation")
+"""What ITK says, in lower case, where memory ran out: of an image, of an output; of C++, and of it under Windows."""
+
+
+def is_no_memory(error: BaseException) -> bool:
+    """Return whether an error of SimpleITK or numpy says that this machine's memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
+    )
+
+
 def array_view(image: sitk.Image) -> np.ndarray:
     """Return the voxels as a read-only array [k, j, i], without a copy. The image must outlive it."""
     return sitk.GetArrayViewFromImage(image)
@@ -23,6 +37,26 @@ def slabs(array: np.ndarray):
     """Yield views of a few planes at a time, so that what is computed of them stays small."""
     for start in range(0, len(array), _SLAB):
         yield array[start : start + _SLAB]
+
+
+def scalar(image: sitk.Image) -> sitk.Image:
+    """Return a volume of vectors of one component as one of numbers; any other as it is."""
+    is_vector = "vector" in image.GetPixelIDTypeAsString() and image.GetNumberOfComponentsPerPixel() == 1
+    return sitk.VectorIndexSelectionCast(image, 0) if is_vector else image
+
+
+def _check_kind(image: Any, what: str) -> None:
+    """Raise :class:`InputError` where something is no image, or one whose voxels are no numbers."""
+    if not isinstance(image, sitk.Image):
+        raise InputError(
+            f"{what} is of the type {type(image).__name__}: give a file's name or a SimpleITK.Image (of an array: "
+            "SimpleITK.GetImageFromArray, then its spacing, origin and direction)."
+        )
+    kind = image.GetPixelIDTypeAsString()
+    if kind.startswith("label"):
+        raise InputError(f"{what} is a map of labels: choose a grey volume.")
+    if "complex" in kind:
+        raise InputError(f"{what} holds complex numbers: choose a magnitude image.")
 
 
 def check_layout(dimension: int, components: int, what: str) -> None:
@@ -50,15 +84,15 @@ def check_extent(image: sitk.Image, what: str) -> None:
 
 
 def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Image:
-    """Return ``image`` if it can serve as an input.
+    """Return ``image`` if it can serve as an input, as numbers where its voxels are vectors of one component.
 
     :param what: How the user knows the volume; stands in the message.
     :param ultrasound: An ultrasound is empty without a voxel above 0, an MR (whose minimum is taken off) when constant.
     :raises InputError: when it is no grey 3D volume, has voxels that are no numbers or no intensities, or is empty.
     """
+    _check_kind(image, what)
     check_layout(image.GetDimension(), image.GetNumberOfComponentsPerPixel(), what)
-    if "complex" in image.GetPixelIDTypeAsString():
-        raise InputError(f"{what} holds complex numbers: choose a magnitude image.")
+    image = scalar(image)
     if min(image.GetSize()) == 0:
         raise InputError(f"{what} has no voxels: choose another volume.")
     array = array_view(image)

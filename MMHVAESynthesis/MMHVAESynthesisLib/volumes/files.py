@@ -11,15 +11,18 @@ from typing import Callable, Iterable, List, Tuple, TypeVar, Union
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError, OutputError
+from ..errors import DeviceError, InputError, OutputError
 from ..paths import check_letters, expanded, move
-from .checks import array_view, check_layout, slabs
-from .integrity import check_whole
+from .checks import array_view, check_layout, is_no_memory, scalar, slabs
+from .integrity import check_whole, is_nifti_2
 from .naming import PAIRS, opened, stem, suffix, twin, voxel_files
 
 log = logging.getLogger(__name__)
 
 _Read = TypeVar("_Read")
+
+_IMPOSSIBLE = 2**34
+"""Voxels; a header that states as many is damaged, whatever the memory."""
 
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 """File name endings that can be written: formats that keep the geometry, in one file."""
@@ -47,9 +50,10 @@ def count_voxels(source: Union[str, Path]) -> int:
 def read(source: Union[str, Path]) -> sitk.Image:
     """Read a volume, in its own voxel type.
 
-    A fourth axis of length 1, as some NIfTI files have it, is dropped.
+    A fourth axis of length 1, as some NIfTI files have it, is dropped; vectors of one component are read as numbers.
 
     :raises InputError: when the file is absent, unreadable, cut off or no grey 3D volume.
+    :raises DeviceError: when memory runs out.
     """
     return _described(_read, _existing(source))
 
@@ -85,8 +89,14 @@ def _described(reading: Callable[[Path, Path], _Read], path: Path) -> _Read:
     try:
         with opened(path) as readable:
             return reading(readable, path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         log.debug("reading %s", path, exc_info=True)
+        if is_no_memory(error) and count_voxels(path) < _IMPOSSIBLE:
+            raise _out_of_memory(path) from error
+        if is_nifti_2(path):
+            raise InputError(
+                f"{path} is a NIfTI-2 file, which is not read: save it as .nii (NIfTI-1) or .nrrd."
+            ) from error
         if "orthonormal" in str(error):  # as NIfTI files may be that were written in single precision, or sheared
             raise InputError(
                 f"{path} has axes that are not at right angles to one another, which cannot be read from NIfTI: load "
@@ -103,7 +113,7 @@ def _read(readable: Path, path: Path) -> sitk.Image:
     reader, size = _header(readable, path)
     check_whole(readable)
     reader.SetExtractSize(size + [0] * (reader.GetDimension() - len(size)))
-    return reader.Execute()
+    return scalar(reader.Execute())
 
 
 def _header(readable: Path, path: Path) -> Tuple[sitk.ImageFileReader, List[int]]:
@@ -116,6 +126,11 @@ def _header(readable: Path, path: Path) -> Tuple[sitk.ImageFileReader, List[int]
         size.pop()
     check_layout(len(size), reader.GetNumberOfComponents(), str(path))
     return reader, size
+
+
+def _out_of_memory(path: Path) -> DeviceError:
+    """Return the error for the user where memory ran out while the volume at ``path`` was read or written."""
+    return DeviceError(f"The memory of this machine ran out at {path}: close other programs, or crop the volume.")
 
 
 def _of_capitals(path: Path) -> str:
@@ -190,6 +205,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
 
     :return: The file's path.
     :raises OutputError: when the format is unknown, cannot hold the geometry, or the file cannot be written whole.
+    :raises DeviceError: when memory runs out.
     """
     path = expanded(target)
     check_format(path)
@@ -201,8 +217,10 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         move(part, path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         log.debug("writing %s", path, exc_info=True)
+        if is_no_memory(error):
+            raise _out_of_memory(path) from error
         raise OutputError(
             f"{path} could not be written whole: is the disk full, or the folder not writable? "
             f"Nothing was left half-written.{_of_letters(path)}"

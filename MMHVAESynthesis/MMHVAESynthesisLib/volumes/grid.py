@@ -12,6 +12,24 @@ SPACING_TOLERANCE = 1e-3
 _LEAST_OVERLAP = 1 / 4
 """Of neighbouring tiles, as a part of the tile."""
 
+_ROUNDING = 1e-6
+"""Of a sample: positions closer to one than that, or to the end of a volume, lie there but for rounding."""
+
+
+def reoriented(image: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """Return a volume with its axes in the order and the sense of a reference's; each voxel stays where it is.
+
+    The volume itself where its axes are those already, or its voxels cannot be the reference's in another order.
+    """
+    ours, theirs = (np.reshape(each.GetDirection(), (3, 3)) for each in (reference, image))
+    along = ours.T @ theirs
+    order = np.abs(along).argmax(axis=1).tolist()
+    flipped = [bool(along[axis, other] < 0) for axis, other in enumerate(order)]
+    size = tuple(image.GetSize()[axis] for axis in order)
+    if sorted(order) != [0, 1, 2] or size != reference.GetSize() or (order == [0, 1, 2] and not any(flipped)):
+        return image
+    return sitk.Flip(sitk.PermuteAxes(image, order), flipped)
+
 
 @dataclass(frozen=True)
 class Interpolation:
@@ -28,8 +46,11 @@ class Interpolation:
     @classmethod
     def at(cls, positions: np.ndarray, count: int) -> "Interpolation":
         """Interpolate between ``count`` samples at positions given in samples."""
-        valid = (positions >= -0.5) & (positions <= count - 0.5)
+        valid = (positions >= -0.5 - _ROUNDING) & (positions <= count - 0.5 + _ROUNDING)
         inside = np.clip(positions, 0, count - 1)
+        # A trace of a neighbour would be more than nothing, where nothing is.
+        nearest = np.round(inside)
+        inside = np.where(np.abs(inside - nearest) < _ROUNDING, nearest, inside)
         below = np.floor(inside).astype(np.intp)
         return cls(below, np.minimum(below + 1, count - 1), (inside - below).astype(np.float32), valid)
 
@@ -72,10 +93,12 @@ def _step(native: float, spacing: float) -> float:
 def _centred(length: int, low: int, high: int, step: float, least: int) -> Axis:
     """Return an axis of at least ``least`` samples centred on the samples ``low`` to ``high`` of the reference.
 
-    With a step of 1 it falls on the reference's own samples, so that nothing is interpolated.
+    With a step of 1 it falls on the reference's own samples, so that nothing is interpolated. A volume narrower than a
+    step would lie between two samples: then one of them falls on its centre.
     """
     count = max(least, int(np.ceil((high - low + 1) / step - 1e-6)))
-    start = (low + high) / 2 - (count - 1) / 2 * step
+    before = count // 2 if length < step else (count - 1) / 2
+    start = (low + high) / 2 - before * step
     return Axis(length, float(np.floor(start)) if step == 1 else start, step, count)
 
 

@@ -4,6 +4,7 @@ ITK takes a NIfTI file that ends early as one whose last voxels are 0, and what 
 voxels as they are. Checksums and lengths of compressed streams: RFC 1950 (zlib) and RFC 1952 (gzip).
 """
 
+import gzip
 import math
 import re
 import struct
@@ -13,7 +14,7 @@ from typing import BinaryIO, Tuple
 
 from .naming import LONGEST_HEADER, METAIMAGE, NIFTI, NRRD, PAIRS, suffix, voxel_files
 
-_NIFTI_HEADER = 348
+_NIFTI_HEADER, _NIFTI_2_HEADER = 348, 540
 _GZIP = b"\x1f\x8b"
 _ZLIB_OR_GZIP = 47
 _BLOCK = 1 << 15
@@ -44,6 +45,29 @@ def check_whole(path: Path) -> None:
             _check_nrrd(path)
     except (zlib.error, struct.error) as error:
         raise OSError(f"{path} is damaged: {error}") from error
+
+
+def is_nifti_2(path: Path) -> bool:
+    """Return whether a volume's file is one of NIfTI-2, which ITK does not read; False where it cannot be read.
+
+    Its first four bytes say how long its header is: https://nifti.nimh.nih.gov/pub/dist/doc/nifti2.h.
+    """
+    if suffix(path) not in NIFTI:
+        return False
+    try:
+        headers = [path] if suffix(path) not in PAIRS or suffix(path) == ".hdr" else voxel_files(path)
+        return any(_first_number(header) == _NIFTI_2_HEADER for header in headers)
+    except (OSError, EOFError, zlib.error, struct.error):
+        return False
+
+
+def _first_number(path: Path) -> int:
+    """Return the whole number that a file's first four bytes are, in the order of bytes that makes it smaller."""
+    with open(path, "rb") as file:
+        compressed = _is_gzip(file)
+    with gzip.open(path) if compressed else open(path, "rb") as file:
+        start = file.read(4)
+    return min(struct.unpack(order + "i", start)[0] for order in "<>")
 
 
 def _check_nifti(path: Path) -> None:

@@ -11,8 +11,11 @@ from ..modalities import US, label
 from .checks import array_view, check_extent, slabs
 from .cover import filled
 from .files import same_geometry
-from .grid import SliceGrid
+from .grid import SliceGrid, reoriented
 from .intensity import BACKGROUND, IntensityRange, RangeFinder, is_zero_filled, shifted
+
+_TRACE = 1e-5
+"""Of a volume's range. What rounding alone brings of a neighbour into a resampled pixel is less: it is nothing."""
 
 
 class _Source:
@@ -75,6 +78,7 @@ class _ResampledSource(_Source):
     def __init__(self, image: sitk.Image, modality: str, grid: SliceGrid):
         super().__init__(image, modality)
         self._grid = grid
+        self._trace = _TRACE * (float(self.array.max()) - self._offset)
         self._resampled, self._background = image, self._offset
         if self._zero_filled:
             self._resampled, self._background = sitk.GetImageFromArray(self._intensities(self.array)), 0.0
@@ -93,7 +97,8 @@ class _ResampledSource(_Source):
         resample.SetOutputSpacing(spacing)
         resample.SetOutputDirection(direction)
         plane_image = resample.Execute(self._resampled)
-        return (array_view(plane_image)[0].T - self._background).astype(np.float32)
+        intensities = array_view(plane_image)[0].T - self._background
+        return np.where(intensities > self._trace, intensities, 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class PreparedCase:
     """A case's volumes as slices of the network. Planes can be asked for in any order and from any thread.
 
     :param images: ``{modality: volume}``, checked, in world coordinates.
-    :param order: The model's modalities; the first that is given is the reference.
+    :param order: The model's modalities, iUS before all others; the first that is given is the reference.
     :param spacing: The model's, in mm.
     :param size: The model's rows and columns.
     ``extent`` is what the reference's voxels above 0 measure along I, J and K, mm.
@@ -120,8 +125,7 @@ class PreparedCase:
 
     def __init__(self, images: Mapping[str, sitk.Image], order: Sequence[str], spacing: float, size: int):
         self.modalities = tuple(modality for modality in order if modality in images)
-        # iUS is the reference wherever it is given, whatever the model's order says.
-        self.reference = US if US in self.modalities else self.modalities[0]
+        self.reference = self.modalities[0]
         self.image = images[self.reference]
         for modality in self.modalities:
             check_extent(images[modality], label(modality))
@@ -132,6 +136,7 @@ class PreparedCase:
         self.ranges, self.coverage, self.planes = self._look()
 
     def _source(self, image: sitk.Image, modality: str):
+        image = reoriented(image, self.image)
         kind = _LatticeSource if same_geometry(self.image, image) else _ResampledSource
         return kind(image, modality, self.grid)
 
