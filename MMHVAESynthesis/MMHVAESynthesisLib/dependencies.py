@@ -3,15 +3,27 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import platform
+import sys
 
 from .errors import TorchError
 
 _LEAST = (2, 1)
 _LEAST_FOR_NUMPY_2 = (2, 3)
 
+
+def torch_requirement() -> str:
+    """Return which versions of PyTorch to install here, as pip says it; ``Resources/requirements.txt`` has the same."""
+    if sys.platform == "win32":
+        # From 2.13 on its licence files have paths too long for Windows, and the installation breaks off.
+        return ">=2.3,<2.13"
+    # For Macs with Intel processors, and Slicer emulating one, 2.2 is the last.
+    return ">=2.1" if sys.platform == "darwin" and platform.machine() == "x86_64" else ">=2.3"
+
+
 _HOW = (
     "In Slicer, install the PyTorch extension (Extensions Manager), then use its module PyTorch Utils; "
-    'elsewhere: pip install "torch>=2.1".'
+    f'elsewhere: pip install "torch{torch_requirement()}".'
 )
 _MISSING = f"PyTorch is not installed. {_HOW}"
 _IN_PART = (

@@ -8,6 +8,9 @@ US, T2, CET1, FLAIR = "us", "t2", "cet1", "flair"
 MODALITIES: Tuple[str, ...] = (US, T2, CET1, FLAIR)
 """Keys in the order of the published model. The first modality of a run in this order is its reference."""
 
+MR: Tuple[str, ...] = (T2, CET1, FLAIR)
+"""Those of :data:`MODALITIES` that are MR: what is registered."""
+
 LABELS = {US: "iUS", T2: "T2", CET1: "ceT1", FLAIR: "FLAIR"}
 """How the modalities are written for people."""
 

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 _FORMER = "former"
 """In a hidden folder: where files are kept that are being replaced."""
 
-_NO_FILE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+NO_FILE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+"""What some system does not allow in the name of a file or folder."""
 
 _LONGEST = 255
 """Bytes of a file's name, on nearly all systems."""
@@ -203,7 +204,7 @@ def ending(text: str) -> str:
 
 def check_file_name(name: str) -> None:
     """Raise :class:`OutputError` unless ``name`` can be the beginning of a file's name on every system."""
-    if not name.strip() or name[0] in ". " or _NO_FILE_NAME.search(name):
+    if not name.strip() or name[0] in ". " or NO_FILE_NAME.search(name):
         raise OutputError(
             f'The name {name!r} cannot be that of files: leave out < > : " / \\ | ? *, and dots and blanks in front; '
             "the folder is given with --output-dir."

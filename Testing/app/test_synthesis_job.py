@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from MMHVAESynthesisLib.app import process
 from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING
 from MMHVAESynthesisLib.app.synthesis import SynthesisJob
-from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.errors import DeviceError, InputError, OutputError
 from MMHVAESynthesisLib.request import SynthesisRequest
 from MMHVAESynthesisLib.volumes import files
 
@@ -93,6 +93,19 @@ def test_results_that_cannot_be_read_back_are_a_failure(start):
     with open(os.path.join(start.option("--output-dir"), "t2.nrrd"), "r+b") as file:
         file.truncate(200)
     assert job.poll() == FAILED and "cannot be read back" in str(job.error) and job.made is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), DeviceError("The memory of this machine ran out.")], ids=str)
+def test_results_for_which_there_is_no_memory_are_a_failure(start, monkeypatch, error):
+    def fail(_path):
+        raise error
+
+    job = SynthesisJob(SynthesisRequest({"us": image()}), start)
+    start.finish({"t2": image(3)})
+    monkeypatch.setattr(files, "read", fail)
+    assert job.poll() == FAILED and job.made is None
+    assert str(job.error).startswith("Memory ran out") and str(job.error).endswith("Nothing was changed.")
+    assert job.poll() == FAILED, "and so it stays"
 
 
 @pytest.mark.parametrize("result", [{}, {"outputs": {}}, {"outputs": {}, "provenance": {}}, {"outputs": 3}])

@@ -1,10 +1,14 @@
+import platform
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from MMHVAESynthesisLib import dependencies
 from MMHVAESynthesisLib.errors import DependencyError, TorchError
+
+REQUIREMENTS = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "requirements.txt"
 
 
 def with_torch(monkeypatch, torch):
@@ -86,6 +90,24 @@ def test_what_is_wrong_with_torch_is_seen_without_loading_it(packages, torch, nu
     found = dependencies.torch_problem()
     assert problem in found and bool(problem) == bool(found)
     assert "torch" not in sys.modules
+
+
+@pytest.mark.parametrize("machine", ["win32 AMD64", "linux x86_64", "linux aarch64", "darwin arm64", "darwin x86_64"])
+def test_all_places_ask_for_the_same_versions_of_torch(monkeypatch, machine):
+    requirements = pytest.importorskip("packaging.requirements", reason="not installed: packaging")
+    system, processor = machine.split()
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    there = {"sys_platform": system, "platform_machine": processor}
+    lines = [line for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    every = [requirements.Requirement(line) for line in lines]
+    asked = [each for each in every if each.marker is None or each.marker.evaluate(there)]
+    wanted = dependencies.torch_requirement()
+    assert [(each.name, each.specifier) for each in asked] == [("torch", requirements.SpecifierSet(wanted))]
+
+
+def test_who_lacks_torch_is_told_the_versions_that_fit(packages):
+    assert f'pip install "torch{dependencies.torch_requirement()}"' in dependencies.torch_problem()
 
 
 def test_every_fault_of_torch_is_told_as_one_of_torch(monkeypatch):

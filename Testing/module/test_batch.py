@@ -166,6 +166,29 @@ def test_a_batch_that_was_through_before_it_heard_of_the_cancel_is_done(logic, q
     assert job.finished and job.state == "done" and job.result["done"] == ["2"]
 
 
+def test_a_batch_that_is_looked_at_while_it_tells_its_progress_ends_once_and_well(
+    logic, qt, monkeypatch, cohort, tmp_path
+):
+    from app.fakes import FakeStart
+
+    start, seen, ended = FakeStart(), [], []
+    monkeypatch.setattr(logic, "startChild", start)
+
+    def look(progress):
+        # As Slicer's events do, if a script has them handled: the batch's timer is among them.
+        seen.append((progress.done, job.finished))
+
+    job = logic.startBatch(
+        tmp_path / "out", folder=cohort, progress=look, finished=lambda it: ended.append((it.finished, it.state))
+    )
+    start.process.report(1, 2)
+    start.process.report(2, 2)
+    start.process.say(result={"done": ["1", "2"], "kept": [], "failed": {}, "report": "r.html", "exit_code": 0})
+    start.process.code = 0
+    assert job.finished and job.state == "done" and job.result["done"] == ["1", "2"]
+    assert seen == [(1, False), (2, False)] and ended == [(True, "done")]
+
+
 def test_every_setting_reaches_the_command_line(logic, qt, monkeypatch, tmp_path):
     from app.fakes import FakeStart
     from MMHVAESynthesisLib import __main__

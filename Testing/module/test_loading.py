@@ -49,6 +49,22 @@ assert library == [], library
 """)
 
 
+def test_what_is_done_at_slicers_start_imports_neither_torch_nor_simpleitk_nor_the_engine():
+    run("""
+module = load_module(FILE)
+module.prepareViews()
+module.registerSampleData()
+scene = slicer.mrmlScene
+assert scene.HasObserver(scene.EndImportEvent), "the scene is looked after"
+scene.InvokeEvent(scene.EndImportEvent)
+scene.RemoveNode(scene.AddNewNodeByClass("vtkMRMLLinearTransformNode"))
+heavy = [name for name in ("torch", "SimpleITK", "scipy", "qt", "PySide6") if name in sys.modules]
+assert heavy == [], heavy
+rooms = {name.split(".")[1] for name in sys.modules if name.startswith("MMHVAESynthesisLib.")}
+assert rooms <= {"scene", "modalities", "errors"}, rooms
+""")
+
+
 def test_the_panel_opens_without_torch_and_in_under_half_a_second():
     output = run(
         """

@@ -174,7 +174,7 @@ def test_the_real_engine_gives_the_same_voxels_through_the_scene_and_without(log
 
 
 def _bytes(image):
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     return sitk.GetArrayFromImage(image).tobytes()
 

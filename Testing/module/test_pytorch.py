@@ -1,5 +1,6 @@
 """PyTorch missing, half installed, or not fit for this numpy: told before Apply, and installed after asking."""
 
+import platform
 import sys
 from types import SimpleNamespace
 
@@ -130,15 +131,18 @@ def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, rea
     assert ("restart Slicer, then press" if answer is True else "pip_install") in ready.ui.statusLabel.text
 
 
-def test_the_versions_asked_for_fit_the_machine(panel, monkeypatch):
-    from MMHVAESynthesisLib.app import pytorch
+MACHINES = [
+    ("win32", "AMD64", ">=2.3,<2.13"),
+    ("linux", "x86_64", ">=2.3"),
+    ("darwin", "arm64", ">=2.3"),
+    ("darwin", "x86_64", ">=2.1"),
+]
 
-    for system, processor, versions in (
-        ("win32", "AMD64", ">=2.3,<2.13"),
-        ("linux", "x86_64", ">=2.3"),
-        ("darwin", "arm64", ">=2.3"),
-        ("darwin", "x86_64", ">=2.1"),
-    ):
-        monkeypatch.setattr(pytorch.sys, "platform", system)
-        monkeypatch.setattr(pytorch.platform, "machine", lambda processor=processor: processor)
-        assert pytorch.requirement() == versions
+
+@pytest.mark.parametrize(("system", "processor", "versions"), MACHINES)
+def test_the_versions_asked_for_fit_the_machine(ready, extension, state, monkeypatch, system, processor, versions):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    state(False, "PyTorch is not installed. Do this.")
+    ready.ui.installButton.click()
+    assert extension.deeds == [versions]

@@ -66,7 +66,7 @@ def test_a_run_from_apply_to_the_volumes_in_the_scene(slicer, ready, scenes, chi
     assert ready.ui.progressBar.isHidden() and ready.ui.statusLabel.text.startswith("Done in ")
     node = slicer.mrmlScene.GetFirstNodeByName("Doe-US synthetic T2 (MMHVAE)")
     assert node.GetTransformNodeID() == us.GetTransformNodeID() and node.GetAttribute("MMHVAE.synthetic") == "1"
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     for volume, modality in ((node, "t2"), (mine, "flair")):
         expected = sitk.GetArrayFromImage(made.images[modality])

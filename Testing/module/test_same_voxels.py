@@ -43,7 +43,7 @@ def test_panel_console_and_command_line_give_identical_voxels(slicer, panel, sce
     capsys.readouterr()
     assert main(["synthesize", "--us", str(file), "--output-dir", str(tmp_path / "out"), "--json", *options]) == 0
     written = json.loads(capsys.readouterr().out)["result"]
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     assert list(run.outputs) == list(console) == list(written["outputs"]) == ["t2", "flair"]
     for modality in console:

@@ -52,7 +52,7 @@ def yellow(pixmap):
 
 @pytest.mark.parametrize(("count", "size"), [(1, (120, 120)), (3, (300, 100)), (4, (240, 240))])
 def test_a_preview_fits_into_the_panel(panel, count, size):
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     from MMHVAESynthesisLib.app.preview import picture
 

@@ -355,6 +355,7 @@ def test_what_cannot_be_moved_or_registered_is_refused_before_any_work(slicer, p
         (({"t2": synthetic}, {"t2": synthetic}), {}, "given as the synthetic T2 and as the pre-operative T2"),
         (({"t2": synthetic}, {"t2": mr, "flair": mr}), {}, "as the pre-operative T2 and as the pre-operative FLAIR"),
         (({"t2": synthetic}, {"t2": mr}, mr), {}, "as the pre-operative T2 and as the ultrasound"),
+        (({"t2": synthetic}, {"t2": mr}, synthetic), {}, "as the synthetic T2 and as the ultrasound"),
         (({"t2": synthetic}, {"t2": bent}), {}, "non-linear"),
         (({"t2": bent}, {"t2": mr}), {}, "non-linear"),
         (({"t2": synthetic}, {"t2": mr}), {"also": [bent]}, "'Bent' lies under a non-linear transform.*harden"),

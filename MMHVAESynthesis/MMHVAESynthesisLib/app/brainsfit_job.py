@@ -13,7 +13,7 @@ from ..progress import Progress
 from ..request import RegistrationRequest
 from ..scene import closing
 from .i18n import _
-from .jobs import CANCELLED, DONE, FAILED, RUNNING, SILENCE_SECONDS, JobError, nameless
+from .jobs import CANCELLED, DONE, FAILED, RUNNING, JobError, nameless, silence_since
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,7 @@ class BrainsfitJob:
     @property
     def silent_seconds(self) -> float:
         """For how long there was no progress; 0 while that means nothing yet."""
-        silence = time.monotonic() - self._heard
-        return silence if self.state == RUNNING and silence > SILENCE_SECONDS else 0.0
+        return silence_since(self._heard) if self.state == RUNNING else 0.0
 
     def log(self) -> str:
         """Return what is to be said of the run so far."""

@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
-from ..errors import MMHVAEError
+from ..errors import DeviceError, MMHVAEError
 from ..volumes import files
 from .i18n import _
-from .jobs import DONE, FAILED, RUNNING, Job, JobError
+from .jobs import DONE, FAILED, RUNNING, Job, JobError, memory_ran_out
 from .process import Start
 
 _PREFIX = "mmhvae-job-"
@@ -59,6 +59,8 @@ class FileJob(Job, ABC):
             try:
                 if self.state == DONE:
                     self.made = self.read()
+            except (MemoryError, DeviceError):  # the latter of a file that is read
+                self.state, self.error = FAILED, JobError(memory_ran_out())
             except (MMHVAEError, AttributeError, KeyError, TypeError, ValueError) as error:
                 self.state, self.error = FAILED, _unreadable(error)
             finally:

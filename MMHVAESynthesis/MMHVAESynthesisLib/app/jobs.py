@@ -51,6 +51,7 @@ class Job:
         """What the child warned of so far, while it still works."""
         self._said: Optional[Dict[str, Any]] = None
         self._garbage: List[str] = []
+        self._is_polling = False
         self._heard = time.monotonic()
         self._asked_to_stop: Optional[float] = None
         self._steps: List[Any] = []
@@ -61,17 +62,13 @@ class Job:
             raise JobError(words) from error
 
     def poll(self) -> str:
-        """Take in what the child said and return the state."""
-        if self.state != RUNNING:
-            return self.state
-        for line in self._process.lines():
-            self._take(line)
-        code = self._process.exit_code()
-        if code is not None:
-            self._process.close()
-            self._end(code)
-        elif self._asked_to_stop is not None:
-            self._insist()
+        """Take in what the child said and return the state; called meanwhile, as by what it tells, only the state."""
+        if self.state == RUNNING and not self._is_polling:
+            self._is_polling = True
+            try:
+                self._look()
+            finally:
+                self._is_polling = False
         return self.state
 
     def cancel(self) -> None:
@@ -98,8 +95,7 @@ class Job:
     @property
     def silent_seconds(self) -> float:
         """For how long nothing was heard from the child; 0 while that means nothing yet."""
-        silence = time.monotonic() - self._heard
-        return silence if self.state == RUNNING and silence > SILENCE_SECONDS else 0.0
+        return silence_since(self._heard) if self.state == RUNNING else 0.0
 
     def log(self) -> str:
         """Return what the child wrote on standard error, and lines of its standard output that were no JSON."""
@@ -108,6 +104,16 @@ class Job:
     def in_words(self, text: str) -> str:
         """Return a message of the child as it is meant for the user."""
         return text
+
+    def _look(self) -> None:
+        for line in self._process.lines():
+            self._take(line)
+        code = self._process.exit_code()
+        if code is not None:
+            self._process.close()
+            self._end(code)
+        elif self._asked_to_stop is not None:
+            self._insist()
 
     def _take(self, line: str) -> None:
         self._heard = time.monotonic()
@@ -173,6 +179,17 @@ class Job:
                 "please report it. Nothing was changed."
             ).format(how=how.format(number=abs(code)))
         )
+
+
+def memory_ran_out() -> str:
+    """Return what to say where Slicer's own memory ran out."""
+    return _("Memory ran out: close other programs, or crop the volumes. Nothing was changed.")
+
+
+def silence_since(heard: float) -> float:
+    """Return the seconds since something was heard, at a time of ``time.monotonic``; 0 while that means nothing yet."""
+    silence = time.monotonic() - heard
+    return silence if silence > SILENCE_SECONDS else 0.0
 
 
 def nameless(error: Exception) -> str:

@@ -71,6 +71,8 @@ class Panel:
     def on_scene_close(self) -> None:
         """Stop what is running for the scene, whose result would find another one, and forget what was shown of it."""
         self.work.abandon()
+        self.results.forget()
+        self.registration.forget()
 
     def let_go(self, node: Any, names: Sequence[str]) -> None:
         """Choose nothing wherever a node is chosen that is about to leave the scene.

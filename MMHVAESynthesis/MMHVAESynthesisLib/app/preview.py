@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 import numpy as np
 import qt
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from slicer.i18n import tr as _
 
 from ..modalities import labels

@@ -2,8 +2,6 @@
 
 import importlib
 import importlib.util
-import platform
-import sys
 from typing import Tuple
 
 import slicer
@@ -17,15 +15,6 @@ _EXTENSION = "PyTorch"
 def problem() -> str:
     """Return why PyTorch cannot be used, in a sentence; empty where nothing shows. Does not load it."""
     return dependencies.torch_problem()
-
-
-def requirement() -> str:
-    """Return which versions to install, as pip says it."""
-    if sys.platform == "win32":
-        # From 2.13 on its licence files have paths too long for Windows, and the installation breaks off.
-        return ">=2.3,<2.13"
-    # For Macs with Intel processors, and Slicer emulating one, 2.2 is the last.
-    return ">=2.1" if sys.platform == "darwin" and platform.machine() == "x86_64" else ">=2.3"
 
 
 def install() -> Tuple[bool, str]:
@@ -50,7 +39,7 @@ def install() -> Tuple[bool, str]:
         logic = utils.PyTorchUtilsLogic()
         if is_broken:
             logic.uninstallTorch()
-        if logic.installTorch(askConfirmation=False, torchVersionRequirement=requirement()) is None:
+        if logic.installTorch(askConfirmation=False, torchVersionRequirement=dependencies.torch_requirement()) is None:
             return False, ""
     except Exception as error:  # pip and a half-installed torch fail in many ways
         return False, _(
@@ -63,7 +52,7 @@ def install() -> Tuple[bool, str]:
 
 def _by_hand() -> str:
     return _("Or type into Slicer's Python console: slicer.util.pip_install('torch{requirement}').").format(
-        requirement=requirement()
+        requirement=dependencies.torch_requirement()
     )
 
 

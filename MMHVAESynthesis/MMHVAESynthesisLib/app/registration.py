@@ -9,19 +9,16 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..errors import MMHVAEError, ModelError
-from ..modalities import US
-from ..request import AFFINE, RIGID
-from ..scene.provenance import INPUT, PREFIX, is_synthetic, noted
+from ..modalities import MR, US
+from ..request import AFFINE, ENGINES, RIGID
+from ..scene.provenance import INPUT, is_synthetic, noted
+from ..scene.registrations import registrations
 from . import consent, settings
 from .guess import guess
 from .process import Start
 from .work import Work
 
-MR = ("t2", "cet1", "flair")
-_ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 _LNCC, _MATTES, _BRAINSFIT = "lncc", "mattes", "brainsfit"
-_REGISTRATION = PREFIX + "registration"
-"""The attribute of scene/registration.py, which is not imported before it is needed: it brings SimpleITK with it."""
 
 _POINT_EVENTS = (
     "PointAddedEvent",
@@ -77,8 +74,8 @@ class Registration(VTKObservationMixin):
         titles = (_("Automatic"), _("LNCC (needs PyTorch)"), _("Mattes mutual information"), _("BRAINSFit (Slicer's)"))
         for title in titles:
             self._ui.engineSelector.addItem(title)
-        kept = settings.text(settings.ENGINE, _ENGINES[0])
-        self._ui.engineSelector.currentIndex = _ENGINES.index(kept) if kept in _ENGINES else 0
+        kept = settings.text(settings.ENGINE, ENGINES[0])
+        self._ui.engineSelector.currentIndex = ENGINES.index(kept) if kept in ENGINES else 0
         for title in (_("Fade"), _("Checkerboard")):
             self._ui.lookSelector.addItem(title)
 
@@ -87,12 +84,16 @@ class Registration(VTKObservationMixin):
         self.update()
 
     def _engine(self) -> str:
-        return _ENGINES[max(0, self._ui.engineSelector.currentIndex)]
+        return ENGINES[max(0, self._ui.engineSelector.currentIndex)]
 
     def bind(self, parameters: Optional[Any]) -> None:
         """Work on a parameter node from now on; None on none."""
         self._parameters, self._note = parameters, ""
         self._watch([])
+
+    def forget(self) -> None:
+        """List nothing that could move along: the scene goes away, and all of it."""
+        self._list([])
 
     def propose(self, *_args) -> None:
         """Choose the last run's synthetic MR, and the loaded MR whose names or DICOM tags speak for its contrasts."""
@@ -127,7 +128,7 @@ class Registration(VTKObservationMixin):
         if self._parameters is None:
             self._ui.registerButton.enabled = self._ui.undoButton.enabled = False
             return
-        self._list_others()
+        self._list(self._others())
         last = self._last()
         self._watch([each for each in dict.fromkeys([*self._landmarks(), *self._listed, last]) if each is not None])
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
@@ -291,9 +292,9 @@ class Registration(VTKObservationMixin):
             moving_landmarks=self._parameters.movingLandmarks,
         )
 
-    def _list_others(self) -> None:
+    def _list(self, nodes: List[Any]) -> None:
         """List what else could move along, what the user checked still checked."""
-        nodes, items = self._others(), self._ui.alsoList
+        items = self._ui.alsoList
         shown = [items.item(row).text() for row in range(items.count)]
         if _are_same(nodes, self._listed) and [node.GetName() for node in nodes] == shown:
             return
@@ -323,8 +324,7 @@ class Registration(VTKObservationMixin):
         return [node for node, checked in zip(self._listed, states) if checked and node.GetScene() is not None]
 
     def _last(self) -> Optional[Any]:
-        nodes = slicer.util.getNodesByClass("vtkMRMLLinearTransformNode")
-        made = [node for node in nodes if node.GetAttribute(_REGISTRATION) == "1"]
+        made = registrations()
         return made[-1] if made else None
 
     def _figures(self) -> str:

@@ -57,7 +57,14 @@ class Results:
 
     def update(self) -> None:
         """Show the scene's runs as they are now."""
-        self._runs = runs()
+        self._list(runs())
+
+    def forget(self) -> None:
+        """Show no runs: the scene goes away, and their volumes with it."""
+        self._list([])
+
+    def _list(self, made: List[Run]) -> None:
+        self._runs = made
         table = self._ui.runsTable
         self._filling = True
         table.setRowCount(len(self._runs))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from ..request import SynthesisRequest
 from ..synthesis.result import SynthesisResult

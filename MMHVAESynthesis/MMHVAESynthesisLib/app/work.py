@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from ..errors import MMHVAEError, TorchError
 from ..scene.provenance import noted
 from . import texts
-from .jobs import CANCELLED, DONE, Job, nameless
+from .jobs import CANCELLED, DONE, Job, memory_ran_out, nameless
 from .runner import Runner
 
 _WRONG = "color: #c0392b"
@@ -32,7 +32,6 @@ class Work:
     def __init__(self, ui: Any, on_state: Callable[[], None]):
         self._ui, self._on_state = ui, on_state
         self._runner = Runner(self._on_change)
-        self._on_done: Callable[[Job], str] = lambda job: ""
         self._since, self._clickable, self._log = 0.0, 0.0, ""
         self._outcome, self._failed, self._lacks_torch = "", False, False
         self._noted, self._of_scene = "", True
@@ -64,21 +63,22 @@ class Work:
         """
         self._of_scene = of_scene
         self.forget()
-        self._log, self._on_done, self._since = "", on_done, time.monotonic()
+        self._log, self._since = "", time.monotonic()
         try:
             job = make()
         except MMHVAEError as error:
             self.fail(error)
             return
         except MemoryError:
-            self.fail(MemoryError(_("Memory ran out: close other programs, or crop the volumes. Nothing was changed.")))
+            self.fail(MemoryError(memory_ran_out()))
             return
         except Exception as error:
             log.exception("The computation could not be started")
             self.fail(RuntimeError(_("The computation could not be started: {error}.").format(error=error)))
             return
         self._needs = needs()
-        self._runner.run(job, self._on_end)
+        # With the job go these functions, and the nodes that they know: nothing here may outlive the scene.
+        self._runner.run(job, lambda ended: self._on_end(ended, on_done))
         # From here on, not from the click: a second one waited while large volumes were written.
         self._clickable = time.monotonic() + _DOUBLE_CLICK_SECONDS
         self._ui.progressBar.setMaximum(0)
@@ -196,19 +196,19 @@ class Work:
         self.show("")
         self._show_log()
 
-    def _on_end(self, job: Job) -> None:
-        self._log = job.log()
+    def _on_end(self, job: Job, on_done: Callable[[Job], str]) -> None:
+        self._log, self._needs = job.log(), ()
         if job.state == CANCELLED:
             self.say(_("Cancelled. Nothing was changed."))
             self._noted = CANCELLED
         elif job.state != DONE:
             self.fail(job.error)
         else:
-            self._take(job)
+            self._take(job, on_done)
 
-    def _take(self, job: Job) -> None:
+    def _take(self, job: Job, on_done: Callable[[Job], str]) -> None:
         try:
-            said = self._on_done(job)
+            said = on_done(job)
         except MMHVAEError as error:
             self.fail(error)
         except Exception:

@@ -19,13 +19,17 @@ HELP = "measure a model on held-out cases: the paper's tables and figures"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the words of the command."""
     parser.add_argument("--data", metavar="DIR", help="DIR/<folder>/<case>/{us,t2,cet1,flair}.nii.gz; else MMHVAE_DATA")
-    parser.add_argument("--model", metavar="NAME|FILE", help="default: the default model")
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help="a model's name (see the command models) or its file; default: the one that models marks with *",
+    )
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="tables, pictures and figures.json go there")
     parser.add_argument(
         "--held-out", nargs="+", default=(), metavar="CASE", help="evaluate on these; default: those of the training"
     )
     parser.add_argument(
-        "--planes", type=int, default=24, metavar="N", help="slices a sweep or head, at most (%(default)s)"
+        "--planes", type=int, default=24, metavar="N", help="slices a sweep or head, at most; default %(default)s"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the results of a former evaluation")
 

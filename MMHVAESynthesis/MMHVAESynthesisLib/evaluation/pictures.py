@@ -116,11 +116,11 @@ def _columns(network: MMHVAE, inputs: Sequence[str]) -> List[str]:
     return [f"input {label(inputs[0])}", *map(label, network.sizes.modalities)]
 
 
-def temperature(network: MMHVAE, batch: Batch, place: int, inputs: Sequence[str], seed: int = 0) -> List[list]:
+def temperature(network: MMHVAE, batch: Batch, place: int, inputs: Sequence[str]) -> List[list]:
     """Return one row for each temperature, 0, 0.7 and 1: the first input and all outputs (Figure 5)."""
     rows = []
     for value in TEMPERATURES:
-        images = run(network, batch, inputs, seed, value).images
+        images = run(network, batch, inputs, temperature=value).images
         rows.append([batch.inputs[inputs[0]][place, 0], *(images[name][place, 0] for name in network.sizes.modalities)])
     return rows
 
@@ -157,7 +157,7 @@ def titles_of_latents(batch: Batch) -> Titles:
     return ["input alone", "its z1, T = 0"], [*names, "all together"]
 
 
-def latents(network: MMHVAE, batch: Batch, place: int, seed: int = 0) -> Optional[tuple]:
+def latents(network: MMHVAE, batch: Batch, place: int) -> Optional[tuple]:
     """Return Figure 4 for one slice: rows (inputs above, components of z1 below, at T = 0) and the correlations.
 
     The columns are the modalities that the batch has, each as the only input, and at last all together.
@@ -165,9 +165,8 @@ def latents(network: MMHVAE, batch: Batch, place: int, seed: int = 0) -> Optiona
     :return: None where z1 has fewer than three channels.
     """
     names = [name for name in MODALITIES if name in batch.inputs]
-    found = [
-        run(network, batch, inputs, seed, 0.0).z1[place] for inputs in [*((name,) for name in names), tuple(names)]
-    ]
+    sets = [*((name,) for name in names), tuple(names)]
+    found = [run(network, batch, inputs, temperature=0.0).z1[place] for inputs in sets]
     if found[0].shape[0] < 3:
         return None
     mask = batch.inputs[US if US in batch.inputs else names[0]][place, 0] > -1

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any, Callable, Dict
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import slicer
 import vtk
 

@@ -3,7 +3,7 @@
 from typing import Any, Iterable, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 GREY = "vtkMRMLColorTableNodeGrey"
 HOT = "vtkMRMLPETProceduralColorNodePET-HotMetalBlue"

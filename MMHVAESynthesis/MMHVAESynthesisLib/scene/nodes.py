@@ -7,7 +7,7 @@ parents. An image made here has its parents' transforms applied to its placement
 from typing import Any, Dict, Mapping, Union
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import slicer
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy

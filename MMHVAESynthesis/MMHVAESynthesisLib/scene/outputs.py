@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from typing import Any, Dict, Mapping, Optional, Sequence
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError

@@ -16,7 +16,8 @@ from ..registration.transforms import matrix_of
 from . import placement, provenance
 from .nodes import RAS_TO_LPS
 from .registration_plan import Plan, check_unchanged, transformable
-from .registration_report import REGISTRATION, attributes, errors_at, rows, table_node
+from .registration_report import attributes, errors_at, rows, table_node
+from .registrations import REGISTRATION, is_registration, registrations
 from .removal import remove
 
 log = logging.getLogger(__name__)
@@ -121,22 +122,12 @@ def checked(transform: Union[str, Any]) -> Any:
     return node
 
 
-def is_registration(node: Any) -> bool:
-    """Return whether a node is the transform of a registration."""
-    return node.IsA("vtkMRMLLinearTransformNode") and node.GetAttribute(REGISTRATION) == "1"
-
-
 def synthetic_of(transform: Any) -> Optional[Any]:
     """Return the first synthetic MR in the scene that a registration was made to, None where all have left it."""
     roles: List[str] = []
     transform.GetNodeReferenceRoles(roles)
     nodes = [transform.GetNodeReference(role) for role in roles if role.startswith(FIXED)]
     return next((node for node in nodes if node is not None), None)
-
-
-def registrations() -> List[Any]:
-    """Return the transform nodes of the registrations in the scene, in the order in which they were made."""
-    return [node for node in slicer.util.getNodesByClass("vtkMRMLLinearTransformNode") if is_registration(node)]
 
 
 class _Run:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
@@ -141,7 +141,7 @@ def _check_differ(fixed: Mapping[str, Any], moving: Mapping[str, Any], us: Optio
     given = [(f"the synthetic {label(m)}", node) for m, node in fixed.items()]
     given += [(f"the pre-operative {label(m)}", node) for m, node in moving.items()]
     # The synthetic iUS itself will do as a field of view.
-    given += [("the ultrasound", us)] if us is not None and all(us is not node for node in fixed.values()) else []
+    given += [("the ultrasound", us)] if us is not None and us is not fixed.get(US) else []
     for use, node in given:
         if node.GetID() in uses:
             raise InputError(

@@ -12,15 +12,13 @@ import dataclasses
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import slicer
 import vtk
 
 from ..modalities import label
 from ..registration.landmarks import TargetRegistrationError, target_registration_error
 from . import provenance
-
-REGISTRATION = provenance.PREFIX + "registration"
 
 COLUMNS = ("Measure", "Before", "After", "Unit")
 

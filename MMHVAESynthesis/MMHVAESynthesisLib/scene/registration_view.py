@@ -8,7 +8,7 @@ which MR they show at its former place.
 from typing import Any, List, Optional, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError

@@ -13,7 +13,8 @@ from typing import Any, Iterable
 import slicer
 import vtk
 
-from . import registration, registration_view
+from . import provenance
+from .registrations import is_registration
 from .removal import remove
 
 _KEEPER = "mmhvaeUpkeep"
@@ -38,15 +39,22 @@ def uninstall() -> None:
 
 
 def _on_import(*_args) -> None:
-    registration_view.recover()
+    # Where nothing is noted there is nothing to make good: what does so brings SimpleITK, which takes its time.
+    views = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    if any(provenance.noted(view) or provenance.references(view) for view in views):
+        from . import registration_view
+
+        registration_view.recover()
 
 
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _on_leaving(scene: Any, _event: str, node: Any) -> None:
     # Of a scene that goes away itself, all of it does.
     goes_on = not (scene.IsClosing() or scene.IsImporting() or scene.IsRestoring())
-    if goes_on and registration.is_registration(node):
+    if goes_on and is_registration(node):
         import qt
+
+        from . import registration, registration_view
 
         registration_view.clear()
         spent = registration.release(node)
@@ -55,6 +63,8 @@ def _on_leaving(scene: Any, _event: str, node: Any) -> None:
 
 
 def _tidy(spent: Iterable[Any]) -> None:
+    from . import registration
+
     for node in spent:
         remove(node)
     registration.remove_empty_folders()

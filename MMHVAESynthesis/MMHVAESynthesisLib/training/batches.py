@@ -10,6 +10,9 @@ from ..errors import InputError
 from .cases import Case
 from .config import TrainingConfig
 
+_AHEAD = 3
+"""Batches that are prepared before they are asked for."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -58,12 +61,12 @@ def window(volume: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.
 class Loader:
     """Gives the batches of a source in order, the next ones being prepared in a background thread meanwhile."""
 
-    def __init__(self, source: BatchSource, indices: Callable[[int], int], start: int, ahead: int = 3):
-        """Prepare batches ``indices(start)``, ``indices(start + 1)``, ..., at most ``ahead`` at a time."""
+    def __init__(self, source: BatchSource, indices: Callable[[int], int], start: int):
+        """Prepare batches ``indices(start)``, ``indices(start + 1)``, ..., a few at a time."""
         self._source, self._indices, self._next = source, indices, start
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
         self._waiting: Deque[Future] = Deque()
-        for _ in range(ahead):
+        for _ in range(_AHEAD):
             self._order()
 
     def _order(self) -> None:

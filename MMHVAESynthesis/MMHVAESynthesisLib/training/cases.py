@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 
 from ..errors import InputError
@@ -214,17 +214,16 @@ def _from_zero(array: np.ndarray, name: str) -> np.ndarray:
     return array if name in (US, LABEL) or array.min() >= 0 else from_zero(array)
 
 
-def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIES) -> Optional[Case]:
+def load(folder: Path, config: DataConfig) -> Optional[Case]:
     """Read a case: resampled, its minimum subtracted where negative, and (for crops) cropped to what is not empty.
 
-    :return: None when it has none of ``modalities``.
+    :return: None when it has no modality.
     :raises InputError: when its volumes do not lie on one grid, or one is empty or not numbers throughout.
     """
     files = case_files(folder)
-    wanted = [name for name in files if name in modalities or name == LABEL]
-    if not set(wanted) & set(modalities):
+    if not set(files) & set(MODALITIES):
         return None
-    images = {name: _read(files[name], config, name) for name in wanted}
+    images = {name: _read(path, config, name) for name, path in files.items()}
     first = next(iter(images.values()))
     if not all(same_geometry(first, image, _GRID_TOLERANCE) for image in images.values()):
         raise InputError(f"The volumes of {folder} do not lie on one grid: resample them onto one.")
@@ -239,9 +238,9 @@ def load(folder: Path, config: DataConfig, modalities: Sequence[str] = MODALITIE
     return Case(folder.name, folder, volumes, ranges, white, label, direction)
 
 
-def load_all(folders: Sequence[Path], config: DataConfig, modalities: Sequence[str] = MODALITIES) -> List[Case]:
-    """Read all cases that have any of ``modalities``; say what was read."""
-    cases = [case for case in (load(folder, config, modalities) for folder in folders) if case is not None]
+def load_all(folders: Sequence[Path], config: DataConfig) -> List[Case]:
+    """Read all cases that have any modality; say what was read."""
+    cases = [case for case in (load(folder, config) for folder in folders) if case is not None]
     for case in cases:
         log.info("%s: %s, %s", case.name, ", ".join(case.modalities), "x".join(map(str, case.shape)))
     return cases

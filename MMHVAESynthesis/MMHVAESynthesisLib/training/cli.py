@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace the file of --output that is there, where this run has not written it itself",
     )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; several GPUs: torchrun (never tried on GPUs)")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu or cuda; default %(default)s; several GPUs: torchrun (never tried on GPUs)",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads on a CPU; default: PyTorch's own choice")
 
 

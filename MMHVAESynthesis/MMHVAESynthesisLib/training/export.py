@@ -10,7 +10,7 @@ from .loop import Run
 LICENCE = "Research use only; not for clinical use. The licences of the training data apply."
 
 
-def export(run: Run, path: Path, licence: str = LICENCE) -> ModelHeader:
+def export(run: Run, path: Path) -> ModelHeader:
     """Write the run's weights (the averaged ones where there are any) in float16, with how they came about.
 
     Their digest is kept with the state, see :mod:`.exported`.
@@ -34,7 +34,7 @@ def export(run: Run, path: Path, licence: str = LICENCE) -> ModelHeader:
         spacing=run.config.data.spacing,
         skull_stripped=run.config.data.skull_stripped,
         training=training,
-        licence=licence,
+        licence=LICENCE,
     )
     header = checkpoint.save(path, header, run.learner.shipped, half=True)
     exported.add(header.digest, run.folder)

@@ -14,7 +14,7 @@ from ..progress import CancelFlag, Progress, ProgressCallback
 from . import cases as case_folders
 from . import config as configurations
 from . import distributed, exported, state
-from .batches import BatchSource, Loader, source
+from .batches import Loader, source
 from .cases import Case
 from .config import TrainingConfig
 from .curves import Curves, Means, draw
@@ -50,7 +50,6 @@ class Run:
     :param folder: Of the state; made where it is absent.
     :param device: ``cpu`` or ``cuda`` (with torchrun one process a GPU).
     :param init: Weights to start from, where there is no state yet.
-    :param batches: Makes the batches; None makes them from ``cases`` as configured.
     """
 
     def __init__(
@@ -61,13 +60,12 @@ class Run:
         folder: Path,
         device: torch.device,
         init: Optional[Start] = None,
-        batches: Optional[BatchSource] = None,
     ):
         self.config, self.folder = config, folder
         self.names = sorted({case.name for case in cases})
         self.held_out = sorted(case.name for case in held_out)
         self.origin: Dict[str, str] = {}
-        self.batches = batches or source(list(cases), config)
+        self.batches = source(list(cases), config)
         self.validation = Validation(held_out, config) if config.validate_every and held_out else None
         if config.validate_every and not held_out:
             log.warning("Nothing is held out, so nothing is validated: look at data.held_out in the configuration")

@@ -3,7 +3,7 @@
 from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from ..errors import InputError
 from ..modalities import US

@@ -72,7 +72,7 @@ def form_image(
     envelope = np.hypot(real, imaginary) / np.float32(RAYLEIGH_MEAN)
     seen = smooth(reflectors, spread)
     amplitude = envelope**appearance.speckle * (scatter + 0.6 * seen) + 0.6 * seen
-    amplitude *= _transmission(reflectors, depth, appearance)
+    amplitude *= _transmission(reflectors, appearance)
     amplitude *= _gain(angle, depth, probe, appearance)
     amplitude /= 1 + amplitude / np.float32(appearance.saturation)
     amplitude += _near_field(grid, depth, appearance, rng)
@@ -121,7 +121,7 @@ def _small_vessels(supply: np.ndarray, appearance: Appearance, rng) -> np.ndarra
     )
 
 
-def _transmission(reflectors: np.ndarray, depth: np.ndarray, appearance: Appearance) -> np.ndarray:
+def _transmission(reflectors: np.ndarray, appearance: Appearance) -> np.ndarray:
     """Return what fraction of the amplitude is left behind the reflectors that a beam has passed."""
     passed = np.cumsum(reflectors, axis=2) - reflectors
     return np.exp(-appearance.shadow * AXIAL_STEP_MM * smooth(passed, (0.5, 1.0, 0.0)))

@@ -26,11 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     for modality in _CONTRASTS:
         parser.add_argument(f"--{modality}", metavar="FILE", help=f"skull-stripped {DESCRIPTIONS[modality]} volume")
-    parser.add_argument("--label", metavar="FILE", help="1 necrosis, 2 oedema, 3 or 4 enhancing tumour: looked at")
+    parser.add_argument(
+        "--label",
+        metavar="FILE",
+        help="segmentation of the tumour, for its echoes: 1 necrosis, 2 oedema, 3 or 4 enhancing tumour",
+    )
     parser.add_argument("--phantom", action="store_true", help="from the phantom head, which is written too")
     parser.add_argument("--output-dir", metavar="DIR", required=True, help="folder for us.nii.gz and field.nii.gz")
     parser.add_argument("--spacing", metavar="MM", type=float, default=0.5, help="of the sweep; default %(default)s")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="default %(default)s")
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="of the sweep, and with --phantom of the head; default %(default)s",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there already")
 
 

@@ -1,0 +1,22 @@
+"""The registrations of a scene, found again from what is noted on their transform nodes.
+
+Without :mod:`.registration`, which makes them: it brings SimpleITK with it, and most scenes have none.
+"""
+
+from typing import Any, List
+
+import slicer
+
+from .provenance import PREFIX
+
+REGISTRATION = PREFIX + "registration"
+
+
+def is_registration(node: Any) -> bool:
+    """Return whether a node is the transform of a registration."""
+    return node.IsA("vtkMRMLLinearTransformNode") and node.GetAttribute(REGISTRATION) == "1"
+
+
+def registrations() -> List[Any]:
+    """Return the transform nodes of the registrations in the scene, in the order in which they were made."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLLinearTransformNode") if is_registration(node)]
