@@ -35,7 +35,8 @@ def folder(tmp_path_factory):
 def run(folder, *more, output="T.h5", overwrite=True):
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
-    words = ["--synthetic-t2", folder / "synthetic.nrrd", "--t2", folder / "T2 pre.nii.gz", "--output", folder / output]
+    given = {"--synthetic-t2": folder / "synthetic.nrrd", "--t2": folder / "T2 pre.nii.gz", "--output": folder / output}
+    words = [word for option in given if option not in more for word in (option, given[option])]
     words += ["--overwrite"] if overwrite else []
     return cli.run(parser.parse_args([str(word) for word in [*words, "--starts", 1, *more]]))
 
@@ -174,6 +175,26 @@ def test_landmarks_given_twice_and_a_wrong_name_to_resample_are_refused_before_a
         run(folder, "--landmarks", folder / "L.tag", "--fixed-landmarks", "F.fcsv", "--moving-landmarks", "M.fcsv")
     with pytest.raises(InputError, match="absent"):
         run(folder, "--flair", tmp_path / "absent.nrrd", "--resampled-dir", tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--t2", "--synthetic-flair", "--us"])
+def test_two_volumes_for_one_contrast_are_wrong_use(folder, tmp_path, monkeypatch, capsys, option):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    with pytest.raises(SystemExit) as caught:
+        run(folder, option, folder / "T2 pre.nii.gz", option, folder / "other.nrrd", output=tmp_path / "T.h5")
+    assert caught.value.code == 2 and f"{option} is given twice" in capsys.readouterr().err
+
+
+def test_synthetic_and_preoperative_mr_exchanged_are_refused(folder, tmp_path):
+    made = tmp_path / "iUS_synthetic-T2.nrrd"
+    made.write_bytes((folder / "synthetic.nrrd").read_bytes())
+    with pytest.raises(InputError, match="were they exchanged") as caught:
+        run(folder, "--synthetic-t2", folder / "T2 pre.nii.gz", "--t2", made, output=tmp_path / "T.h5")
+    assert str(caught.value).startswith(
+        "The pre-operative T2 'iUS_synthetic-T2.nrrd' is synthetic, and the synthetic T2 'T2 pre.nii.gz' is not called "
+        "so: were they exchanged? The synthetic T2 (--synthetic-t2) is what was made from the ultrasound"
+    )
+    assert not (tmp_path / "T.h5").exists()
 
 
 @pytest.fixture

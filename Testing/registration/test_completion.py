@@ -136,6 +136,18 @@ def test_the_ultrasound_itself_is_registered_to_what_is_completed_of_it(head, fi
     assert both.provenance["completed"] == ["cet1", "us"] and phantom.error(both.fixed_to_moving, NEAR) < 0.5
 
 
+def test_an_ultrasound_that_shows_nothing_does_not_hide_where_the_mr_agree(head, us, model):
+    noise = sitk.GetImageFromArray(np.random.default_rng(0).uniform(1, 255, us.GetSize()[::-1]))
+    noise.CopyInformation(us)
+    far, reports = phantom.motion((6, -9, 12), (14, -12, 9)), []
+    clear = {"t2": phantom.field(head, (36, 34, 32))}
+    moving = {"t2": phantom.carried(head, far)}
+    result = registered(clear, moving, reports.append, us=noise, model=model, starts=4)
+    assert phantom.error(result.fixed_to_moving, far) < 1 and result.provenance["completed"] == ["us"]
+    steps = [report for report in reports if report.stage == "registration"]
+    assert steps[-1].done == steps[-1].total
+
+
 @pytest.fixture
 def no_synthesis(monkeypatch):
     monkeypatch.setattr(completion, "synthesize", lambda *_: pytest.fail("something was synthesised"))
@@ -150,7 +162,7 @@ def test_who_does_not_complete_registers_as_before(head, fixed, model, no_synthe
 def test_a_synthetic_ultrasound_and_what_the_model_does_not_know_are_left_out(head, fixed, no_synthesis, tmp_path):
     small = model_file(tmp_path, spacing=1.0, modalities=("us", "t2", "flair"))
     result = registered({**fixed, "us": sitk.Image(fixed["t2"])}, {"t2": head}, model=small)
-    assert result.warnings[:1] == ["ceT1, iUS: synthetic only, not used."]
+    assert result.warnings[:1] == NOT_USED
     assert not any("completed" in warning for warning in result.warnings)
 
 

@@ -70,9 +70,7 @@ def test_empty_mask(head, field):
 
 def test_a_mask_that_holds_no_numbers_is_refused(head, field):
     background = sitk.GetArrayFromImage(field) == 0
-    refused(
-        "field of view contains voxels that are not numbers", field, head, us=filled(field, np.nan, background)
-    )
+    refused("field of view contains voxels that are not numbers", field, head, us=filled(field, np.nan, background))
     both = sitk.RealAndImaginaryToComplex(field, field)
     refused("field of view holds complex numbers", field, head, us=both)
 

@@ -185,6 +185,24 @@ def test_peaks_lie_apart(problem):
     assert len(peaks) == 4 and min(gaps) > search.APART
 
 
+def test_peaks_of_several_searches_are_joined_without_what_was_found_twice(problem):
+    found = search.search(problem.pyramid, problem.points, 3, Reporter("search", search.steps()))
+    near = pose_of(np.eye(3), found.peaks[1].pose[:3, 3] + 0.1) @ pose_of(found.peaks[1].pose[:3, :3], np.zeros(3))
+    far = search.Peak(pose_of(np.eye(3), np.array([0.0, 0, 90])), 0.01)
+    other = dataclasses.replace(found, peaks=[search.Peak(near, 0.9), far])
+    assert search.apart([found, other], problem.points) == [*found.peaks, far]
+    assert search.apart([found], problem.points) == found.peaks and search.apart([], problem.points) == []
+
+
+def test_some_of_the_pairs_are_searched_as_if_there_were_no_others(problem):
+    pyramid = problem.pyramid
+    level, only = pyramid.level(4), pyramid.only([0]).level(4)
+    np.testing.assert_array_equal(only.fixed, level.fixed[:1])
+    np.testing.assert_array_equal(only.moving, level.moving[:1])
+    np.testing.assert_array_equal(only.mask, level.mask[:1])
+    assert only.spacing == level.spacing and pyramid.only([]) is not pyramid
+
+
 def test_search_can_be_cancelled(problem):
     cancel = threading.Event()
     cancel.set()

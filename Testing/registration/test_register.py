@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MMHVAESynthesisLib import dependencies
 from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError
 from MMHVAESynthesisLib.registration import engine, together, transforms
 from MMHVAESynthesisLib.registration.frame import pose_of
@@ -334,11 +335,17 @@ def request(name):
 
 
 def test_without_torch_mattes_is_chosen_and_lncc_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
-    assert engine.choose_engine(request("auto")).name == "mattes"
     monkeypatch.setitem(sys.modules, "torch", None)
+    assert engine.choose_engine(request("auto")).name == "mattes"
     with pytest.raises(DependencyError, match="PyTorch.*'mattes'"):
         engine.choose_engine(request("lncc"))
+
+
+@needs_torch
+@pytest.mark.parametrize(("torch", "numpy"), [("2.0.1", "1.26.4"), ("2.2.2", "2.0.2"), ("", "2.0.2")])
+def test_with_a_torch_that_cannot_be_used_mattes_is_chosen(monkeypatch, torch, numpy):
+    monkeypatch.setattr(dependencies, "installed", {"torch": torch, "numpy": numpy}.get)
+    assert engine.choose_engine(request("auto")).name == "mattes"
 
 
 class NoNumpy:

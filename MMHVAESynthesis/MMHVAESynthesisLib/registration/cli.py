@@ -6,33 +6,36 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
+from ..arguments import Once
 from ..errors import InputError, OutputError
-from ..modalities import DESCRIPTIONS, LABELS, MODALITIES, US, label
+from ..modalities import DESCRIPTIONS, LABELS, MR, label
 from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
 from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
-from ..request import AFFINE, RIGID, RegistrationRequest
+from ..request import AFFINE, ENGINES, RIGID, RegistrationRequest
 from ..volumes import files
 from ..volumes.checks import checked
 from . import figures, landmarks, transforms
-from .engine import ENGINES, register
+from .engine import register
 from .result import ContrastSimilarity, RegistrationResult
 
 HELP = "register pre-operative MR to the ultrasound through synthetic MR"
 
-_MR = tuple(modality for modality in MODALITIES if modality != US)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    for modality in _MR:
-        parser.add_argument(f"--{modality}", metavar="FILE", help=f"pre-operative {DESCRIPTIONS[modality]} volume")
-        parser.add_argument(f"--synthetic-{modality}", metavar="FILE", help=f"synthetic {LABELS[modality]} volume")
+    for modality in MR:
+        for name, what in (
+            (modality, f"pre-operative {DESCRIPTIONS[modality]}"),
+            (f"synthetic-{modality}", f"synthetic {LABELS[modality]}"),
+        ):
+            parser.add_argument(f"--{name}", metavar="FILE", action=Once, help=f"{what} volume")
     parser.add_argument(
         "--us",
         metavar="FILE",
+        action=Once,
         help="the ultrasound, or a mask of its field of view; default: where the synthetic MR are above 0",
     )
     parser.add_argument(
@@ -44,8 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--initial", metavar="FILE", help="linear transform to start from")
     parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="default %(default)s")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="default %(default)s")
-    parser.add_argument("--starts", metavar="N", type=int, default=4, help="1: no search; default %(default)s")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="default %(default)s")
+    parser.add_argument(
+        "--starts",
+        metavar="N",
+        type=int,
+        default=4,
+        help="places to start from: the given one and the best of a search; 1: no search; default %(default)s",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="of the repeats that give the confidence, and of the voxels that mattes draws; default %(default)s",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N; default %(default)s")
     parser.add_argument(
         "--no-completion",
@@ -56,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME|FILE",
-        help="of the completion: the model that made the synthetic MR; default: the catalogue's default",
+        help="of the completion: the model that made the synthetic MR; default: the one that models marks with *",
     )
     parser.add_argument(
         "--landmarks", metavar="FILE", help="MNI .tag file, MR first, ultrasound second: report the TRE"
@@ -121,8 +136,8 @@ def describe(result: Dict[str, Any]) -> str:
 
 
 def _request(args: argparse.Namespace) -> RegistrationRequest:
-    fixed = {m: getattr(args, f"synthetic_{m}") for m in _MR}
-    moving = {m: getattr(args, m) for m in _MR}
+    fixed = {m: getattr(args, f"synthetic_{m}") for m in MR}
+    moving = {m: getattr(args, m) for m in MR}
     return RegistrationRequest(
         fixed,
         moving,

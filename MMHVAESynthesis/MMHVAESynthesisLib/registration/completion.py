@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import Cancelled, InputError, MMHVAEError
 from ..modalities import US, labels
 from ..progress import CancelFlag, Progress, ProgressCallback
-from ..request import ONE_DIRECTION, RegistrationRequest, SynthesisRequest
+from ..request import ONE_DIRECTION, ImageSource, RegistrationRequest, SynthesisRequest
 from ..synthesis.engine import synthesize
 from ..volumes import files
 from ..volumes.checks import array_view
@@ -71,13 +71,17 @@ def complete(
     missing = request.to_complete
     inputs = tuple(modality for modality in request.pairs if modality != US)
     try:
+        if US in missing and _is_mask(request.us):
+            missing = missing[:-1]
+        if not missing:
+            return Completion(request)
         known = _known_to(request.model)
         missing = tuple(modality for modality in missing if modality in known)
-        if US in missing:
-            request, missing = _with_ultrasound(request, missing)
         inputs = tuple(modality for modality in inputs if modality in known)
         if not missing or not inputs:
             return Completion(request)
+        if US in missing:
+            request = replace(request, fixed={**request.fixed, US: request.us})
         return _completed(request, missing, inputs, progress, cancel)
     except Cancelled:
         raise
@@ -89,15 +93,11 @@ def complete(
         return _not_completed(request, missing, inputs, f"the computation failed ({type(error).__name__}).")
 
 
-def _with_ultrasound(
-    request: RegistrationRequest, missing: Tuple[str, ...]
-) -> Tuple[RegistrationRequest, Tuple[str, ...]]:
-    """Return a request whose ultrasound is one of the fixed images; where it is a mask, without it, and not missing."""
-    us = files.read(request.us) if isinstance(request.us, (str, Path)) else request.us
-    values = array_view(us)
-    if len(np.unique(values[values > 0])) > _GREYS_OF_A_MASK:
-        return replace(request, fixed={**request.fixed, US: request.us}), missing
-    return request, tuple(modality for modality in missing if modality != US)
+def _is_mask(us: ImageSource) -> bool:
+    """Return whether a volume given as ultrasound only says where it sees."""
+    image = files.read(us) if isinstance(us, (str, Path)) else us
+    values = array_view(image)
+    return len(np.unique(values[values > 0])) <= _GREYS_OF_A_MASK
 
 
 def _known_to(model: Optional[str]) -> Tuple[str, ...]:

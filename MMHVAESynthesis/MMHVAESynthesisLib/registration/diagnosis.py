@@ -1,7 +1,7 @@
 """Why two volumes barely overlap, said so that a user can put it right."""
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from .frame import apply
 

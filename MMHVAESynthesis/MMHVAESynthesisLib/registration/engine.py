@@ -1,17 +1,17 @@
 """Registers pre-operative MR to synthetic MR: the one call behind every face of the registration."""
 
 import dataclasses
-import importlib.util
 import logging
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from .. import __version__
-from ..dependencies import require_torch
+from ..dependencies import require_torch, torch_problem
 from ..errors import DependencyError, InputError, TorchError
+from ..modalities import US
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
 from . import search
@@ -20,6 +20,7 @@ from .completion import Completion, complete
 from .frame import distances
 from .mattes import MattesDescent
 from .problem import GOOD_OVERLAP, Problem, prepare
+from .pyramid import Pyramid
 from .result import ContrastSimilarity, RegistrationResult
 from .similarity import lncc, overlap
 from .solution import Engine, Solution
@@ -27,8 +28,6 @@ from .stepwise import StepwiseEngine
 from .transforms import transform_of
 
 log = logging.getLogger(__name__)
-
-ENGINES = ("auto", "lncc", "mattes", "brainsfit")
 
 BY_CHANCE, STANDS_OUT = 1.2, 1.5
 """Times the correlation that chance gives: below the first, a result is not taken; below the second, it is doubtful.
@@ -68,15 +67,12 @@ A synthesis that is wrong in the same way throughout repeats its false placement
 
 
 def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRunner] = None) -> Engine:
-    """Return the engine that a request names; ``auto`` takes LNCC where PyTorch is installed, else Mattes.
+    """Return the engine that a request names; ``auto`` takes LNCC where PyTorch can be used, else Mattes.
 
     :param brainsfit: What runs BRAINSFit; None takes the executable on the search path.
-    :raises InputError: when there is no such engine.
     :raises DependencyError: when what the engine needs is missing or does not load.
     :raises DeviceError: when the device is absent.
     """
-    if request.engine not in ENGINES:
-        raise InputError(f"Unknown engine {request.engine!r} for the registration: choose {', '.join(ENGINES)}.")
     if request.engine == "brainsfit":
         runner = brainsfit or executable_runner()
         if runner is None:
@@ -84,8 +80,7 @@ def choose_engine(request: RegistrationRequest, brainsfit: Optional[BrainsFitRun
                 "BRAINSFit is not there: run the registration in Slicer, or choose the engine 'lncc'."
             )
         return StepwiseEngine(BrainsFitDescent(runner))
-    has_torch = importlib.util.find_spec("torch") is not None
-    if request.engine == "mattes" or (request.engine == "auto" and not has_torch):
+    if request.engine == "mattes" or (request.engine == "auto" and torch_problem()):
         return StepwiseEngine(MattesDescent(request.seed))
     try:
         require_torch()
@@ -115,11 +110,13 @@ def register(
     started = time.monotonic()
     engine = choose_engine(request, brainsfit)
     problem, completion = _completed(request, engine, progress, cancel)
-    turns = search.steps() if request.starts > 1 else 0
-    report = Reporter("registration", turns + engine.steps(request, request.starts), progress, cancel)
-    found = search.search(problem.pyramid, problem.points, request.starts - 1, report) if request.starts > 1 else None
-    starts = [np.eye(4)] + [peak.pose for peak in (found.peaks if found else [])]
-    report.check()
+    searched = _to_search(problem) if request.starts > 1 else []
+    most = 1 + len(searched) * (request.starts - 1)
+    turns = len(searched) * search.steps()
+    report = Reporter("registration", turns + engine.steps(request, most), progress, cancel)
+    found = [search.search(pyramid, problem.points, request.starts - 1, report) for pyramid in searched]
+    starts = [np.eye(4)] + [peak.pose for peak in search.apart(found, problem.points)]
+    report.step(engine.steps(request, most) - engine.steps(request, len(starts)))
     advice = _advice(problem, found)
     solution = _judged(engine.solve(problem, request, starts, report), starts, found, advice)
     solution = _reproduced(_against_start(solution, problem), problem.points, advice)
@@ -145,25 +142,36 @@ def _completed(
     return problem, completion
 
 
-def _advice(problem: Problem, found: Optional[search.Found]) -> str:
+def _to_search(problem: Problem) -> List[Pyramid]:
+    """Return the volumes to search, each on its own: all pairs; and where iUS is one of several, the MR without it.
+
+    At the 4 mm of a search little is left of what iUS shows, and it may hide the place at which the MR agree, or be the
+    only one to show it.
+    """
+    mr = [pair for pair, modality in enumerate(problem.modalities) if modality != US]
+    both = 0 < len(mr) < len(problem.modalities)
+    return [problem.pyramid, problem.pyramid.only(mr)] if both else [problem.pyramid]
+
+
+def _advice(problem: Problem, found: Sequence[search.Found]) -> str:
     """Return what to do where no placement is to be relied on."""
     level = problem.pyramid.level(2)
     if level.spacing * np.cbrt(level.mask[0].sum()) < SMALL:
         return LARGER
-    return NEARER if found is None else WITHOUT_SEARCH
+    return WITHOUT_SEARCH if found else NEARER
 
 
-def _judged(solution: Solution, starts: List[np.ndarray], found: Optional[search.Found], advice: str) -> Solution:
-    """Return a solution with what the search says of it: whether it stands out from chance.
+def _judged(solution: Solution, starts: List[np.ndarray], found: Sequence[search.Found], advice: str) -> Solution:
+    """Return a solution with what the searches say of it: whether it stands out from chance in one of them.
 
     :param advice: What to do where it does not.
     """
-    if found is None:
+    if not found:
         return solution
-    if not found.peaks:
+    if not starts[1:]:
         note = "The search found no likely placement: only the initial one was refined."
         return dataclasses.replace(solution, warnings=[note, *solution.warnings])
-    above = found.above_chance(solution.pose)
+    above = max(each.above_chance(solution.pose) for each in found)
     solution = dataclasses.replace(solution, above_chance=above)
     if above >= STANDS_OUT:
         return solution

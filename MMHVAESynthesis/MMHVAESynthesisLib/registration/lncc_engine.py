@@ -111,7 +111,7 @@ class LnccEngine:
         poses, values = _descend(pyramid.level(4), starts, COARSE, _BATCH, report, device)
         poses = _distinct(poses, values, points, CANDIDATES)
         poses, values = _descend(pyramid.level(2), poses, MIDDLE, 1, report, device)
-        expected = _first_steps(request.starts, min(request.starts, CANDIDATES))
+        expected = _first_steps(len(starts), min(len(starts), CANDIDATES))
         report.step(expected - _first_steps(len(starts), len(poses)))
         best = int(np.argmax(values))
         rivals = [

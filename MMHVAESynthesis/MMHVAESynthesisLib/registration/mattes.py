@@ -1,7 +1,7 @@
 """The descent for where PyTorch is missing: SimpleITK's Mattes mutual information."""
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from ..errors import Cancelled
 from ..progress import Reporter

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 
 from ..errors import InputError
 from ..modalities import US, is_synthetic_name, label, labels, of_synthetic_input
-from ..request import RegistrationRequest
+from ..request import ImageSource, RegistrationRequest
 from ..volumes import checks, files
 from . import transforms
 from .diagnosis import covered, diagnose
@@ -61,6 +61,7 @@ def prepare(request: RegistrationRequest) -> Problem:
 
     :raises InputError: when they cannot be registered; the message says why and what to do.
     """
+    _check_not_exchanged(request)
     fixed = {m: _volume(request.fixed[m], _fixed_name(m)) for m in request.pairs}
     moving = {m: _volume(request.moving[m], f"The pre-operative {_name(request, m)}") for m in request.pairs}
     for modality in request.pairs:
@@ -93,8 +94,7 @@ def _name(request: RegistrationRequest, modality: str) -> str:
 
 
 def _volume(source, what: str) -> sitk.Image:
-    image = files.read(source) if isinstance(source, (str, Path)) else source
-    checks.checked(image, what)
+    image = checks.checked(files.read(source) if isinstance(source, (str, Path)) else source, what)
     checks.check_extent(image, what)
     thinnest = min(image.GetSize())
     if thinnest < 3:
@@ -136,8 +136,8 @@ def _mask(request: RegistrationRequest, fixed) -> List[sitk.Image]:
     if request.us is None:
         return list(fixed.values())
     source = request.us
-    mask = files.read(source) if isinstance(source, (str, Path)) else source
-    checks.checked(mask, "The field of view", ultrasound=True)
+    read = files.read(source) if isinstance(source, (str, Path)) else source
+    mask = checks.checked(read, "The field of view", ultrasound=True)
     checks.check_extent(mask, "The field of view")
     return [mask]
 
@@ -199,20 +199,39 @@ def _extent(mask: np.ndarray, spacing: float) -> float:
 
 
 def _unused(request: RegistrationRequest) -> List[str]:
-    missing = request.synthetic_only
+    # A synthetic iUS is made with the rest unless told otherwise, and no pre-operative one could go with it.
+    missing = [m for m in request.synthetic_only if m != US]
     extra = [m for m in request.moving if m not in request.fixed]
     notes = [f"{labels(missing)}: synthetic only, not used."] if missing else []
     return notes + ([f"{labels(extra)}: pre-operative only, not used for the registration."] if extra else [])
 
 
 def _synthetic_files(request: RegistrationRequest) -> List[str]:
-    files = {m: Path(request.moving[m]).name for m in request.pairs if isinstance(request.moving[m], (str, Path))}
-    names = {**files, **request.names}
-    return [
-        of_synthetic_input(modality, names[modality])
-        for modality in request.pairs
-        if is_synthetic_name(names.get(modality, ""))
-    ]
+    return [of_synthetic_input(modality, name) for modality, name in _called_synthetic(request).items()]
+
+
+def _called_synthetic(request: RegistrationRequest) -> Dict[str, str]:
+    """Return the names of the pre-operative MR that are those of synthetic ones."""
+    names = {**_file_names(request.moving), **request.names}
+    return {m: names[m] for m in request.pairs if is_synthetic_name(names.get(m, ""))}
+
+
+def _file_names(images: Mapping[str, ImageSource]) -> Dict[str, str]:
+    """Return the names of those images that are files."""
+    return {m: Path(image).name for m, image in images.items() if isinstance(image, (str, Path))}
+
+
+def _check_not_exchanged(request: RegistrationRequest) -> None:
+    """Raise where the MR is synthetic by its name, and what it is to be registered to is not."""
+    fixed = _file_names(request.fixed)
+    for modality, name in _called_synthetic(request).items():
+        if modality in fixed and not is_synthetic_name(fixed[modality]):
+            what = label(modality)
+            raise InputError(
+                f"The pre-operative {what} '{name}' is synthetic, and the synthetic {what} '{fixed[modality]}' is not "
+                f"called so: were they exchanged? The synthetic {what} (--synthetic-{modality}) is what was made from "
+                f"the ultrasound, the pre-operative {what} (--{modality}) the MR from before the operation."
+            )
 
 
 def _check_fixed(problem: Problem) -> None:

@@ -1,10 +1,10 @@
 """Fixed and moving volumes on common millimetre grids, coarse to fine."""
 
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 
 from .frame import Frame
@@ -149,6 +149,13 @@ class Pyramid:
         self._fixed.append((values, inside & self._mask))
         wide = Box(self._box.origin - self._reach * self.spacing, tuple(n + 2 * self._reach for n in self._box.size))
         self._moving.append(sampled(moving, wide.reference(self.frame, self.spacing), initial))
+
+    def only(self, pairs: Sequence[int]) -> "Pyramid":
+        """Return the same of some pairs, by their numbers."""
+        some = Pyramid(self.frame, self.spacing, self._box, self._mask)
+        some._fixed = [self._fixed[pair] for pair in pairs]
+        some._moving = [self._moving[pair] for pair in pairs]
+        return some
 
     def level(self, stride: int) -> Level:
         """Return the volumes at ``stride`` (1, 2, 4 or 8) times the finest spacing."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping
 
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from ..modalities import label, labels
 

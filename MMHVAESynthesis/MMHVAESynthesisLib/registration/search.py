@@ -123,6 +123,7 @@ def search(pyramid: Pyramid, points: np.ndarray, count: int, report: Reporter) -
     else:
         report.step(KEPT)
     peaks, chance = _peaks(fine, turns, count, report)
+    peaks.sort(key=lambda peak: -peak.correlation)
     return Found(_apart(peaks, points, count), chance, fine)
 
 
@@ -165,14 +166,20 @@ def _peaks(level: Level, turns: Sequence[np.ndarray], count: int, report: Report
     return [peak for peaks, _ in found for peak in peaks], max(chance for _, chance in found)
 
 
-def _apart(found: List[Peak], points: np.ndarray, count: int) -> List[Peak]:
-    """Return the best ``count`` of some peaks no two of which are close to one another."""
+def apart(found: Sequence[Found], points: np.ndarray) -> List[Peak]:
+    """Return the peaks of several searches, those of the first first, no two close to one another."""
+    peaks = [peak for each in found for peak in each.peaks]
+    return _apart(peaks, points, len(peaks))
+
+
+def _apart(found: Sequence[Peak], points: np.ndarray, count: int) -> List[Peak]:
+    """Return the first ``count`` of some peaks that are not close to one before them."""
     peaks: List[Peak] = []
-    for peak in sorted(found, key=lambda peak: -peak.correlation):
-        if all(gap(peak.pose, other.pose, points) > APART for other in peaks):
-            peaks.append(peak)
+    for peak in found:
         if len(peaks) == count:
             break
+        if all(gap(peak.pose, other.pose, points) > APART for other in peaks):
+            peaks.append(peak)
     return peaks
 
 

@@ -77,7 +77,6 @@ class StepwiseEngine:
                 chained = run(coarse, starts[0], 2.0, coarse.mask[pair])
                 starts = [max(starts[0], chained, key=lambda pose: lncc(middle, pose)[pair])]
             poses = [run(middle, start, 1.0, whole) for start in starts]
-            report.step(request.starts - len(starts))
             best = max(poses, key=lambda pose: lncc(middle, pose)[pair])
             begins = perturbed(best, problem.points, _JITTER, REPEATS, request.seed)
             parts = halves(middle, REPEATS, request.seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Union
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..paths import check_letters, expanded, move
