@@ -59,7 +59,7 @@ def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
             "--progress",
             choices=("bar", "json", "none"),
             default="bar",
-            help="json: a line of JSON a step on stdout, and stop when standard input closes",
+            help="json: a line of JSON a step on stdout, and stop when standard input closes; default %(default)s",
         )
         stopping.add_arguments(sub)
         sub.add_argument("--verbose", action="store_true", help="log details to stderr")

@@ -8,9 +8,9 @@ exit code  meaning
 0          done
 1          unexpected fault of the software (traceback on stderr)
 2          the command line was used wrongly
-3          an input cannot be used
+3          an input or a setting cannot be used; a device of an unknown name is such a setting
 4          a model cannot be used, or there is none
-5          the device is unknown or absent, or memory ran out
+5          the device is absent or unfit, or memory ran out
 6          an output cannot be written
 7          a required Python package is missing or unusable
 8          cancelled
@@ -41,7 +41,7 @@ class ModelError(MMHVAEError):
 
 
 class DeviceError(MMHVAEError):
-    """The device is unknown or absent, or its memory does not suffice."""
+    """The device is absent or cannot do what is asked of it, or its memory does not suffice."""
 
     exit_code = 5
 

@@ -105,6 +105,11 @@ def _check_file(source: ImageSource) -> None:
         check_no_dicom(source)
 
 
+def _identity(source: ImageSource) -> Union[str, int]:
+    """Return what two sources have in common that are one volume, whatever links and roundabout ways lead to it."""
+    return os.path.realpath(expanded(source)) if isinstance(source, (str, Path)) else id(source)
+
+
 def _whole_number(name: str, value, least: int) -> int:
     try:
         whole = int(value)
@@ -168,6 +173,8 @@ class SynthesisRequest:
         }
         if self.noise not in (NOISE_INDEPENDENT, NOISE_SHARED):
             raise InputError(f"The noise must be '{NOISE_INDEPENDENT}' or '{NOISE_SHARED}', not {self.noise!r}.")
+        if not isinstance(self.half_precision, bool):
+            raise InputError(f"Half precision must be True or False, not {self.half_precision!r}.")
         if self.directions not in (None, ONE_DIRECTION, THREE_DIRECTIONS):
             raise InputError(f"The number of directions must be 1 or 3, not {self.directions!r}.")
         for name, value in checked.items():
@@ -184,8 +191,7 @@ class SynthesisRequest:
             raise InputError("There is no input: give at least one volume among " + labels(MODALITIES) + ".")
         seen: Dict[Any, str] = {}
         for modality, image in given.items():
-            is_file = isinstance(image, (str, Path))
-            identity = os.path.abspath(image) if is_file else id(image)
+            identity = _identity(image)
             if identity in seen:
                 raise InputError(
                     f"The same volume is given as {labels([seen[identity]])} and as {labels([modality])}: "
@@ -214,6 +220,8 @@ class SynthesisRequest:
 
 RIGID, AFFINE = "rigid", "affine"
 
+ENGINES = ("auto", "lncc", "mattes", "brainsfit")
+
 
 @dataclass(frozen=True)
 class RegistrationRequest:
@@ -229,7 +237,7 @@ class RegistrationRequest:
         means the images' own placement.
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
     :param engine: ``auto``, ``lncc`` (needs PyTorch), ``mattes`` or ``brainsfit`` (Slicer's); ``auto`` takes ``lncc``
-        where PyTorch is installed, else ``mattes``.
+        where PyTorch can be used, else ``mattes``.
     :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -267,6 +275,8 @@ class RegistrationRequest:
         self._check_images()
         if self.kind not in (RIGID, AFFINE):
             raise InputError(f"The kind of registration must be '{RIGID}' or '{AFFINE}', not {self.kind!r}.")
+        if self.engine not in ENGINES:
+            raise InputError(f"Unknown engine {self.engine!r} for the registration: choose {', '.join(ENGINES)}.")
         object.__setattr__(self, "starts", _whole_number("The number of starts", self.starts, 1))
         object.__setattr__(self, "seed", _whole_number("The seed", self.seed, 0))
         object.__setattr__(self, "device", self._checked_device())
@@ -315,13 +325,14 @@ class RegistrationRequest:
         for kind, images in (("synthetic", self.fixed), ("pre-operative", self.moving)):
             for modality, image in images.items():
                 use = f"{kind} {labels([modality])}"
-                former = uses.setdefault(self._identity(image), use)
+                former = uses.setdefault(_identity(image), use)
                 if former != use:
                     what = "a different volume for one of them, or none"
                     if not former.startswith(kind):
                         what = "the MR that was acquired before the operation"
                     raise InputError(f"The same volume is given as {former} and as {use}: choose {what}.")
-
-    @staticmethod
-    def _identity(image: ImageSource):
-        return os.path.abspath(image) if isinstance(image, (str, Path)) else id(image)
+        use = None if self.us is None else uses.get(_identity(self.us))
+        # The synthetic iUS itself will do as a field of view.
+        if use not in (None, f"synthetic {label(US)}"):
+            which = "synthesised from it" if use.startswith("synthetic") else "acquired before the operation"
+            raise InputError(f"The same volume is given as ultrasound and as {use}: give the MR that was {which}.")

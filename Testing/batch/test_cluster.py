@@ -85,6 +85,9 @@ def test_two_workers_one_killed_and_nothing_lost(tmp_path, processes, table, set
     # The worker that is left serves these too: starting another takes seconds.
     with pytest.raises(ModelError, match="no model named 'absent'"):
         run_batch(read_table(table), Settings(model="absent"), tmp_path / "none", scheduler=address)
+    absent = dataclasses.replace(settings, register=True, engine="brainsfit")
+    with pytest.raises(DependencyError, match="BRAINSFit is not there"):
+        run_batch(read_table(table), absent, tmp_path / "none", scheduler=address)
     cancel = threading.Event()
 
     def stop(report):

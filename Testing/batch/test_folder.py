@@ -119,6 +119,27 @@ def test_a_case_of_which_nothing_is_recognised_is_a_problem(tree):
     assert "No volume looks like iUS, T2, ceT1, FLAIR by its name (1/scan.nrrd)" in one.problem
 
 
+def test_the_folder_of_one_patient_is_said_to_be_none_of_cases(tree):
+    folder = tree("iUS.nrrd", "T2.nrrd", "axial FLAIR.nii.gz", "seg.nrrd")
+    with pytest.raises(InputError) as caught:
+        find_cases(folder)
+    assert str(caught.value) == (
+        "T2.nrrd says what it shows but not, with a number before that, whose it is: give --folder the folder that "
+        "holds this patient's folder, or name the files in a table."
+    )
+    assert list(found(find_cases(tree("in/1/iUS.nrrd", "in/1/T2.nrrd") / "in"))) == ["1"]
+
+
+def test_a_file_that_does_not_say_whose_it_is_lies_beside_cases_as_none(tree, caplog):
+    folder = tree("Case1/us.nrrd", "T2.nrrd", "Case2_us.nrrd", "FLAIR/scan_us.nrrd", "FLAIR.nrrd")
+    assert found(find_cases(folder)) == {
+        "Case1": {"us": "us.nrrd"},
+        "Case2": {"us": "Case2_us.nrrd"},
+        "FLAIR": {"us": "scan_us.nrrd"},
+    }
+    assert f"No case, since the name does not say whose it is: {folder / 'T2.nrrd'}" in caplog.messages
+
+
 def test_a_modality_in_the_cases_name_says_nothing_of_its_files(tree):
     (case,) = find_cases(tree("T2 study 3/T2 study 3 FLAIR.nrrd", "T2 study 3/us.nrrd"))
     assert sorted(case.inputs) == ["flair", "us"]

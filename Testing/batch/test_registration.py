@@ -14,6 +14,8 @@ from MMHVAESynthesisLib.batch import work  # noqa: E402
 from MMHVAESynthesisLib.batch.cases import Case, problem_of  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.batch.settings import Settings  # noqa: E402
+from MMHVAESynthesisLib.errors import DependencyError, TorchError  # noqa: E402
+from MMHVAESynthesisLib.registration import engine as registration_engine  # noqa: E402
 from MMHVAESynthesisLib.registration import transforms  # noqa: E402
 from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
@@ -129,6 +131,33 @@ def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, m
     page, table = ((tmp_path / "out" / name).read_text(encoding="utf-8-sig") for name in ("report.html", "report.csv"))
     assert ("ceT1, iUS: synthesised from the pre-operative MR as well" in page) is completion
     assert ("completed" in table) is completion and "<th>completed" not in page
+
+
+@pytest.mark.parametrize(("engine", "said"), [("brainsfit", "BRAINSFit is not there"), ("lncc", "engine 'mattes'")])
+def test_what_an_engine_lacks_is_told_before_any_case(tmp_path, files, model, monkeypatch, engine, said):
+    def lacking():
+        raise TorchError("PyTorch does not load.")
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(registration_engine, "require_torch", lacking)
+    monkeypatch.setattr(work, "synthesize", lambda *_: pytest.fail("a case was synthesised"))
+    us, t2 = files
+    settings = Settings(("t2",), model, device="cpu", register=True, engine=engine)
+    with pytest.raises(DependencyError, match=said):
+        run_batch([Case("one", {"us": us}, {"t2": t2})], settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_case_with_all_contrasts_is_not_warned_of_its_synthetic_ius(tmp_path, files, model):
+    us, t2 = files
+    mr = {"t2": t2}
+    for seed, modality in enumerate(("cet1", "flair"), 4):
+        image = fan(20, 32, (1.5, 1.5, 1.5), np.int16, seed=seed, origin=(-3, -3, -3))
+        mr[modality] = str(write(image, tmp_path / f"{modality}.nrrd"))
+    settings = Settings(None, model, device="cpu", register=True, engine="mattes", starts=1)
+    (outcome,) = run_batch([Case("one", {"us": us}, mr)], settings, tmp_path / "out").outcomes
+    assert outcome.state == "done" and (tmp_path / "out" / "one" / "one_synthetic-iUS.nrrd").is_file()
+    assert not [warning for warning in outcome.warnings if "not used" in warning]
 
 
 def test_a_preoperative_mr_that_is_itself_synthetic_is_warned_of(tmp_path, files, model):

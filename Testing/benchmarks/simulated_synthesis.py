@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 
 CONE_MM = (80, 80, 60)

@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Tuple
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US
+from ..outputs import NO_FILE_NAME
 from ..paths import check_letters
 
 CASES = "cases"
 """The stage of progress that counts cases."""
 
-MR = tuple(modality for modality in MODALITIES if modality != US)
-
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _LONGEST = 100
 
@@ -63,7 +60,7 @@ def checked_name(name: str) -> str:
     """
     if not name or len(name) > _LONGEST:
         raise InputError(f"A case's name must have 1 to {_LONGEST} characters, not {len(name)}: {name[:40]!r}.")
-    if _FORBIDDEN.search(name) or name[0] in ". " or name[-1] in ". " or _RESERVED.fullmatch(name):
+    if NO_FILE_NAME.search(name) or name[0] in ". " or name[-1] in ". " or _RESERVED.fullmatch(name):
         raise InputError(
             f"The case {name!r} cannot have this name, which is to be a folder's: leave out "
             '< > : " / \\ | ? *, dots and blanks at the ends, and the names that Windows reserves.'

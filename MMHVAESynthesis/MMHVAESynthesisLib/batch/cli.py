@@ -7,8 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from ..errors import SOME_CASES_FAILED
 from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
-from ..registration.engine import ENGINES
-from ..request import AFFINE, RIGID
+from ..request import AFFINE, ENGINES, RIGID
 from ..synthesis import cli as synthesis
 from .cases import Case
 from .settings import Settings

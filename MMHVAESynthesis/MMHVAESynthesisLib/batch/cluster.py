@@ -29,7 +29,7 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from .. import __version__
 from ..errors import Cancelled, DependencyError, InputError, ModelError
@@ -63,7 +63,7 @@ def run_on_cluster(
     :param begin: Called with the model's digest before the first case; what it raises ends all.
     :raises DependencyError: when ``distributed`` is missing here, or this library on a worker.
     :raises InputError: when no scheduler answers.
-    :raises MMHVAEError: when the workers cannot use the model, or when asked to stop.
+    :raises MMHVAEError: when the workers cannot use the model or the engine, or when asked to stop.
     """
     distributed = _distributed()
     settings = dataclasses.replace(settings, model=_from_anywhere(settings.model))
@@ -75,7 +75,8 @@ def run_on_cluster(
     stopping = f"mmhvae-stop-{uuid.uuid4().hex}"
     with client:
         try:
-            digest = _wait(_submit(client, probe, settings.model), cancel)
+            digest = _digest(_wait(_submit(client, probe, settings.model), cancel))
+            _wait(_submit(client, work.check_engine, settings), cancel)
             begin(digest)
             jobs = [Job(case, settings, str(output), digest) for case in cases]
             _gather(client, jobs, stopping, finished, cancel)
@@ -155,19 +156,24 @@ def _submit(client, function: Callable, *arguments):
     return client.submit(call, pickle.dumps(arguments), pure=False)
 
 
-def _wait(future, cancel: Optional[CancelFlag]) -> str:
-    """Return the digest that :func:`probe` found."""
+def _wait(future, cancel: Optional[CancelFlag]) -> Any:
+    """Return what a function returns that was submitted."""
     while not future.done():
         if cancel is not None and cancel.is_set():
             raise Cancelled("Cancelled. Nothing was changed.")
         time.sleep(_WATCH_SECONDS)
     try:
-        version, digest = future.result().split(" ")
+        return future.result()
     except ModuleNotFoundError as error:
         raise DependencyError(
             f"A worker of the cluster lacks a package ({error}): start the workers with the folder that holds "
             "MMHVAESynthesisLib in PYTHONPATH, in a Python that has what this software needs."
         ) from error
+
+
+def _digest(probed: str) -> str:
+    """Return the digest that :func:`probe` found."""
+    version, digest = probed.split(" ")
     if version != __version__:
         raise DependencyError(f"The workers have version {version} of this software, here is {__version__}: use one.")
     return digest

@@ -3,7 +3,7 @@
 - One folder a case: its name is the case's, its files are looked at down to the last folder (BIDS: ``sub-01/anat``,
   ``sub-01/ses-pre/anat``), but not behind links; BIDS' ``derivatives``, ``sourcedata`` and ``code`` are left out.
 - All files in one folder: a file's name begins with the case's up to its first figures (``ReMIND-001-3D_AX_T2``,
-  ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``).
+  ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``). One that only says what it shows is no case.
 - Files beside folders of cases: both, but for those files whose names say nothing.
 
 Results of earlier batches are no cases. A folder that holds images in other formats alone, or may not be read, is a
@@ -41,6 +41,10 @@ _POSTOPERATIVE = re.compile(r"\bpost ?op\w*\b")
 _BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
 _HOW = "Register it (--register), or say in a table what lies on the ultrasound."
+_WHOSE = (
+    "says what it shows but not, with a number before that, whose it is: give --folder the folder that holds this "
+    "patient's folder, or name the files in a table."
+)
 _SAVE = "load a DICOM series in Slicer and save it as .nrrd."
 _RIGHTS = "Give the right to read it to whoever starts the batch, or move it away."
 _SHOWN = 5
@@ -67,7 +71,10 @@ def find_cases(source: Union[str, Path], register: bool = False, results: Union[
         [path for path in inside if path.name not in _LEFT_OUT and _may_hold_cases(path, results)], results
     )
     loose = [path for path in sorted({*entries} - {*inside}) if not path.name.startswith(".")]
-    groups = _joined(folders, _by_start([path for path in loose if _is_volume(path)]))
+    groups, nobodys = _joined(folders, _by_start([path for path in loose if _is_volume(path)]))
+    if nobodys and not folders and not any(_guess(name, path) for name in groups for path in groups[name]):
+        raise InputError(f"{nobodys[0].name} {_WHOSE}")
+    _tell("No case, since the name does not say whose it is", nobodys)
     _tell("Not read, being in another format", [path for path in loose if _looks_foreign(path)])
     return usable(
         [
@@ -144,20 +151,22 @@ def _looks_foreign(path: Path) -> bool:
     return bool(_OTHER_FORMATS.fullmatch(name.suffix) if name.suffix else not _NO_IMAGE.match(name.name))
 
 
-def _joined(folders: Dict[str, List[Path]], loose: Dict[str, List[Path]]) -> Dict[str, List[Path]]:
-    """Return the files of all cases.
+def _joined(folders: Dict[str, List[Path]], loose: Dict[str, List[Path]]) -> Tuple[Dict[str, List[Path]], List[Path]]:
+    """Return the files of all cases, and those that say what they show but not of which case they are.
 
     Loose ones beside folders count only where they belong to one, or a name says what they are: an atlas may lie there.
     """
-    groups = dict(folders)
+    groups, nobodys = dict(folders), []
     names = {folder_identity(name): name for name in folders}
     for start, paths in loose.items():
         name = names.get(folder_identity(start), start)
-        if not folders or name in folders or any(_guess(start, path) for path in paths):
+        if name not in folders and recognise(start) is not None:
+            nobodys += paths
+        elif not folders or name in folders or any(_guess(start, path) for path in paths):
             groups[name] = [*folders.get(name, ()), *paths]
         else:
             _tell("No case, since the name says of no modality", paths)
-    return groups
+    return groups, nobodys
 
 
 def _tell(why: str, paths: Iterable[Path]) -> None:
@@ -169,7 +178,8 @@ def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
     groups: Dict[str, List[Path]] = {}
     for path in volumes:
         start = _START.match(path.name)
-        # Without figures before the modality a file says nothing of its case: each is a case, and so a visible one.
+        # Without figures before the modality a file says nothing of its case. It is called by its whole name, and so
+        # seen: as what is nobody's where that says what it shows, else as a case.
         name = start.group(1) if start and recognise(start.group(1)) is None else files.stem(path)
         groups.setdefault(name, []).append(path)
     return groups

@@ -28,7 +28,7 @@ from .cases import CASES, Case, usable
 from .former import check_replacing
 from .places import placed
 from .settings import Settings
-from .work import DONE, FAILED, KEPT, Job, Outcome, model_digest, process
+from .work import DONE, FAILED, KEPT, Job, Outcome, check_engine, model_digest, process
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +151,7 @@ def _run_here(
 ) -> None:
     digest = model_digest(settings.model)
     devices = devices_of(settings.device)
+    check_engine(settings)
     begin(digest)
     waiting = queue.SimpleQueue()
     for case in cases:

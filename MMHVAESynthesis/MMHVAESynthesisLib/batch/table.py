@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
 
 from ..errors import InputError
-from ..modalities import MODALITIES
+from ..modalities import MODALITIES, MR
 from ..paths import expanded
 from ..request import modality_of
-from .cases import MR, Case, checked_name, usable
+from .cases import Case, checked_name, usable
 
 CASE, PREOPERATIVE = "case", "preoperative_"
 COLUMNS = (CASE, *MODALITIES, *(PREOPERATIVE + modality for modality in MR))

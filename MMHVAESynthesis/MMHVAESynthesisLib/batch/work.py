@@ -18,7 +18,7 @@ from ..errors import Cancelled, InputError, MMHVAEError, ModelError
 from ..modalities import MODALITIES, US, label
 from ..progress import CancelFlag, ProgressCallback
 from ..registration import figures, transforms
-from ..registration.engine import register
+from ..registration.engine import choose_engine, register
 from ..synthesis.engine import synthesize
 from ..synthesis.result import SynthesisResult
 from ..volumes import checks, files
@@ -79,6 +79,15 @@ def model_digest(model: Optional[str]) -> str:
     from ..models.loading import load
 
     return load(model).header.digest
+
+
+def check_engine(settings: Settings) -> None:
+    """Raise where cases are to be registered and what their engine needs is not here: it would fail case by case.
+
+    :raises MMHVAEError: with what is missing.
+    """
+    if settings.register:
+        choose_engine(settings.registration({"t2": "synthetic"}, {"t2": "preoperative"}, None))
 
 
 def process(job: Job, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None) -> Outcome:

@@ -132,10 +132,12 @@ def how_to_get(entry: ModelEntry) -> str:
         return (
             f"The model '{entry.name}' should have come with this software, but its file is missing: install it again."
         )
-    where = f" from {entry.url}" if entry.url else ""
+    absent, place = f"The model '{entry.name}' is not on this machine yet", f"put it into the folder '{models_dir()}'"
+    if entry.url is None:
+        return f"{absent}: get its file '{entry.file}' and {place}."
     return (
-        f"The model '{entry.name}' is not on this machine yet: download '{entry.file}'{where} and put it into "
-        f"the folder '{models_dir()}'."
+        f"{absent}: get it with 'models download {entry.name}' (panel: Download this model). Without a network, fetch "
+        f"'{entry.file}' elsewhere from {entry.url} and {place}."
     )
 
 

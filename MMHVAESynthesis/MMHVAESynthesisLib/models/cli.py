@@ -17,7 +17,13 @@ _LIST, _SHOW, _DOWNLOAD, _DELETE, _CONVERT = "list", "show", "download", "delete
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("action", nargs="?", choices=(_LIST, _SHOW, _DOWNLOAD, _DELETE, _CONVERT), default=_LIST)
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=(_LIST, _SHOW, _DOWNLOAD, _DELETE, _CONVERT),
+        default=_LIST,
+        help="default %(default)s",
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the model, or its file; not for list")
     parser.add_argument(
         "--accept-licence", action="store_true", help="agree to a licence that restricts the model's use (download)"
@@ -82,7 +88,7 @@ def _facts(entry: catalogue.ModelEntry) -> Dict[str, str]:
     return {
         "name": entry.name,
         "title": entry.title,
-        "where": entry.where,
+        "where": entry.where if entry.in_catalogue else "file",
         "path": str(entry.path) if entry.path else "",
         "licence": entry.licence,
         "source": entry.source,

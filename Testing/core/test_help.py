@@ -1,0 +1,29 @@
+"""What --help says of the commands."""
+
+import argparse
+
+import pytest
+
+pytest.importorskip("torch", reason="not installed: torch")
+
+from MMHVAESynthesisLib.__main__ import COMMANDS, parser  # noqa: E402
+
+
+def options(command):
+    (commands,) = (each for each in parser(command)._actions if isinstance(each, argparse._SubParsersAction))
+    return {each.dest: each for each in commands.choices[command]._actions if each.dest != "help"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_is_and_what_it_is_by_default(command):
+    for name, option in options(command).items():
+        assert option.help, name
+        is_value = option.nargs != 0 and option.default not in (None, (), argparse.SUPPRESS)
+        assert not is_value or "default" in option.help, f"{name}: {option.help}"
+
+
+@pytest.mark.parametrize("command", ["synthesize", "batch", "evaluate"])
+def test_models_are_named_in_the_same_words_by_all(command):
+    assert options(command)["model"].help == (
+        "a model's name (see the command models) or its file; default: the one that models marks with *"
+    )
