@@ -219,7 +219,7 @@ def pair_rows(folder, modality, args):
     def found(fixed, engine, away):
         """Return the result from another start, and the matrix that it stands for from the start given."""
         carried = {modality: simulation.displaced(moving, away)}
-        result, seconds = timed({modality: fixed}, carried, us, engine)
+        result, seconds = timed({modality: fixed}, carried, us > 0 if fixed is us else us, engine)
         return result, seconds, np.linalg.inv(away) @ matrix_of(result.fixed_to_moving)
 
     for track, fixed in tracks.items():
