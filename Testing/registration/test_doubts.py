@@ -21,15 +21,15 @@ MOTION = phantom.motion((0, 0, 0), (5, 0, 0))
 
 
 class Finding:
-    """An engine that finds the truth, and nearly the same again."""
+    """An engine that finds the truth, and again ``apart`` mm from it, and the same."""
 
-    name, device = "finding", "cpu"
+    name, device, apart = "finding", "cpu", 0.5
 
     def steps(self, request, starts):
         return 0
 
     def solve(self, problem, request, starts, report):
-        return Solution(TRUTH, [pose_of(np.eye(3), np.array([5.0, 0.5, 0])), TRUTH])
+        return Solution(TRUTH, [pose_of(np.eye(3), np.array([5.0, self.apart, 0])), TRUTH])
 
 
 @pytest.fixture
@@ -43,10 +43,20 @@ def registered(field, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("above", "said", "is_kept"),
-    [(1.1, "no more than by chance", True), (1.3, "resemble each other little", False), (1.6, None, False)],
+    ("above", "apart", "said", "is_kept"),
+    [
+        (1.1, 3.5, "no more than by chance", True),
+        (1.1, 2.0, "resemble each other little", False),
+        (1.3, 3.5, "resemble each other little", False),
+        (1.3, 6.0, "Repeats of the registration end 4 mm apart", True),
+        (1.6, 3.0, None, False),
+        (1.6, 6.0, "Repeats of the registration end 4 mm apart", True),
+    ],
 )
-def test_how_far_a_placement_stands_out_from_chance_is_told(head, registered, monkeypatch, above, said, is_kept):
+def test_how_far_a_placement_stands_out_from_chance_and_repeats_itself_is_told(
+    head, registered, monkeypatch, above, apart, said, is_kept
+):
+    monkeypatch.setattr(Finding, "apart", apart)
     found = SimpleNamespace(peaks=[Peak(TRUTH, 0.5)], above_chance=lambda pose: above)
     monkeypatch.setattr(engine.search, "search", lambda *_: found)
     result = registered(phantom.carried(head, MOTION), starts=2)

@@ -54,10 +54,15 @@ RIVAL, EQUAL = 0.9, 0.98
 APART = 3.0
 """mm between start and result from which on they are two placements."""
 
-LOST = 8.0
-"""mm of confidence beyond which a result is not taken: in the benchmark with simulated ultrasound, and what a model
-made of it, all 16 such were wrong, each further off than its start.
+REPEATED, LOST = 2.0, 4.0
+"""mm that a result's repeats lie apart: to the first it is taken whatever chance gives, beyond the second not at all.
+
+In the benchmark with simulated ultrasound, of 56 right placements 45 lay within the first and 2 beyond the second; of
+24 wrong ones and 60 of other patients' heads 4 within the first and 63 beyond the second.
 """
+
+TORN = 8.0
+"""mm, the same with a start among the repeats that fits nearly as well: beyond it a result is not taken."""
 
 UNSURE = 2.5
 """mm of confidence from which on a result is doubtful: most of what failed in the benchmark lay above it.
@@ -118,8 +123,9 @@ def register(
     starts = [np.eye(4)] + [peak.pose for peak in search.apart(found, problem.points)]
     report.step(engine.steps(request, most) - engine.steps(request, len(starts)))
     advice = _advice(problem, found)
-    solution = _judged(engine.solve(problem, request, starts, report), starts, found, advice)
-    solution = _reproduced(_against_start(solution, problem), problem.points, advice)
+    solution = _judged(engine.solve(problem, request, starts, report), starts, found, problem.points, advice)
+    solution = _against_start(_reproduced(solution, problem.points, LOST, advice), problem)
+    solution = _reproduced(solution, problem.points, TORN, advice)
     return _result(problem, completion, engine, solution, started)
 
 
@@ -161,9 +167,12 @@ def _advice(problem: Problem, found: Sequence[search.Found]) -> str:
     return WITHOUT_SEARCH if found else NEARER
 
 
-def _judged(solution: Solution, starts: List[np.ndarray], found: Sequence[search.Found], advice: str) -> Solution:
+def _judged(
+    solution: Solution, starts: List[np.ndarray], found: Sequence[search.Found], points: np.ndarray, advice: str
+) -> Solution:
     """Return a solution with what the searches say of it: whether it stands out from chance in one of them.
 
+    :param points: (N, 3) of the field of view, at which its repeats are compared.
     :param advice: What to do where it does not.
     """
     if not found:
@@ -175,7 +184,7 @@ def _judged(solution: Solution, starts: List[np.ndarray], found: Sequence[search
     solution = dataclasses.replace(solution, above_chance=above)
     if above >= STANDS_OUT:
         return solution
-    if above >= BY_CHANCE:
+    if above >= BY_CHANCE or _spread(solution.pose, solution, points) <= REPEATED:
         note = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
         return dataclasses.replace(solution, doubts=[note, *solution.doubts])
     note = (
@@ -211,13 +220,14 @@ def _against_start(solution: Solution, problem: Problem) -> Solution:
     return _given_up(solution, [*solution.repeats, solution.pose], note)
 
 
-def _reproduced(solution: Solution, points: np.ndarray, advice: str) -> Solution:
+def _reproduced(solution: Solution, points: np.ndarray, most: float, advice: str) -> Solution:
     """Return a solution with the start in place of a result that its own repeats do not find again.
 
+    :param most: mm that the repeats may lie apart.
     :param advice: What to do about it.
     """
     apart = _spread(solution.pose, solution, points)
-    if apart <= LOST or np.array_equal(solution.pose, np.eye(4)):
+    if apart <= most or np.array_equal(solution.pose, np.eye(4)):
         return solution
     note = (
         f"Repeats of the registration end {apart:.0f} mm apart, so that no placement is to be relied on: the start is "
