@@ -238,7 +238,8 @@ class RegistrationRequest:
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
     :param engine: ``auto``, ``lncc`` (needs PyTorch), ``mattes`` or ``brainsfit`` (Slicer's); ``auto`` takes ``lncc``
         where PyTorch can be used, else ``mattes``.
-    :param starts: From how many places to start: the initial one, and the best of a search. 1 means no search.
+    :param starts: From how many places to start: the initial one, and the best others of a search, or where iUS is
+        among several pairs of each of two. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     :param completion: Whether, where a single contrast has both, what lacks its partner is synthesised from the
@@ -299,12 +300,13 @@ class RegistrationRequest:
         """The modalities that a completion synthesises from the pre-operative MR, ``us`` the last; empty for none.
 
         None where there are several pairs, which correct one another, and where the engine is not one that completes.
-        An ultrasound of which only a mask is given turns out when it is read.
+        An ultrasound of which only a mask is given turns out when it is read; a synthetic iUS is a field of view alone.
         """
         if not self.completion or len(self.pairs) != 1 or self.engine not in ("auto", "lncc"):
             return ()
         contrasts = tuple(modality for modality in self.synthetic_only if modality != US)
-        return contrasts if self.us is None else (*contrasts, US)
+        is_acquired = self.us is not None and _identity(self.us) != _identity(self.fixed.get(US))
+        return (*contrasts, US) if is_acquired else contrasts
 
     def _check_images(self) -> None:
         if not self.fixed:

@@ -100,3 +100,4 @@ def test_the_ultrasound_is_no_synthetic_mr_and_no_preoperative_one(us):
         RegistrationRequest({"t2": OTHER}, {"t2": us}, us)
     own = RegistrationRequest({"t2": OTHER, "us": us}, {"t2": "t2.nrrd"}, us)
     assert own.us is us and own.pairs == ("t2",), "the synthetic iUS will do as a field of view"
+    assert own.to_complete == (), "and is no acquired ultrasound"

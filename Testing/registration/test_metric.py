@@ -194,13 +194,14 @@ def test_peaks_of_several_searches_are_joined_without_what_was_found_twice(probl
     assert search.apart([found], problem.points) == found.peaks and search.apart([], problem.points) == []
 
 
-def test_some_of_the_pairs_are_searched_as_if_there_were_no_others(problem):
-    pyramid = problem.pyramid
-    level, only = pyramid.level(4), pyramid.only([0]).level(4)
-    np.testing.assert_array_equal(only.fixed, level.fixed[:1])
-    np.testing.assert_array_equal(only.moving, level.moving[:1])
-    np.testing.assert_array_equal(only.mask, level.mask[:1])
-    assert only.spacing == level.spacing and pyramid.only([]) is not pyramid
+def test_some_of_the_pairs_are_searched_as_if_there_were_no_others(head, field):
+    other = phantom.head(seed=5)
+    fixed = {"t2": field, "cet1": phantom.field(other)}
+    pyramid = prepare(RegistrationRequest(fixed, {"t2": head, "cet1": other})).pyramid
+    level, only = pyramid.level(4), pyramid.only([1]).level(4)
+    for name in ("fixed", "moving", "mask", "valid"):
+        np.testing.assert_array_equal(getattr(only, name), getattr(level, name)[1:])
+    assert not np.array_equal(level.fixed[0], level.fixed[1]) and only.spacing == level.spacing
 
 
 def test_search_can_be_cancelled(problem):

@@ -304,6 +304,19 @@ def test_number_of_threads_is_left_as_it_was(head, field):
 
 
 @pytest.mark.parametrize("name", BOTH)
+def test_progress_ends_at_its_total_where_the_search_finds_nothing(head, field, name, monkeypatch):
+    def empty(pyramid, points, count, report):
+        report.step(engine.search.steps())
+        return engine.search.Found([], 0.1, pyramid.level(4))
+
+    monkeypatch.setattr(engine.search, "search", empty)
+    reports = []
+    request = RegistrationRequest({"t2": field}, {"t2": phantom.carried(head, NEAR)}, engine=name)
+    engine.register(request, progress=reports.append)
+    assert reports[-1].done == reports[-1].total
+
+
+@pytest.mark.parametrize("name", BOTH)
 def test_progress_ends_at_its_total(head, field, name):
     reports = []
     request = RegistrationRequest({"t2": field}, {"t2": phantom.carried(head, NEAR)}, engine=name, starts=2)

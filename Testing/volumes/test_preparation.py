@@ -234,6 +234,14 @@ def test_a_pixel_that_lies_on_a_voxel_but_for_rounding_has_no_trace_of_the_next(
     assert PreparedCase(images, ORDER, 1.0, 32).ranges["flair"].low > 1
 
 
+def test_a_voxel_that_is_a_spike_takes_nothing_away_from_the_others():
+    t2, flair = np.full((4, 40, 40), 100, np.float32), np.full((4, 40, 40), 120, np.float32)
+    t2[0, 0, 0], flair[0, 0, 0], flair[1, 20, 20] = 90, 90, 3e7
+    images = {"t2": volume(t2, (1, 1, 1)), "flair": volume(flair, (1, 1, 1), (0.3, 0.3, 0))}
+    values = PreparedCase(images, ORDER, 1.0, 48).plane(3)["flair"]
+    assert (values != -1).sum() > 1400
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize(("count", "mm"), [(1, 0.1), (1, 0.45), (1, 0.5), (1, 3.0), (3, 0.1), (2, 0.2)])
 def test_a_slice_is_seen_whichever_axis_it_is_stored_across(axis, count, mm):

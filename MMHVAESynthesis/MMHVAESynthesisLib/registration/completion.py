@@ -80,9 +80,8 @@ def complete(
         inputs = tuple(modality for modality in inputs if modality in known)
         if not missing or not inputs:
             return Completion(request)
-        if US in missing:
-            request = replace(request, fixed={**request.fixed, US: request.us})
-        return _completed(request, missing, inputs, progress, cancel)
+        fixed = {**request.fixed, US: request.us} if US in missing else request.fixed
+        return _completed(replace(request, fixed=fixed), missing, inputs, progress, cancel)
     except Cancelled:
         raise
     except MMHVAEError as error:

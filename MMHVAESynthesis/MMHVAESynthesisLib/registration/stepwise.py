@@ -57,7 +57,7 @@ class StepwiseEngine:
 
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter: once a run."""
-        return starts + (starts == 1) + REPEATS + 1 + (request.kind == AFFINE)
+        return starts + (request.starts == 1) + REPEATS + 1 + (request.kind == AFFINE)
 
     def solve(
         self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter

@@ -173,7 +173,7 @@ def use_one_heap() -> None:
 
 
 def out_of_memory(device: torch.device, cause: Optional[BaseException] = None) -> DeviceError:
-    """Return the error for the user when even one slice at a time did not fit."""
+    """Return the error for the user where a device's memory ran out; of a GPU, even with one slice at a time."""
     log.debug("out of memory on %s", device, exc_info=cause)
     if device.type == "cpu":
         return DeviceError("The memory of this machine ran out: close other programs, or use fewer workers.")

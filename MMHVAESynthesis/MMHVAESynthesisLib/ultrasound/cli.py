@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 import SimpleITK as sitk
 
+from ..arguments import Once
 from ..errors import InputError
 from ..modalities import CET1, DESCRIPTIONS, FLAIR, LABELS, T2
 from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
@@ -25,7 +26,9 @@ _CONTRASTS = (T2, CET1, FLAIR)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     for modality in _CONTRASTS:
-        parser.add_argument(f"--{modality}", metavar="FILE", help=f"skull-stripped {DESCRIPTIONS[modality]} volume")
+        parser.add_argument(
+            f"--{modality}", metavar="FILE", action=Once, help=f"skull-stripped {DESCRIPTIONS[modality]} volume"
+        )
     parser.add_argument(
         "--label",
         metavar="FILE",

@@ -42,7 +42,7 @@ def count_voxels(source: Union[str, Path]) -> int:
         with opened(expanded(source)) as path:
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
-    except (OSError, RuntimeError, InputError):
+    except (OSError, RuntimeError, MemoryError, InputError):
         return 0
     return int(np.prod(reader.GetSize()))
 
@@ -91,7 +91,7 @@ def _described(reading: Callable[[Path, Path], _Read], path: Path) -> _Read:
             return reading(readable, path)
     except (OSError, RuntimeError, MemoryError) as error:
         log.debug("reading %s", path, exc_info=True)
-        if is_no_memory(error) and count_voxels(path) < _IMPOSSIBLE:
+        if is_no_memory(error) and 0 < count_voxels(path) < _IMPOSSIBLE:
             raise _out_of_memory(path) from error
         if is_nifti_2(path):
             raise InputError(

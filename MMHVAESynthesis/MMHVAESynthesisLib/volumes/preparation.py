@@ -78,7 +78,8 @@ class _ResampledSource(_Source):
     def __init__(self, image: sitk.Image, modality: str, grid: SliceGrid):
         super().__init__(image, modality)
         self._grid = grid
-        self._trace = _TRACE * (float(self.array.max()) - self._offset)
+        # Not of the brightest voxel, which may be a spike.
+        self._trace = _TRACE * max(float(np.percentile(self.array[::2, ::2, ::2], 99.9)) - self._offset, 0.0)
         self._resampled, self._background = image, self._offset
         if self._zero_filled:
             self._resampled, self._background = sitk.GetImageFromArray(self._intensities(self.array)), 0.0
