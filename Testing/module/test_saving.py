@@ -106,6 +106,9 @@ def test_what_looks_after_loaded_scenes_does_so_once_and_goes_with_the_module(sl
 
     calls = []
     monkeypatch.setattr(registration_view, "recover", lambda: calls.append(1))
+    # As a view of a loaded scene is that was saved while a registration was looked at.
+    (view, *_) = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    view.SetAttribute("MMHVAE.shown", "1")
     for _ in range(3):
         module.prepareViews()
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
@@ -113,6 +116,7 @@ def test_what_looks_after_loaded_scenes_does_so_once_and_goes_with_the_module(sl
     upkeep.uninstall()
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
     assert len(calls) == 1
+    view.RemoveAttribute("MMHVAE.shown")
 
 
 @pytest.fixture
