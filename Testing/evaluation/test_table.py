@@ -40,6 +40,15 @@ def test_slices_with_an_empty_target_are_left_out():
     assert math.isnan(made.mean(("us",), "flair", "psnr"))
 
 
+def test_slices_whose_target_has_one_value_are_left_out():
+    targets = np.random.default_rng(0).uniform(-1, 1, (3, 1, 16, 16)).astype(np.float32)
+    targets[1] = 0.3
+    made = Table()
+    made.add(("us",), "t2", targets, np.zeros_like(targets), Perceptual())
+    assert made.places[("us",), "t2"] == [(0, 0), (0, 2)]
+    assert math.isfinite(made.mean(("us",), "t2", "psnr")) and math.isfinite(made.mean(("us",), "t2", "ssim"))
+
+
 def test_csv_and_markdown_hold_every_set_and_the_mean(tmp_path):
     made = table(us="t2:20 flair:10", t2="t2:30 flair:12", us_t2="t2:31")
     made.write_csv(tmp_path / "table.csv")

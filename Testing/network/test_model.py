@@ -192,6 +192,34 @@ def test_wrong_images_are_refused(wrong):
         network({m: torch.zeros(shape) for m, shape in wrong.items()}, network.noise(1))
 
 
+@pytest.mark.parametrize("make", ["readable", "fast"])
+def test_inputs_and_noise_of_different_numbers_of_slices_are_refused(make):
+    from MMHVAESynthesisLib.network.fast.model import FastMMHVAE
+
+    network = tiny()
+    computing = FastMMHVAE(network) if make == "fast" else network
+    given, draws = images(TINY, ["us", "t2"]), network.noise(2)
+    with torch.no_grad():
+        with pytest.raises(ValueError, match="one number of slices.*'us': 1, 't2': 2"):
+            computing({"us": given["us"][:1], "t2": given["t2"]}, draws)
+        for wrong in (network.noise(1), network.noise(3), draws[:-1], [*draws[:-1], draws[-1][:1]]):
+            with pytest.raises(ValueError, match="noise of 2 slices"):
+                computing(given, wrong)
+        with pytest.raises(ValueError, match="coverage"):
+            computing(given, draws, coverage={"t2": torch.ones(1, 1, 16, 16)})
+        assert len(computing(given, draws).images["t2"]) == 2
+
+
+def test_an_input_covers_a_field_wherever_it_is_missing_outside_of_it():
+    field = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    field[..., 4:] = True
+    cover = field.float()
+    cover[1, :, 9, 9] = 0
+    coverage = Coverage({"t2": cover}, field)
+    assert coverage.whole("t2").shape == (2, 1, 1, 1) and coverage.whole("t2").flatten().tolist() == [True, False]
+    assert coverage.whole("us") is None
+
+
 def test_every_parameter_learns_when_all_inputs_are_given():
     network = tiny().train()
     output = network(images(TINY, MODALITIES), network.noise(2), 1.0, with_kl=True)

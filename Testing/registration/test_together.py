@@ -3,6 +3,7 @@ import threading
 import pytest
 import SimpleITK as sitk
 
+from MMHVAESynthesisLib import threads
 from MMHVAESynthesisLib.errors import Cancelled
 from MMHVAESynthesisLib.progress import Reporter
 from MMHVAESynthesisLib.registration import together
@@ -36,7 +37,7 @@ def test_parts_run_at_the_same_time(monkeypatch):
 
 def test_the_number_of_threads_is_given_back_by_the_last_that_leaves():
     numbers = [8]
-    one = together.OneThread(lambda: numbers[-1], numbers.append)
+    one = threads.OneThread(lambda: numbers[-1], numbers.append)
     for _ in range(2):
         one.__enter__()
         one.__enter__()
@@ -61,7 +62,6 @@ def test_a_registration_that_ends_leaves_another_one_on_one_thread():
 
 def test_new_threads_of_torch_use_one_and_those_there_what_they_used():
     torch = pytest.importorskip("torch")
-    from MMHVAESynthesisLib.registration import lncc_engine
 
     def new():
         return run([lambda relay: torch.get_num_threads()], Reporter("test", 0))[0]
@@ -69,8 +69,8 @@ def test_new_threads_of_torch_use_one_and_those_there_what_they_used():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        with lncc_engine._ONE_THREAD:
-            with lncc_engine._ONE_THREAD:
+        with threads.ONE_TORCH_THREAD:
+            with threads.ONE_TORCH_THREAD:
                 assert new() == 1
             assert new() == 1 and torch.get_num_threads() == 3
         assert new() == 3

@@ -1,5 +1,6 @@
 import dataclasses
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -124,6 +125,14 @@ def test_shared_noise_makes_equal_slices_equal(model):
     assert not np.array_equal(independent[1], independent[2])
 
 
+def test_noise_is_of_its_own_for_every_seed_sample_direction_slice_and_tile():
+    places = [(3, 0, 0, 0, 0), *(tuple(3 * (n == 0) + (n == at) for n in range(5)) for at in range(5))]
+    drawn = [slice_noise([(8,)], "independent", *place)[0] for place in places]
+    assert len({level.tobytes() for level in drawn}) == 6
+    shared = [slice_noise([(8,)], "shared", 3, 0, 0, plane, tile)[0] for plane, tile in ((0, 0), (7, 0), (7, 1))]
+    assert (shared[0] == shared[1]).all() and (shared[0] != shared[2]).any()
+
+
 def test_several_samples_give_their_mean_and_standard_deviation(model):
     us = fan(4)
     many = run({"us": us}, model, samples=4, targets=["t2"])
@@ -182,6 +191,40 @@ def test_the_callers_thread_gets_the_reports_and_keeps_its_thread_count(model):
     )
     assert threads == {threading.current_thread()} and torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_syntheses_that_overlap_leave_the_number_of_threads_as_it_was(model):
+    def new():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    def held(begun, until):
+        def progress(report):
+            if report.stage == "synthesis" and report.done and not begun.is_set():
+                begun.set()
+                until.wait(60)
+
+        return threading.Thread(target=synthesize, args=(request, progress))
+
+    request, before = SynthesisRequest({"us": fan(4)}, model=model, device="cpu"), torch.get_num_threads()
+    events = begun, also_begun, end = [threading.Event() for _ in range(3)]
+    first, second = held(begun, also_begun), held(also_begun, end)
+    torch.set_num_threads(2)
+    try:
+        first.start()
+        assert begun.wait(60)
+        second.start()
+        first.join()
+        assert new() == 1, "the second one still computes"
+        preview(request)
+        assert new() == 1
+        end.set()
+        second.join()
+        assert new() == torch.get_num_threads() == 2
+    finally:
+        for event in events:
+            event.set()
+        torch.set_num_threads(before)
 
 
 def test_provenance_says_how(model):

@@ -8,7 +8,7 @@ from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.training import cases
 from MMHVAESynthesisLib.training.augmentation import change_intensities
 from MMHVAESynthesisLib.training.batches import Batch, Loader, source, window
-from MMHVAESynthesisLib.training.blocks import Blocks, framed
+from MMHVAESynthesisLib.training.blocks import Blocks, frame, framed
 from MMHVAESynthesisLib.training.crops import Crops
 
 
@@ -144,6 +144,51 @@ def test_mr_of_a_block_is_empty_outside_the_ultrasound(paired):
     batch = blocks.batch(0)
     assert (batch.inputs["t2"][batch.inputs["us"] == -1] == -1).all()
     assert (batch.targets["t2"] > -1).any()
+
+
+def test_a_frame_lies_about_the_middle_with_equal_margins():
+    reference = np.zeros((6, 24, 25), np.int16)
+    reference[1:5, 3:11, 6:18] = 7
+    assert frame(reference, 16) == ((1, -1, 4), (4, 16, 16))
+
+
+def of_ultrasound(volume):
+    ranges = {"us": cases.intensity_range(volume)}
+    return cases.Case("sweep", Path("sweep"), {"us": volume}, ranges, {})
+
+
+def test_a_background_below_zero_is_background_of_a_frame_too(config):
+    volume = np.zeros((10, 90, 100), np.float32)
+    volume[2:7, 4:20, 5:19] = 30
+    zero, below = (framed(of_ultrasound(v), config).volumes["us"] for v in (volume, np.where(volume > 0, volume, -1)))
+    assert zero.shape == (5, 32, 32)
+    np.testing.assert_array_equal(below > 0, zero > 0)
+
+
+def test_a_case_that_shows_nothing_in_its_frame_is_refused_by_name(config):
+    volume = np.zeros((4, 100, 100), np.uint8)
+    volume[:, :9], volume[:, -9:] = 30, 30
+    with pytest.raises(InputError, match="sweep shows nothing in the 32 x 32 pixels"):
+        framed(of_ultrasound(volume), config)
+
+
+def test_mr_in_a_hole_of_the_ultrasound_is_kept_in_a_block(config):
+    us, t2 = np.zeros((4, 32, 32), np.uint8), np.full((4, 32, 32), 50, np.int16)
+    us[:, 6:26, 6:26] = 30
+    us[:, 12:20, 12:20] = 0  # a dark ventricle
+    volumes = {"us": us, "t2": t2}
+    ranges = {name: cases.intensity_range(volume) for name, volume in volumes.items()}
+    inside = framed(cases.Case("x", Path("x"), volumes, ranges, {"t2": 50.0}), config).volumes
+    expected = np.zeros(us.shape, bool)
+    expected[:, 6:26, 6:26] = True
+    np.testing.assert_array_equal(inside["t2"] > 0, expected)
+
+
+def test_a_block_may_begin_with_any_slice_after_which_there_are_enough(config):
+    volume = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((1, 32, 32), np.uint8)
+    blocks = Blocks([of_ultrasound(volume)], only(config, "us", slices=4))
+    firsts = {round(float(blocks.batch(index).inputs["us"][0, 0, 16, 16]), 3) for index in range(20)}
+    assert len(firsts) == 2
 
 
 def test_a_window_is_padded_with_zeros():

@@ -83,6 +83,56 @@ def test_the_minimum_is_taken_off_mr_over_the_whole_range_of_its_type_and_never_
     assert us["us"].max() == 255
 
 
+def test_whole_numbers_are_not_cut_off_when_they_are_resampled_and_labels_stay_labels(tmp_path):
+    rng, fine = np.random.default_rng(0), dataclasses.replace(CROPS, sampling="blocks", spacing=0.5)
+    for name, kind, below in (("t2", np.int16, 5), ("us", np.uint8, 5), ("seg", np.uint8, 2)):
+        block = np.zeros((8, 9, 10), kind)
+        block[1:7, 1:7, 1:7] = rng.integers(1, below, (6, 6, 6))
+        write(tmp_path / "whole", name, block)
+        write(tmp_path / "float", name, block if name == "seg" else block.astype(np.float32))
+    whole, exact = (cases.load(tmp_path / name, fine) for name in ("whole", "float"))
+    for name in ("t2", "us"):
+        assert whole.volumes[name].dtype == np.float32
+        np.testing.assert_array_equal(whole.volumes[name], exact.volumes[name])
+    assert whole.label.dtype == np.uint8 and set(np.unique(whole.label)) == {0, 1}
+
+
+def test_what_lies_outside_an_mr_with_negative_values_is_background(tmp_path):
+    block = np.random.default_rng(0).integers(-100, 500, (20, 21, 22)).astype(np.int16)
+    write(tmp_path / "x", "t2", block)
+    volume = cases.load(tmp_path / "x", dataclasses.replace(CROPS, sampling="blocks", spacing=0.5)).volumes["t2"]
+    assert volume.shape == (40, 42, 44) and volume.min() == 0
+    # Half a voxel beyond the outermost ones nothing is known.
+    for end in (volume[-1], volume[:, -1], volume[..., -1]):
+        assert (end == 0).all()
+    assert (volume[:-1, :-1, :-1] > 0).mean() > 0.99
+
+
+def test_the_minimum_of_an_mr_is_taken_off_where_it_is_above_zero_too(tmp_path):
+    block = np.full((8, 9, 10), 50, np.int16)
+    block[2:6, 2:6, 2:6] = 90
+    write(tmp_path / "x", "t2", block)
+    case = cases.load(tmp_path / "x", dataclasses.replace(CROPS, sampling="blocks"))
+    np.testing.assert_array_equal(case.volumes["t2"], block - 50)
+    assert case.ranges["t2"].low == 40
+
+
+def test_an_mr_of_which_every_second_voxel_shows_nothing_has_white_matter(tmp_path):
+    block = np.zeros((12, 12, 12), np.float32)
+    block[5, 5, 5], block[7, 7, 7] = 90, 100
+    write(tmp_path / "x", "t2", block)
+    case = cases.load(tmp_path / "x", dataclasses.replace(CROPS, sampling="blocks"))
+    assert 90 <= case.white_matter["t2"] <= 100
+
+
+def test_a_volume_of_which_resampling_leaves_nothing_is_refused(tmp_path):
+    block = np.zeros((40, 40, 40), np.uint8)
+    block[21, 21, 21] = 9
+    write(tmp_path / "x", "us", block, spacing=0.1)
+    with pytest.raises(InputError, match="us.nii.gz holds less than a voxel of 1 mm"):
+        cases.load(tmp_path / "x", CROPS)
+
+
 def test_an_empty_volume_is_refused(tmp_path):
     write(tmp_path / "mri" / "x", "t2", np.zeros((4, 5, 6), np.int16))
     with pytest.raises(InputError, match="empty"):
@@ -189,13 +239,19 @@ def test_air_around_a_head_is_not_taken_for_white_matter():
     assert (head[inner] > 0).all() and cases.white_matter_level(head[inner]) > 0.5 * 200
 
 
+def test_much_air_around_a_small_head_is_not_taken_for_white_matter():
+    head = np.pad(phantom(200.0), 24)
+    noisy = np.where(head > 0, head, np.random.default_rng(1).integers(1, 4, head.shape))
+    assert cases.white_matter_level(noisy) == pytest.approx(200, rel=0.05)
+
+
 def test_white_matter_level_scales_with_the_volume():
     volume = phantom(100.0)
     assert cases.white_matter_level(3 * volume) == pytest.approx(3 * cases.white_matter_level(volume), rel=1e-3)
 
 
 def test_a_harmonised_target_has_white_matter_at_its_grey_value_and_background_at_minus_one():
-    target = cases.harmonised(np.array([0.0, 50.0, 400.0]), white_matter=50.0, grey_value=102.0)
+    target = cases.harmonised(np.array([0.0, 50.0, 500.0]), white_matter=50.0, grey_value=102.0)
     assert target[0] == -1
     assert target[1] == pytest.approx(102 / 255 * (1 + 255 / 256) - 255 / 256)
     assert target[2] == 1

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -388,3 +388,24 @@ def test_a_rim_that_one_contrast_lacks_is_no_fluid_and_a_hole_of_zeros_is():
     tissue = tissue_from_mr(contrasts, None, 1.0)
     assert tissue.fluid[ball(LABEL.shape, (30, 60, 36), 6)].min() > 0.9
     assert tissue.fluid[rim].max() < 0.1
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e-6, 1e4])
+def test_the_unit_of_an_mr_does_not_change_what_is_tissue(unit):
+    plain = {modality: ARRAYS[modality].astype(np.float32) for modality in ("t2", "cet1", "flair")}
+    scaled = {modality: array * np.float32(unit) for modality, array in plain.items()}
+    for modality, array in scaled.items():
+        found, expected = (astuple(contrast_levels(each)) for each in (array, plain[modality]))
+        np.testing.assert_allclose(found, np.multiply(expected, unit), rtol=1e-5)
+    found, expected = (tissue_from_mr(each, LABEL, 1.0) for each in (scaled, plain))
+    for name in TISSUES:
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("value", [1e-6, 1.0, 30000.0])
+def test_levels_of_a_constant_contrast_differ_and_give_finite_tissue(value):
+    flat = np.full((12, 12, 12), value, np.float32)
+    levels = contrast_levels(flat)
+    assert 0 < levels.low < levels.tissue < levels.high < 1.001 * levels.low
+    tissue = tissue_from_mr({"t2": flat, "cet1": flat}, None, 1.0)
+    assert all(np.isfinite(getattr(tissue, name)).all() for name in TISSUES)

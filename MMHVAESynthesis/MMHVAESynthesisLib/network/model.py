@@ -56,7 +56,7 @@ class Output:
 def ordered_images(images: Dict[str, Tensor], sizes: NetworkSizes) -> Dict[str, Tensor]:
     """Return a network's inputs in the published order, checked.
 
-    :raises ValueError: when an image is unknown or of the wrong shape, or there is none.
+    :raises ValueError: when an image is unknown or of the wrong shape, there is none, or they differ in number.
     """
     unknown = set(images) - set(sizes.modalities)
     if unknown or not images:
@@ -65,8 +65,23 @@ def ordered_images(images: Dict[str, Tensor], sizes: NetworkSizes) -> Dict[str, 
     for modality, image in images.items():
         if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
             raise ValueError(f"{modality} must have shape (B, 1, {size}, {size}), not {tuple(image.shape)}")
+    batches = {modality: len(image) for modality, image in images.items()}
+    if len(set(batches.values())) > 1:
+        raise ValueError(f"the inputs must have one number of slices, not {batches}")
     # The first masks the outputs, whatever order a network was trained in.
     return {m: images[m] for m in in_published_order(sizes.modalities) if m in images}
+
+
+def checked_noise(noise: Sequence[Tensor], batch: int, sizes: NetworkSizes) -> Sequence[Tensor]:
+    """Return the noise for ``batch`` slices.
+
+    :raises ValueError: when a random level lacks its tensor, or one has not its shape.
+    """
+    wanted = [(batch, *shape) for shape in sizes.noise_shapes()]
+    given = [tuple(level.shape) for level in noise]
+    if given != wanted:
+        raise ValueError(f"the noise of {batch} slices must have the shapes {wanted}, not {given}")
+    return noise
 
 
 class MMHVAE(nn.Module):
@@ -105,9 +120,11 @@ class MMHVAE(nn.Module):
         :param coverage: ``{modality: (B, 1, S, S)}``, 1 where an input has a say and 0 where not, for those that show
             a part of the field only. Its expert is then taken to the power of the share it covers, place by place (not
             in the paper; without, as published). Only a product of experts heeds it.
-        :raises ValueError: when an image is missing, unknown or of the wrong shape, or the KL is asked for at 0.
+        :raises ValueError: when an image is missing, unknown or of the wrong shape, inputs and noise are not of one
+            number of slices, or the KL is asked for at 0.
         """
         ordered = ordered_images(images, self.sizes)
+        noise = checked_noise(noise, len(next(iter(ordered.values()))), self.sizes)
         if with_kl and temperature == 0:
             raise ValueError("the KL estimate is undefined at temperature 0")
         features = {modality: self.encoders[modality](image) for modality, image in ordered.items()}

@@ -5,9 +5,9 @@ import SimpleITK as sitk
 
 from ..errors import Cancelled
 from ..progress import Reporter
+from ..threads import OneThread
 from .pyramid import Level, local_image
 from .stepwise import sampled_part
-from .together import OneThread
 from .transforms import affine_of, matrix_of
 
 BINS, SAMPLED, ITERATIONS = 32, 0.3, 60

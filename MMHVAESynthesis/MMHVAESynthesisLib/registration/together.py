@@ -20,33 +20,6 @@ class _Stopped(Exception):
     """Ends a part of a run that failed elsewhere, or was cancelled."""
 
 
-class OneThread:
-    """A context in which a library computes on one thread; the last that leaves it gives back the number of before.
-
-    The number is the whole process's: where two registrations run at once, the first to end must not change it under
-    the other.
-
-    :param get: Returns the library's number of threads, and ``set_to`` changes it.
-    """
-
-    def __init__(self, get: Callable[[], int], set_to: Callable[[int], Any]):
-        self._get, self._set_to = get, set_to
-        self._lock, self._users, self._before = threading.Lock(), 0, 1
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._before = self._get()
-                self._set_to(1)
-            self._users += 1
-
-    def __exit__(self, *error) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._set_to(self._before)
-
-
 class Relay:
     """Stands for a reporter in another thread: its steps are reported by the thread that waits in :func:`together`."""
 

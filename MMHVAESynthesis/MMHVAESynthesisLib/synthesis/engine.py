@@ -3,16 +3,16 @@
 torch is imported only when one of them is called, so that its absence is one clear sentence.
 """
 
-import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional
 
-from .. import __version__
+from .. import SOFTWARE, __version__
 from ..dependencies import require_torch
-from ..paths import expanded
+from ..paths import absolute
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import SynthesisRequest
+from ..threads import on_one_torch_thread
 from .result import Preview, SynthesisResult
 
 
@@ -33,16 +33,15 @@ def synthesize(
     require_torch()
     from .devices import memory_of, release_memory, use_one_heap
     from .plan import make_plan
-    from .run import one_thread_each, run
+    from .run import run
 
     start = time.monotonic()
     if not keep_model:
         use_one_heap()
     reporter = Reporter("preparing", 1, progress, cancel)
     with memory_of():
-        # One thread: a model is many small tensors, and threads that wait for one another cost more than they save.
-        with one_thread_each():
-            plan = make_plan(request, keep_model)
+        # A model is many small tensors, and threads that wait for one another cost more than they save.
+        plan = on_one_torch_thread(make_plan, request, keep_model)
         release_memory(plan.resources.device)
         reporter.step(warnings=plan.warnings)
         images, uncertainty = run(plan, progress, cancel)
@@ -69,12 +68,12 @@ def _provenance(plan, seconds: float) -> Dict[str, Any]:
     """Return how the images of a plan are made, as JSON can hold it."""
     request, header = plan.request, plan.header
     return {
-        "software": "MMHVAE for 3D Slicer",
+        "software": SOFTWARE,
         "version": __version__,
         "model": header.name,
         "model_digest": header.digest,
         "inputs": {
-            modality: request.names.get(modality) or (_place(source) if isinstance(source, (str, Path)) else "")
+            modality: request.names.get(modality) or (absolute(source) if isinstance(source, (str, Path)) else "")
             for modality, source in request.inputs.items()
         },
         "reference": plan.case.reference,
@@ -89,8 +88,3 @@ def _provenance(plan, seconds: float) -> Dict[str, Any]:
         "seconds": round(seconds, 3),
         "warnings": list(plan.warnings),
     }
-
-
-def _place(file: Union[str, Path]) -> str:
-    """Return a file's name with its folder: one that is relative says nothing in another working folder."""
-    return os.path.abspath(expanded(file))

@@ -13,7 +13,8 @@ class SynthesisResult:
     :param images: ``{modality: volume}``, float32 in [0, 255], background exactly 0, on the reference input's own grid.
         With several samples their mean.
     :param uncertainty: ``{modality: volume}``, the standard deviation over samples and directions, in the same units;
-        empty for one sample.
+        empty for one sample. Over samples it is taken on the model's own grid and interpolated from there: off that
+        grid it is an upper bound of how much the samples' volumes differ, which interpolation smooths.
     :param reference: The modality whose input's grid and mask the results have.
     :param provenance: All that is needed to say how they were made, as JSON can hold it.
     :param warnings: Sentences for the user.

@@ -3,8 +3,7 @@
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,10 +12,12 @@ import torch
 from ..errors import Cancelled, InputError
 from ..modalities import label
 from ..progress import CancelFlag, ProgressCallback, Reporter
+from ..threads import ONE_TORCH_THREAD, on_one_torch_thread
 from ..volumes.assembly import Assembly
 from ..volumes.turning import ORDERS, turned_back
 from .fusion import Fusion
 from .plan import Plan, View
+from .planes import PlaneSynthesizer, SynthesizedPlane
 from .result import Preview
 
 _WATCH_SECONDS = 0.1
@@ -28,23 +29,13 @@ Volumes = Dict[Tuple[str, str], sitk.Image]
 """By kind and target."""
 
 
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Let every worker compute in one thread: faster than one slice in several, the same bits for any number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def run(
     plan: Plan, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
 ) -> Tuple[Dict[str, sitk.Image], Dict[str, sitk.Image]]:
     """Synthesise a plan's planes.
 
-    :return: ``{modality: volume}`` of the mean, and of the standard deviation where several samples were asked for.
+    :return: ``{modality: volume}`` of the mean, and of the standard deviation where several samples were asked for (off
+        the model's grid an upper bound: :class:`SynthesisResult`).
     :raises Cancelled: when asked to stop, within one pass of the network.
     """
     views = plan.views()
@@ -112,8 +103,9 @@ def _planes(plan: Plan, view: View, reporter: Reporter):
 
     synthesizer = plan.synthesizer(view, stop)
     workers = plan.resources.workers
+    # One thread a worker: faster than one slice in several, the same bits for any number.
     with (
-        one_thread_each(),
+        ONE_TORCH_THREAD,
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         try:
@@ -147,16 +139,20 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
     plane = _nearest_plane(plan, native)
     reporter = Reporter("preview", 1, None, cancel)
     synthesizer = plan.synthesizer(View(ORDERS[0], plan.case), reporter.check)
-    with one_thread_each():
-        synthesizer([plane])
-        start = time.perf_counter()
-        (synthesized,) = synthesizer([plane])
-        seconds = time.perf_counter() - start
+    synthesized, seconds = on_one_torch_thread(_timed, synthesizer, plane)
     k = native if native is not None else plan.case.grid.native_index(plane)
     images = Assembly.plane_images(plan.case, k, synthesized.reference, synthesized.mean)
     # As if the other directions had as many slices, of as many tiles.
     whole = seconds * len(plan.case.planes) * plan.directions / plan.resources.workers
     return Preview(images, k, seconds / synthesizer.passes, whole, list(plan.warnings))
+
+
+def _timed(synthesizer: PlaneSynthesizer, plane: int) -> Tuple[SynthesizedPlane, float]:
+    """Return a plane, synthesised a second time, and how long that took, in seconds."""
+    synthesizer([plane])
+    start = time.perf_counter()
+    (synthesized,) = synthesizer([plane])
+    return synthesized, time.perf_counter() - start
 
 
 def _nearest_plane(plan: Plan, native: Optional[int]) -> int:

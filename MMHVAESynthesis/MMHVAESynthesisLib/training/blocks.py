@@ -4,6 +4,7 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
+from ..errors import InputError
 from ..modalities import US
 from ..volumes.preparation import filled
 from .batches import Batch, window
@@ -53,8 +54,8 @@ def block(case: Case, planes: Sequence[int], data: DataConfig, flipped: bool = F
 
 
 def frame(reference: np.ndarray, size: int) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
-    """Return start and size, (k, j, i), of the window of ``size`` in-plane about the middle of what is not empty."""
-    occupied = [np.flatnonzero(reference.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    """Return start and size, (k, j, i), of the window of ``size`` in-plane about the middle of what is above 0."""
+    occupied = [np.flatnonzero((reference > 0).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     first, last = int(occupied[0][0]), int(occupied[0][-1])
     rows, columns = (int(axis[0] + axis[-1] + 1) // 2 - size // 2 for axis in occupied[1:])
     return (first, rows, columns), (last + 1 - first, size, size)
@@ -64,6 +65,8 @@ def framed(case: Case, config: TrainingConfig) -> Case:
     """Return the case in S x S in-plane, planes that are empty in the reference dropped, MR cut to the iUS's field.
 
     The reference is the iUS, without it the first modality. A modality of which nothing remains is dropped.
+
+    :raises InputError: when nothing remains of any.
     """
     wanted = {name: case.volumes[name] for name in case.modalities if name in config.sizes.modalities}
     place = frame(wanted[US if US in wanted else next(iter(wanted))], config.sizes.size)
@@ -73,4 +76,9 @@ def framed(case: Case, config: TrainingConfig) -> Case:
         volumes = {name: volume if name == US else np.where(field, volume, 0) for name, volume in volumes.items()}
     ranges = {name: intensity_range(volume) for name, volume in volumes.items()}
     kept = {name: volume for name, volume in volumes.items() if ranges[name] is not None}
+    if not kept:
+        raise InputError(
+            f"{case.name} shows nothing in the {config.sizes.size} x {config.sizes.size} pixels about its middle: "
+            "leave the case out."
+        )
     return Case(case.name, case.folder, kept, {name: ranges[name] for name in kept}, case.white_matter)

@@ -40,9 +40,13 @@ def white_matter_level(volume: np.ndarray) -> float:
     matter is the largest homogeneous tissue away from the surface. So: every second voxel; those 5 steps (10 mm
     at 1 mm) or more inside the mask; of these the half with the smaller gradient (Gaussian, sigma one step); the mode
     of their histogram (128 bins from their minimum to their 99.5th percentile, smoothed by 2 bins). Where too little
-    lies deep, the whole mask is used.
+    lies deep, the whole mask is used; where none of every second voxel is above 0, every voxel.
+
+    :param volume: (k, j, i), at least one voxel above 0.
     """
     coarse = volume[::2, ::2, ::2].astype(np.float32)
+    if not (coarse > 0).any():
+        coarse = volume.astype(np.float32)
     mask = coarse > 0
     if mask.mean() > _SKULL_ON:
         mask = _without_air(coarse)
@@ -181,7 +185,10 @@ def folds(cases: Sequence[Path], count: int) -> List[List[Path]]:
 
 
 def _resampled(image: sitk.Image, spacing: float, is_label: bool) -> sitk.Image:
-    """Resample to isotropic ``spacing``, linear (labels: nearest); an image that has it is returned as it is."""
+    """Resample to isotropic ``spacing``, linear and in float32 (labels: nearest, in their own type), 0 outside.
+
+    An image that has that spacing is returned as it is.
+    """
     if all(abs(edge - spacing) <= _SPACING_TOLERANCE for edge in image.GetSpacing()):
         return image
     size = [max(1, round(count * edge / spacing)) for count, edge in zip(image.GetSize(), image.GetSpacing())]
@@ -191,6 +198,8 @@ def _resampled(image: sitk.Image, spacing: float, is_label: bool) -> sitk.Image:
     resample.SetOutputOrigin(image.GetOrigin())
     resample.SetOutputDirection(image.GetDirection())
     resample.SetInterpolator(sitk.sitkNearestNeighbor if is_label else sitk.sitkLinear)
+    # In whole numbers ITK would cut off what comes after the point.
+    resample.SetOutputPixelType(image.GetPixelID() if is_label else sitk.sitkFloat32)
     return resample.Execute(image)
 
 
@@ -205,17 +214,27 @@ def _box(volumes: Sequence[np.ndarray]) -> tuple:
 def _read(path: Path, config: DataConfig, name: str) -> sitk.Image:
     image = read(path)
     if name != LABEL:
-        checked(image, str(path), ultrasound=name == US)
-    return _resampled(image, config.spacing, name == LABEL)
+        image = checked(image, str(path), ultrasound=name == US)
+        # Before resampling, which takes what lies outside for 0: then that is background.
+        image = image if name == US else _from_zero(image)
+    image = _resampled(image, config.spacing, name == LABEL)
+    if name != LABEL and not (sitk.GetArrayViewFromImage(image) > 0).any():
+        raise InputError(f"{path} holds less than a voxel of {config.spacing:g} mm. Choose another volume.")
+    return image
 
 
-def _from_zero(array: np.ndarray, name: str) -> np.ndarray:
-    """Return an MR that has values below 0 as intensities from 0 on (preprocessing.md), everything else as it is."""
-    return array if name in (US, LABEL) or array.min() >= 0 else from_zero(array)
+def _from_zero(image: sitk.Image) -> sitk.Image:
+    """Return an MR as intensities from 0 on (preprocessing.md); one whose minimum is 0 as it is, in its own type."""
+    array = sitk.GetArrayViewFromImage(image)
+    if array.min() == 0:
+        return image
+    moved = sitk.GetImageFromArray(from_zero(array))
+    moved.CopyInformation(image)
+    return moved
 
 
 def load(folder: Path, config: DataConfig) -> Optional[Case]:
-    """Read a case: resampled, its minimum subtracted where negative, and (for crops) cropped to what is not empty.
+    """Read a case: the minimum of its MR taken off, resampled, and (for crops) cropped to what is not empty.
 
     :return: None when it has no modality.
     :raises InputError: when its volumes do not lie on one grid, or one is empty or not numbers throughout.
@@ -228,7 +247,7 @@ def load(folder: Path, config: DataConfig) -> Optional[Case]:
     if not all(same_geometry(first, image, _GRID_TOLERANCE) for image in images.values()):
         raise InputError(f"The volumes of {folder} do not lie on one grid: resample them onto one.")
     direction = first.GetDirection()
-    volumes = {name: _from_zero(sitk.GetArrayFromImage(image), name) for name, image in images.items()}
+    volumes = {name: sitk.GetArrayFromImage(image) for name, image in images.items()}
     if config.sampling == "crops":
         box = _box([volume for name, volume in volumes.items() if name != LABEL])
         volumes = {name: np.ascontiguousarray(volume[box]) for name, volume in volumes.items()}
@@ -252,5 +271,5 @@ def harmonised(values: np.ndarray, white_matter: float, grey_value: float) -> np
     :param values: Intensities of any shape, background 0.
     :return: float32, -1 for background, else in [-255/256, 1]; what is brighter than 255 is cut off.
     """
-    grey = np.clip(values.astype(np.float32) * np.float32(grey_value / white_matter), 0, 255)
+    grey = values.astype(np.float32) * np.float32(grey_value / white_matter)
     return IntensityRange(0.0, 255.0).to_network(grey)

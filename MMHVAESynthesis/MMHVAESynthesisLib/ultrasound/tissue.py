@@ -15,6 +15,8 @@ from ..modalities import CET1, FLAIR, T2
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, (3, 4)
 _PIA_MM = 0.6
+_APART = 1e-5
+"""Of the high level: how far levels of one contrast lie apart at least."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,16 @@ def contrast_levels(image: np.ndarray) -> Levels:
     """Return the levels of one contrast (background 0): percentiles 1, 40, 75 and 99 of what is not background.
 
     Measured once on the whole volume and handed to the simulation of crops, they keep a crop that holds only tumour
-    from being taken for one that holds only brain. An empty image has levels 0, 0.5, 0.75 and 1.
+    from being taken for one that holds only brain. In whichever unit an image is given, its levels are alike; low,
+    tissue and high differ even where all voxels are the same. An empty image has levels 0, 0.5, 0.75 and 1.
     """
     values = image[image > 0]
     if values.size == 0:
         return Levels(0.0, 0.5, 0.75, 1.0)
     low, tissue, upper, high = np.percentile(values[:: max(1, values.size // 200000)], [1, 40, 75, 99])
-    tissue = max(tissue, low + 1e-3)
-    return Levels(float(low), float(tissue), float(upper), float(max(high, tissue + 1e-3)))
+    least = _APART * high
+    tissue = max(tissue, low + least)
+    return Levels(float(low), float(tissue), float(upper), float(max(high, tissue + least)))
 
 
 def unseen_parts(contrasts: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
@@ -197,14 +201,14 @@ def _sheetness(image: np.ndarray, where: np.ndarray, spacing: float) -> np.ndarr
 
 def _dura(image: np.ndarray, levels: Levels, inside: np.ndarray, spacing: float) -> np.ndarray:
     """Return the fraction of thin sheets clearly brighter in ceT1 than around them: falx, tentorium, larger vessels."""
-    bright = image.astype(np.float32) / max(levels.upper, 1e-3)
+    bright = image.astype(np.float32) / levels.upper
     thin = np.clip((bright - _blur(bright, 2.0, spacing) - 0.10) / 0.20, 0, 1)
     return np.where(ndimage.binary_erosion(inside, iterations=2), thin, 0)
 
 
 def _enhancing(image: np.ndarray, levels: Levels) -> np.ndarray:
     """Return the fraction of what is clearly brighter than white matter in ceT1, which lies in its upper quarter."""
-    return _step(image.astype(np.float32) / max(levels.upper, 1e-3), 1.30, 0.06)
+    return _step(image.astype(np.float32) / levels.upper, 1.30, 0.06)
 
 
 def tissue_from_mr(

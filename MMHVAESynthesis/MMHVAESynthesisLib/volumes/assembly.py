@@ -16,6 +16,9 @@ class Assembly:
     of view; outside the reference's own mask every voxel is exactly 0. So is a lone voxel of the reference that falls
     between the pixels of a much coarser model.
 
+    A standard deviation between the model's pixels is the mean of theirs: an upper bound of that of the interpolated
+    images, and equal to it only where these vary together.
+
     :param case: Whose planes come.
     :param names: Of the volumes to collect.
     """

@@ -10,7 +10,7 @@ BACKGROUND = np.float32(-1)
 _DARKEST = 255 / 256
 _PERCENTILE = 99.95
 _ZERO_FILLED = 0.1
-"""From this part of exact zeros on, those of a volume with negative values are taken for filled-in background."""
+"""Beyond this part of exact zeros, those of a volume with negative values are taken for filled-in background."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class IntensityRange:
         span = self.high - self.low or 1.0
         clipped = np.minimum(intensities, self.high)
         scaled = (clipped - self.low) / span * (1 + _DARKEST) - _DARKEST
-        return np.where(intensities > 0, scaled, BACKGROUND).astype(np.float32)
+        # Rounding may leave the brightest a trace above 1.
+        return np.where(intensities > 0, np.minimum(scaled, 1), BACKGROUND).astype(np.float32)
 
 
 def to_image(network: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def to_image(network: np.ndarray) -> np.ndarray:
 
 
 def is_zero_filled(volume: np.ndarray, lowest: float) -> bool:
-    """Return whether the zeros of a volume with values below 0 are background that was filled in: a tenth or more."""
+    """Return whether the zeros of a volume with values below 0 are background filled in: more than a tenth of it."""
     return bool(lowest < 0 and 1 - np.count_nonzero(volume) / volume.size > _ZERO_FILLED)
 
 

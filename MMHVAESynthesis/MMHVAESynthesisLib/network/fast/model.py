@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import levels
 from ..coverage import Coverage, Shares, checked_maps
-from ..model import BACKGROUND, DARKEST, MMHVAE, Encoder, Output, ordered_images
+from ..model import BACKGROUND, DARKEST, MMHVAE, Encoder, Output, checked_noise, ordered_images
 from .cells import DecoderCell, EncoderCell, Expert, ImageDecoder
 from .convolutions import HalvingConvolution, conv3x3, doubled
 from .gaussians import draw, location, unclamped
@@ -156,9 +156,11 @@ class FastMMHVAE:
         coverage: Optional[Dict[str, Tensor]] = None,
     ) -> Output:
         """Synthesise the target modalities; arguments, result and errors as ``MMHVAE.forward``, without KL terms."""
-        ordered, maps = ordered_images(images, self.sizes), coverage or {}
+        ordered = ordered_images(images, self.sizes)
+        count, maps = len(next(iter(ordered.values()))), checked_maps(coverage or {}, ordered)
+        noise = checked_noise(noise, count, self.sizes)
         slices = []
-        for index in range(len(next(iter(ordered.values())))):
+        for index in range(count):
             one = slice(index, index + 1)
             encoded = self.encode({m: batch[one] for m, batch in ordered.items()}, {m: c[one] for m, c in maps.items()})
             slices.append(self.sample(encoded, [level[one] for level in noise], temperature, targets))

@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+
+from MMHVAESynthesisLib.volumes import grid
+from MMHVAESynthesisLib.volumes.grid import Axis, SliceGrid
+
+
+@pytest.mark.parametrize("count", [96, 100, 169, 180, 241])
+def test_weights_of_tiles_sum_to_1_where_three_of_them_overlap_too(count):
+    starts = grid._tile_starts(count, 96)
+    total = np.zeros(count)
+    for start, weights in zip(starts, grid._tile_weights(starts, 96, count)):
+        total[start : start + 96] += weights
+    np.testing.assert_allclose(total, 1, atol=1e-12)
+
+
+@pytest.mark.parametrize(("plane", "native"), [(0, 0), (1, 2), (4, 8), (5, 9)])
+def test_a_plane_on_the_end_of_a_volume_is_its_outermost(plane, native):
+    """Half a plane beyond the last one still belongs to the volume, as ITK has it, and would be rounded beyond it."""
+    planes = Axis(length=10, start=-0.5, step=2.0, count=6)
+    assert SliceGrid(None, planes, planes, planes, 6).native_index(plane) == native
