@@ -134,7 +134,6 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MMHVAESynthesisLogic()
         self.panel = Panel(self.ui, self.logic.startChild)
-        prepareViews()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
@@ -143,12 +142,19 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.initializeParameterNode()
+        # Again, for a module that was loaded after Slicer's start. Whatever fails there, the panel works.
+        registerSampleData()
+        prepareViews()
 
     def cleanup(self):
-        if self.panel is not None:
-            self.panel.close()
-            self.setParameterNode(None)
-        self.removeObservers()
+        try:
+            if self.panel is not None:
+                self.panel.close()
+                self.setParameterNode(None)
+        finally:
+            # Slicer may have deleted the widgets already: what follows the scene must not outlive them.
+            self.removeObservers()
+            self.panel = None
 
     def enter(self):
         self.initializeParameterNode()
@@ -343,7 +349,10 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         return [*named, *settings]
 
     def startChild(self, arguments: Sequence[str]):
-        """Start the library's command line in a child process; see ``MMHVAESynthesisLib.app.process.Process``."""
+        """Start the library's command line in a child process; see ``MMHVAESynthesisLib.app.process.Process``.
+
+        :param arguments: With absolute paths: the child works in another folder.
+        """
         from MMHVAESynthesisLib.app.process import starter
 
         return starter(slicer.app.slicerHome, slicer.util.startupEnvironment())(arguments)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from MMHVAESynthesisLib.app import process
-from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
+from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job, JobError
 
 from .test_process import gone, wait
 
@@ -99,7 +99,7 @@ def seconds_until_the_end(job):
 
 
 def test_slicers_python_is_preferred_and_gets_the_environment_that_slicer_had(home):
-    assert process.find_python("elsewhere") == sys.executable
+    assert process.find_python() == sys.executable
     assert process.find_python(home) == str(Path(home) / "bin" / "PythonSlicer")
     job = Job(["--version"], process.starter(home, {"STARTUP": "yes"}))
     wait(job)
@@ -108,8 +108,35 @@ def test_slicers_python_is_preferred_and_gets_the_environment_that_slicer_had(ho
     assert job.log().splitlines()[0] == "yes" and f"[not understood] {__version__}" in job.log()
 
 
+def test_a_slicer_without_its_python_is_told_and_never_started_in_its_stead(home):
+    for start in (lambda: process.find_python("elsewhere"), lambda: Job(["machine"], process.starter("elsewhere"))):
+        with pytest.raises(JobError, match="PythonSlicer was not found.*Install Slicer again"):
+            start()
+
+
+def test_a_launcher_in_the_working_folder_is_not_taken(home, monkeypatch, tmp_path):
+    planted = tmp_path / "PythonSlicer"
+    planted.write_text("#!/bin/sh\n")
+    planted.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", ".")
+    assert process.find_python(home) == str(Path(home) / "bin" / "PythonSlicer")
+    assert process.find_python() == sys.executable
+
+
+def test_the_child_runs_this_library_where_the_launcher_puts_another_copy_first(home, tmp_path):
+    other = tmp_path / "other" / "MMHVAESynthesisLib"
+    other.mkdir(parents=True)
+    for name in ("__init__", "__main__"):
+        (other / f"{name}.py").write_text("raise SystemExit('another copy')")
+    launcher = Path(home) / "bin" / "PythonSlicer"
+    launcher.write_text(launcher.read_text().replace("exec ", f'PYTHONPATH="{other.parent}:$PYTHONPATH" exec '))
+    job = Job(["models", "list"], process.starter(home, os.environ))
+    assert wait(job, 120) == DONE, job.log()
+
+
 def test_what_the_user_set_since_slicer_was_started_reaches_the_child_too(home, monkeypatch):
-    since = {"MMHVAE_MODELS_DIR": "models", "CUDA_VISIBLE_DEVICES": "1", "SSL_CERT_FILE": "all.pem"}
+    since = {"MMHVAE_MODELS_DIR": "/models", "CUDA_VISIBLE_DEVICES": "1", "SSL_CERT_FILE": "/all.pem"}
     since.update(HTTPS_PROXY="a", https_proxy="b", NO_PROXY="c", no_proxy="d")
     for name, value in {**since, "LD_LIBRARY_PATH": "of Slicer"}.items():
         monkeypatch.setenv(name, value)
@@ -119,6 +146,19 @@ def test_what_the_user_set_since_slicer_was_started_reaches_the_child_too(home, 
     (variables,) = started
     assert {**variables, **since, "STARTUP": "yes", "PATH": "at launch"} == variables
     assert "LD_LIBRARY_PATH" not in variables
+    assert variables["MMHVAE_SSL_CERT_FILE"] == "/all.pem", "Slicer's launcher sets the other one itself"
+
+
+def test_certificates_that_were_named_for_this_software_alone_go_before_others(home, monkeypatch):
+    started = []
+    monkeypatch.setattr(process, "Child", lambda command, variables, stop_file: started.append(variables))
+    monkeypatch.setenv("SSL_CERT_FILE", "/all.pem")
+    monkeypatch.setenv("MMHVAE_SSL_CERT_FILE", "/own.pem")
+    process.starter(home, {})(["models", "list"])
+    monkeypatch.delenv("MMHVAE_SSL_CERT_FILE")
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    process.starter(home, {})(["models", "list"])
+    assert started[0]["MMHVAE_SSL_CERT_FILE"] == "/own.pem" and "MMHVAE_SSL_CERT_FILE" not in started[1]
 
 
 def test_a_cancel_reaches_the_child_in_a_moment(start):

@@ -154,6 +154,49 @@ def test_the_library_is_first_on_the_childs_path():
     assert (process.LIBRARY / "MMHVAESynthesisLib" / "__main__.py").is_file()
 
 
+def test_the_paths_among_the_variables_hold_in_the_childs_working_folder_too(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = {"MMHVAE_MODELS_DIR": "~", "MMHVAE_SSL_CERT_FILE": "own.pem", "SSL_CERT_FILE": "/all.pem", "HOME": "h"}
+    variables = process.environment({**given, "XDG_DATA_HOME": "data", "MMHVAE_DATA": ""})
+    assert variables["MMHVAE_MODELS_DIR"] == os.path.abspath(os.path.expanduser("~"))
+    assert variables["MMHVAE_SSL_CERT_FILE"] == str(tmp_path / "own.pem")
+    assert variables["SSL_CERT_FILE"] == os.path.abspath("/all.pem") and variables["HOME"] == "h"
+    assert variables["XDG_DATA_HOME"] == str(tmp_path / "data") and variables["MMHVAE_DATA"] == ""
+
+
+def test_what_lies_in_the_users_working_folder_is_none_of_the_childs_modules(monkeypatch, tmp_path):
+    for name in ("argparse", "json", "threading"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken')")
+    (tmp_path / "MMHVAESynthesisLib").mkdir()
+    for name in ("__init__", "__main__"):
+        (tmp_path / "MMHVAESynthesisLib" / f"{name}.py").write_text("raise SystemExit('taken')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    job = Job(["models", "list"], process.starter())
+    assert wait(job, 120) == DONE, job.log()
+
+
+def test_a_model_is_named_so_that_the_child_finds_it_in_its_own_working_folder(monkeypatch, tmp_path):
+    from MMHVAESynthesisLib.models import catalogue
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMHVAE_MODELS_DIR", str(tmp_path / "models"))
+    (tmp_path / "own").mkdir()
+    for path in ("own/m.pth", "models.pth"):
+        (tmp_path / path).write_bytes(b"")
+    known = catalogue.list_models()[0].name
+    (tmp_path / known).write_bytes(b"a file of that name")
+    for model, name in (
+        (None, None),
+        (known, known),
+        ("absent.pth", "absent.pth"),
+        ("models.pth", str(tmp_path / "models.pth")),
+        (os.path.join("own", "m.pth"), str(tmp_path / "own" / "m.pth")),
+        (str(tmp_path / "own" / "m.pth"), str(tmp_path / "own" / "m.pth")),
+    ):
+        assert process.model_for_child(model) == name
+
+
 def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it_is(monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(process, "Child", lambda *args: given.append(args))

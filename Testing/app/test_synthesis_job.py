@@ -126,6 +126,14 @@ def test_nothing_is_left_when_the_inputs_cannot_be_written(start, monkeypatch):
     assert start.calls == []
 
 
+def test_a_model_file_is_given_to_the_child_by_its_whole_path(start, folder, monkeypatch):
+    (folder / "own.pth").write_bytes(b"")
+    monkeypatch.chdir(folder)
+    SynthesisJob(SynthesisRequest({"us": image()}, model="own.pth"), start).kill()
+    assert start.option("--model") == str(folder / "own.pth")
+    assert os.path.isabs(start.option("--output-dir")) and os.path.isabs(start.option("--us"))
+
+
 def test_a_killed_job_leaves_nothing(start, folder):
     job = SynthesisJob(SynthesisRequest({"us": image()}), start)
     assert len(os.listdir(folder)) == 1

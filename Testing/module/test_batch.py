@@ -79,6 +79,17 @@ def test_both_calls_do_the_same_work_and_the_second_goes_on_from_the_first(logic
     assert again["report"] == job.result["report"] and again["exit_code"] == job.result["exit_code"] == 9
 
 
+def test_relative_paths_are_the_callers_not_the_childs(logic, qt, cohort, model, tmp_path, monkeypatch):
+    for name in ("2", "3"):
+        shutil.rmtree(cohort / name)
+    shutil.copy(model, tmp_path / "own.safetensors")
+    monkeypatch.chdir(tmp_path)
+    job = logic.startBatch("out", folder="in", model="own.safetensors", targets=["t2"], device="cpu", workers=1)
+    settled(qt, job)
+    assert job.state == "done", job.log()
+    assert (tmp_path / "out" / "Größe 1" / "Größe 1_synthetic-T2.nrrd").is_file()
+
+
 def test_a_batch_is_cancelled_and_goes_on_later(logic, qt, cohort, model, tmp_path):
     from MMHVAESynthesisLib.volumes.files import write
     from synthesis.making import fan
@@ -190,6 +201,7 @@ def test_a_batch_that_is_looked_at_while_it_tells_its_progress_ends_once_and_wel
 
 
 def test_every_setting_reaches_the_command_line(logic, qt, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     from app.fakes import FakeStart
     from MMHVAESynthesisLib import __main__
     from MMHVAESynthesisLib.batch import cli
@@ -206,9 +218,10 @@ def test_every_setting_reaches_the_command_line(logic, qt, monkeypatch, tmp_path
     plain = Settings()
     assert set(words) == set(vars(plain)) and all(vars(plain)[name] != value for name, value in words.items())
     for settings in ({}, words):
-        job = logic.startBatch(tmp_path / "-out", manifest="ä.csv", scheduler="tcp://h:8786", **settings)
+        job = logic.startBatch("-out", manifest="ä.csv", scheduler="tcp://h:8786", **settings)
         parsed = __main__.parser("batch").parse_args(start.calls[-1])
-        assert (parsed.manifest, parsed.folder, parsed.output_dir) == ("ä.csv", None, str(tmp_path / "-out"))
+        assert (parsed.manifest, parsed.folder) == (str(tmp_path / "ä.csv"), None)
+        assert parsed.output_dir == str(tmp_path / "-out")
         assert parsed.scheduler == "tcp://h:8786" and parsed.progress == "json"
         assert cli._settings(parsed) == Settings(**settings)
         job.kill()

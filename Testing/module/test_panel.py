@@ -8,6 +8,7 @@ from app.test_guess import LISTINGS
 
 from .conftest import BUNDLED, FETCHABLE
 from .driving import apply, choose_file, finish, poll, settle
+from .test_stand_ins import count_updates
 
 UI = Path(__file__).parents[2] / "MMHVAESynthesis" / "Resources" / "UI" / "MMHVAESynthesis.ui"
 SELECTORS = ["usSelector", "t2Selector", "cet1Selector", "flairSelector"]
@@ -211,6 +212,40 @@ def test_a_panel_that_was_left_does_not_follow_the_scene(panel, scenes):
 def test_cleanup_leaves_no_observer(panel):
     panel.cleanup()
     assert panel.Observations == []
+
+
+def test_cleanup_goes_all_the_way_over_widgets_that_are_gone(slicer, panel, child, scenes, monkeypatch):
+    panel.ui.usSelector.setCurrentNode(scenes.volume("US"))
+    landmarks = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    panel.ui.fixedLandmarks.setCurrentNode(landmarks)
+    panel.panel.update()
+    parameters, sections = panel._parameterNode, panel.panel
+    assert sections.registration.Observations
+
+    def gone(_tag):
+        raise ValueError("Trying to call 'disconnect' on a destroyed QSpinBox object")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="destroyed"):
+        patch.setattr(parameters, "disconnectGui", gone)
+        panel.cleanup()
+    assert panel.Observations == [] and panel.panel is None and sections.registration.Observations == []
+    for act in (panel.enter, panel.exit, panel.cleanup):
+        act()
+    assert count_updates(parameters, monkeypatch) == 0
+
+
+def test_views_that_cannot_be_marked_leave_a_panel_that_works(module, panel, monkeypatch):
+    from slicer_headless.modules import new_widget
+
+    def broken():
+        raise RuntimeError("a view is gone")
+
+    monkeypatch.setattr(module, "prepareViews", broken)
+    widget = new_widget(module)
+    with pytest.raises(RuntimeError, match="a view is gone"):
+        widget.setup()
+    assert widget._parameterNode is not None
+    widget.cleanup()
 
 
 def test_a_panel_whose_setup_failed_goes_away_without_another_error(module, monkeypatch):

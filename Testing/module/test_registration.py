@@ -365,6 +365,20 @@ def test_a_slicer_without_brainsfit_says_so_and_what_else_to_choose(paired):
     assert paired.ui.registerButton.enabled is True
 
 
+def test_the_child_gets_the_whole_path_of_a_model_file(module, monkeypatch, tmp_path):
+    from app.fakes import FakeStart
+    from MMHVAESynthesisLib.app.registration_job import RegistrationJob
+    from MMHVAESynthesisLib.request import RegistrationRequest
+    from registration import phantom
+
+    (tmp_path / "own.pth").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    head, start = phantom.head(size=24), FakeStart()
+    field = phantom.field(head, size=(12, 12, 12))
+    RegistrationJob(RegistrationRequest({"t2": field}, {"t2": head}, model="own.pth"), start).kill()
+    assert start.option("--model") == str(tmp_path / "own.pth")
+
+
 def test_the_child_registers_as_the_library_does(module):
     import time
 

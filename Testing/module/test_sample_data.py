@@ -74,6 +74,15 @@ def test_registering_again_adds_nothing_and_the_thumbnails_have_slicers_size(cat
         assert header[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", header[16:]) == (260, 280)
 
 
+def test_a_module_that_is_loaded_after_slicers_start_offers_it_once_its_panel_opens(catalogue, panel, module):
+    from slicer_headless.modules import open_panel
+
+    # By the panel of the fixture, which opens after that of the catalogue emptied it; and by another one.
+    assert len(catalogue.sources["MMHVAE"]) == 2
+    open_panel(module).cleanup()
+    assert [source.sampleName for source in catalogue.sources["MMHVAE"]] == ["MMHVAE phantom iUS", "MMHVAE phantom MR"]
+
+
 def test_a_slicer_that_knows_categories_gets_one_and_one_without_the_module_gets_nothing(
     catalogue, module, monkeypatch
 ):

@@ -1,7 +1,7 @@
 """A batch as a job: the command line in a child, looked after by Slicer's event loop without anybody waiting for it."""
 
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Union
 
@@ -13,10 +13,11 @@ from ..batch.cases import CASES
 from ..batch.settings import Settings
 from ..batch.source import check_one
 from ..errors import MMHVAEError
+from ..paths import absolute
 from ..progress import Progress, ProgressCallback
 from . import texts
 from .jobs import CANCELLED, DONE, RUNNING, Job, JobError
-from .process import Start
+from .process import Start, model_for_child
 
 log = logging.getLogger(__name__)
 
@@ -133,14 +134,15 @@ def arguments_of(
     scheduler: Optional[str],
     settings: Settings,
 ) -> List[str]:
-    """Return the command line of a batch.
+    """Return the command line of a batch; relative paths are those of this process.
 
     :raises InputError: when not exactly one of ``manifest`` and ``folder`` is given.
     """
     check_one(manifest, folder)
     source = ("--folder", folder) if manifest is None else ("--manifest", manifest)
-    pairs = [source, ("--output-dir", output_dir), *([("--scheduler", scheduler)] if scheduler else [])]
-    return ["batch", *(f"{option}={value}" for option, value in pairs), *_options(settings)]
+    paths = [f"{option}={absolute(path)}" for option, path in (source, ("--output-dir", output_dir))]
+    settings = replace(settings, model=model_for_child(settings.model))
+    return ["batch", *paths, *([f"--scheduler={scheduler}"] if scheduler else []), *_options(settings)]
 
 
 def _options(settings: Settings) -> List[str]:

@@ -25,6 +25,8 @@ class Binding:
 
     def end(self) -> None:
         """Let the widgets go."""
-        self._parameters.disconnectGui(self._tag)
-        for tag in self._observers:
-            self._parameters.RemoveObserver(tag)
+        try:
+            self._parameters.disconnectGui(self._tag)
+        finally:
+            for tag in self._observers:
+                self._parameters.RemoveObserver(tag)

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from .. import errors
 from ..progress import Progress
 from .i18n import _
-from .process import Process, Start
+from .process import JobError, Process, Start
 
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
@@ -25,10 +25,6 @@ _LAUNCHERS_WORDS = "exit abnormally"
 """PythonSlicer, a launcher, says so of a Python that was killed or crashed, and then ends with the exit code 1."""
 
 _GARBAGE_KEPT = 20
-
-
-class JobError(errors.MMHVAEError):
-    """The child process itself went wrong, not what it was asked to do."""
 
 
 class Job:

@@ -120,7 +120,8 @@ class Panel:
             self.update()
 
     def close(self) -> None:
-        """End what is running: the panel goes away."""
+        """End what is running, and follow nothing in the scene any more: the panel goes away."""
+        self.registration.bind(None)
         self.work.stop()
         self.machine.close()
 

@@ -16,19 +16,36 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Sequence
 
+from ..errors import MMHVAEError, ModelError
+from ..models import catalogue
+from ..models.transfer import CERTIFICATES_VARIABLE
+from ..paths import absolute
+from .i18n import _
+
 log = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).resolve().parents[2]
-"""The folder that holds MMHVAESynthesisLib."""
+"""The folder that holds MMHVAESynthesisLib, in which the child works: Python imports from there before all else."""
 
 _LAUNCHER = "PythonSlicer"
+_EXE = ".exe" if os.name == "nt" else ""
 _OF_THE_USER = re.compile(r"MMHVAE_\w+|\w+_PROXY|CUDA_VISIBLE_DEVICES|SSL_CERT_(FILE|DIR)|XDG_DATA_HOME", re.IGNORECASE)
 """Variables that the child obeys, whenever they were set: folder of models, proxies, graphics cards, certificates."""
+
+_CERTIFICATES = "SSL_CERT_FILE"
+"""Slicer's launchers set it to Slicer's own certificates; what the user set has to reach the child by another name."""
+
+_PATHS = (catalogue.MODELS_DIR_VARIABLE, CERTIFICATES_VARIABLE, _CERTIFICATES, "MMHVAE_DATA", "XDG_DATA_HOME")
+"""Variables that name a file or folder."""
 
 _LOG_LINES = 2000
 _YIELD_SECONDS = 0.01
 _DRAIN_SECONDS = 3.0
 """So long after the child's end its last words are waited for: the readers may not have had their turn yet."""
+
+
+class JobError(MMHVAEError):
+    """The child process itself went wrong, not what it was asked to do."""
 
 
 class Process(Protocol):
@@ -57,21 +74,46 @@ class Process(Protocol):
 
 
 Start = Callable[[Sequence[str]], Process]
-"""Starts the command line with arguments and returns the child."""
+"""Starts the command line with arguments, all paths in them absolute, and returns the child."""
+
+
+def model_for_child(model: Optional[str]) -> Optional[str]:
+    """Return a model's name, or the absolute path of its file; what is not found is for the child to say."""
+    if model is None:
+        return None
+    try:
+        entry = catalogue.find(model)
+    except ModelError:
+        return str(model)
+    return str(model) if entry.in_catalogue else absolute(entry.path)
 
 
 def find_python(slicer_home: Optional[str] = None) -> str:
-    """Return the Python to run: PythonSlicer on the path, then below Slicer's home, else this one."""
+    """Return the Python to run: PythonSlicer on the path, then below Slicer's home; outside Slicer, this one.
+
+    :raises JobError: in a Slicer without PythonSlicer: what runs there, ``sys.executable``, may be no Python.
+    """
     found = shutil.which(_LAUNCHER)
-    if found is None and slicer_home:
-        found = shutil.which(_LAUNCHER, path=os.path.join(slicer_home, "bin"))
-    return found or sys.executable
+    if found is not None and os.path.isabs(found):  # Windows looks into the working folder first
+        return found
+    if not slicer_home:
+        return sys.executable
+    folder = os.path.join(slicer_home, "bin")
+    found = shutil.which(os.path.join(folder, _LAUNCHER + _EXE))
+    if found is None:
+        words = _(
+            "PythonSlicer was not found, neither on the path nor in '{folder}': it comes with Slicer and does the "
+            "computation. Install Slicer again, or add the folder that holds PythonSlicer to the variable PATH."
+        )
+        raise JobError(words.format(folder=folder))
+    return os.path.abspath(found)
 
 
 def environment(base: Mapping[str, str]) -> Dict[str, str]:
-    """Return the environment of the child: ``base``, with this library's folder first on Python's path."""
+    """Return the environment of the child: ``base``, paths absolute, this library's folder first on Python's path."""
     paths = [str(LIBRARY), *filter(None, [base.get("PYTHONPATH")])]
-    return {**base, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
+    named = {name: absolute(base[name]) for name in _PATHS if base.get(name)}
+    return {**base, **named, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
 
 
 def starter(slicer_home: Optional[str] = None, startup: Optional[Mapping[str, str]] = None) -> Start:
@@ -80,11 +122,15 @@ def starter(slicer_home: Optional[str] = None, startup: Optional[Mapping[str, st
     :param slicer_home: Slicer's folder.
     :param startup: The environment in which Slicer itself was started. PythonSlicer, a launcher, needs that one; any
         other Python needs the present one. What the user set since, in the console or in .slicerrc.py, goes with it.
+    :raises JobError: as :func:`find_python`.
     """
     python = find_python(slicer_home)
     base: Mapping[str, str] = os.environ
     if startup is not None and Path(python).stem == _LAUNCHER:
-        base = {**startup, **{name: os.environ[name] for name in os.environ if _OF_THE_USER.fullmatch(name)}}
+        since = {name: os.environ[name] for name in os.environ if _OF_THE_USER.fullmatch(name)}
+        if since.get(_CERTIFICATES):
+            since.setdefault(CERTIFICATES_VARIABLE, since[_CERTIFICATES])
+        base = {**startup, **since}
     command, variables = [python, "-m", "MMHVAESynthesisLib"], environment(base)
 
     def start(arguments: Sequence[str]) -> Process:
@@ -110,6 +156,8 @@ class Child:
         self._process = subprocess.Popen(
             list(command),
             env=dict(variables),
+            # Not the user's folder: ``python -m`` would import what lies there, such as an argparse.py.
+            cwd=str(LIBRARY),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ from ..registration.result import ContrastSimilarity, RegistrationResult
 from ..registration.transforms import affine_of
 from ..request import RegistrationRequest
 from .file_job import FileJob
-from .process import Start
+from .process import Start, model_for_child
 
 
 class RegistrationJob(FileJob):
@@ -41,9 +41,9 @@ class RegistrationJob(FileJob):
             arguments += ["--us", self.written(request.us, "us.nrrd", "iUS")]
         if not request.completion:
             arguments.append("--no-completion")
-        settings = ("kind", "engine", "starts", "seed", "device", "model")
-        given = {name: getattr(request, name) for name in settings if getattr(request, name) is not None}
-        return [*arguments, *(f"--{name}={value}" for name, value in given.items())]
+        settings = {name: getattr(request, name) for name in ("kind", "engine", "starts", "seed", "device")}
+        settings["model"] = model_for_child(request.model)
+        return [*arguments, *(f"--{name}={value}" for name, value in settings.items() if value is not None)]
 
     def _used(self, images: Iterable[str]) -> Iterable[str]:
         """Return the modalities that the child has a use for: those without a partner serve the completion alone."""

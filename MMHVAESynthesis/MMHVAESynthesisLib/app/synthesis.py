@@ -10,7 +10,7 @@ from ..request import SynthesisRequest
 from ..synthesis.result import SynthesisResult
 from ..volumes import files
 from .file_job import FileJob
-from .process import Start
+from .process import Start, model_for_child
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _settings(request: SynthesisRequest) -> List[str]:
     """Return a request's settings as the command line has them."""
     pairs: List[Tuple[str, Any]] = [
         ("targets", None if request.targets is None else ",".join(request.targets)),
-        ("model", request.model),
+        ("model", model_for_child(request.model)),
         ("temperature", repr(request.temperature)),
         ("samples", request.samples),
         ("seed", request.seed),

@@ -2,6 +2,8 @@
 
 import http.client
 import logging
+import os
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -13,12 +15,19 @@ from typing import BinaryIO, Optional, Tuple
 
 from .. import __version__
 from ..errors import Cancelled, ModelError, OutputError
+from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from . import catalogue
 from .catalogue import ModelEntry
 from .waiting import Waiting
 
 log = logging.getLogger(__name__)
+
+CERTIFICATES_VARIABLE = "MMHVAE_SSL_CERT_FILE"
+"""Names a PEM file of certificates to trust beside the system's, such as those of an institute's proxy.
+
+From Slicer a child gets the SSL_CERT_FILE of Slicer's Python by this name: the launcher PythonSlicer sets that itself.
+"""
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as dead."""
@@ -94,15 +103,37 @@ class Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https alone, through the system's proxy, without urllib's file and ftp."""
+    """Return an opener for http and https alone, through the system's proxy, without urllib's file and ftp.
+
+    :raises ModelError: as :func:`_https`.
+    """
     opener = urllib.request.OpenerDirector()
-    handlers = [urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler]
+    handlers = [urllib.request.ProxyHandler, urllib.request.HTTPHandler, _https]
     handlers += [urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor, Redirects]
     handlers += [urllib.request.UnknownHandler]
     for handler in handlers:
         opener.add_handler(handler())
     opener.addheaders = [("User-Agent", f"MMHVAE-for-3D-Slicer/{__version__}")]
     return opener
+
+
+def _https() -> urllib.request.HTTPSHandler:
+    """Return what opens https, with the certificates that :data:`CERTIFICATES_VARIABLE` names beside the system's.
+
+    :raises ModelError: when their file is absent, or holds none.
+    """
+    file = os.environ.get(CERTIFICATES_VARIABLE)
+    if not file:
+        return urllib.request.HTTPSHandler()
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=expanded(file))
+    except OSError as error:
+        raise ModelError(
+            f"The certificates in '{file}' cannot be read: {error.strerror or error}. The environment's "
+            f"{CERTIFICATES_VARIABLE}, or SSL_CERT_FILE in Slicer, names that file: name a PEM file, or none."
+        ) from error
+    return urllib.request.HTTPSHandler(context=context)
 
 
 class Refused(Exception):

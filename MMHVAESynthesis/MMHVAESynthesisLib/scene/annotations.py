@@ -5,7 +5,8 @@ Slice views show volumes in their layers, 3D views by volume rendering and in th
 Independent of the module's panel and of Slicer's own corner annotations, which the user may switch off.
 """
 
-from typing import Any, Dict, List, Optional
+from contextlib import suppress
+from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 import slicer
 import vtk
@@ -78,9 +79,10 @@ def install() -> Optional["SyntheticMarks"]:
 def uninstall() -> None:
     """Take the marks away, where there are any."""
     marks = getattr(slicer, _KEEPER, None)
+    # First, so that what goes wrong with these marks does so once.
+    setattr(slicer, _KEEPER, None)
     if marks is not None:
         marks.close()
-    setattr(slicer, _KEEPER, None)
 
 
 def refresh() -> None:
@@ -91,7 +93,7 @@ def refresh() -> None:
 
 
 class _Mark:
-    """The word in one view."""
+    """The word in one view. Its widget may be gone: Slicer deletes it with the view node."""
 
     def __init__(self, view: Any):
         self._view = view
@@ -102,11 +104,18 @@ class _Mark:
     def show(self, shown: bool) -> None:
         if bool(self._actor.GetVisibility()) != shown:
             self._actor.SetVisibility(shown)
-            self._view.scheduleRender()
+            self._draw()
+
+    def is_in(self, view: Any) -> bool:
+        return renderer_of(view) is self._renderer
 
     def remove(self) -> None:
         self._renderer.RemoveViewProp(self._actor)
-        self._view.scheduleRender()
+        self._draw()
+
+    def _draw(self) -> None:
+        with suppress(ValueError):  # PythonQt's, of a widget that is gone
+            self._view.scheduleRender()
 
 
 class _MarkInSpace(_Mark):
@@ -116,17 +125,26 @@ class _MarkInSpace(_Mark):
         super().__init__(view)
         self._tag = self._renderer.AddObserver("StartEvent", self._on_render)
 
-    def is_in(self, view: Any) -> bool:
-        return renderer_of(view) is self._renderer
-
     def remove(self) -> None:
         self._renderer.RemoveObserver(self._tag)
         super().remove()
 
     def _on_render(self, *_args) -> None:
         # Nothing but the actor may be touched here: the view is being drawn already.
-        node = self._view.mrmlViewNode()
-        self._actor.SetVisibility(node is not None and shows_synthetic_in_space(node))
+        with suppress(ValueError):
+            node = self._view.mrmlViewNode()
+            self._actor.SetVisibility(node is not None and shows_synthetic_in_space(node))
+
+
+_AMark = TypeVar("_AMark", bound=_Mark)
+
+
+def _keep_in(marks: Dict[str, _AMark], name: str, view: Any, make: Callable[[Any], _AMark]) -> None:
+    """Have a mark of that name in a view, in place of one in a former view."""
+    if name in marks and not marks[name].is_in(view):
+        marks.pop(name).remove()
+    if name not in marks:
+        marks[name] = make(view)
 
 
 def renderer_of(view: Any) -> Any:
@@ -175,8 +193,7 @@ class SyntheticMarks:
             widget = self._manager.sliceWidget(name)
             if widget is None:
                 continue
-            if name not in self._marks:
-                self._marks[name] = _Mark(widget.sliceView())
+            _keep_in(self._marks, name, widget.sliceView(), _Mark)
             composite = widget.sliceLogic().GetSliceCompositeNode()
             if composite is not None and self._composites.get(name) is not composite:
                 self._composites[name] = composite
@@ -190,9 +207,7 @@ class SyntheticMarks:
             node = view.mrmlViewNode()
             if node is None:
                 continue
-            name = node.GetLayoutName()
-            if name not in self._marks_in_space or not self._marks_in_space[name].is_in(view):
-                self._marks_in_space[name] = _MarkInSpace(view)
+            _keep_in(self._marks_in_space, node.GetLayoutName(), view, _MarkInSpace)
             view.scheduleRender()
 
     def close(self) -> None:
