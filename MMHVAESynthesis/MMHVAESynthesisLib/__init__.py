@@ -5,3 +5,6 @@ Importing the package imports nothing else.
 """
 
 __version__ = "0.1.0"
+
+SOFTWARE = "MMHVAE for 3D Slicer"
+"""What this software is called in records and reports."""

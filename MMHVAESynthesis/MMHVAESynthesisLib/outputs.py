@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Sequence, Union
 
-from .errors import OutputError
+from .errors import MMHVAEError, OutputError
 from .paths import expanded, move
 
 log = logging.getLogger(__name__)
@@ -109,10 +109,28 @@ def put_in_place(targets: Sequence[Path], gone: Iterable[Path] = ()) -> Iterator
     with hidden_folders(target.parent for target in (*targets, *gone)) as beside:
         parts = {target: beside[target.parent] / target.name for target in targets}
         try:
-            yield parts
+            with named_as({hidden: folder for folder, hidden in beside.items()}):
+                yield parts
         except OSError as error:
             raise OutputError(f"Cannot write into {targets[0].parent}: {error.strerror or error}.") from error
         replace(parts, gone, beside)
+
+
+@contextmanager
+def named_as(places: Mapping[Path, Path]) -> Iterator[None]:
+    """Name in the errors of the block what lies in a hidden folder by where it belongs.
+
+    :param places: ``{hidden folder: folder in which its files are put}``.
+    """
+    try:
+        yield
+    except MMHVAEError as error:
+        said = str(error)
+        for hidden, folder in places.items():
+            said = said.replace(str(hidden), str(folder))
+        if said == str(error):
+            raise
+        raise type(error)(said) from error
 
 
 @contextmanager

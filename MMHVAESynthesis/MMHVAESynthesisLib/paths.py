@@ -22,6 +22,11 @@ def expanded(name: Union[str, Path]) -> Path:
     return Path(os.path.expanduser(name))
 
 
+def absolute(name: Union[str, Path]) -> str:
+    """Return a file's name with its folder: one that is relative says nothing in another working folder."""
+    return os.path.abspath(expanded(name))
+
+
 def printable(text: Union[str, Path]) -> str:
     """Return a name, or a text with names, for any page: ``\\udc`` and two figures for what is not in UTF-8."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")

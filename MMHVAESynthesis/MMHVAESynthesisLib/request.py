@@ -242,9 +242,9 @@ class RegistrationRequest:
         among several pairs of each of two. 1 means no search.
     :param seed: Of the perturbed repeats that give the confidence; 0 or more.
     :param device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    :param completion: Whether, where a single contrast has both, what lacks its partner is synthesised from the
-        pre-operative MR and used beside it: iUS for the ultrasound, and contrasts that are synthetic only. Needs
-        PyTorch and a model that knows them.
+    :param completion: Whether what lacks its partner is synthesised from the pre-operative MR and used beside it: iUS
+        for the ultrasound, and, where a single contrast has both, those that are synthetic only. Needs PyTorch and a
+        model that knows them.
     :param model: Of the completion: the model that made the synthetic MR; None: the default.
     :raises InputError: when a value cannot be used; the message says which and what to do.
     """
@@ -299,14 +299,16 @@ class RegistrationRequest:
     def to_complete(self) -> Tuple[str, ...]:
         """The modalities that a completion synthesises from the pre-operative MR, ``us`` the last; empty for none.
 
-        None where there are several pairs, which correct one another, and where the engine is not one that completes.
-        An ultrasound of which only a mask is given turns out when it is read; a synthetic iUS is a field of view alone.
+        Contrasts only where there is one pair: several correct one another. None where the engine is not one that
+        completes. An ultrasound of which only a mask is given turns out when it is read; a synthetic iUS is a field of
+        view alone.
         """
-        if not self.completion or len(self.pairs) != 1 or self.engine not in ("auto", "lncc"):
+        if not self.completion or self.engine not in ("auto", "lncc"):
             return ()
         contrasts = tuple(modality for modality in self.synthetic_only if modality != US)
         is_acquired = self.us is not None and _identity(self.us) != _identity(self.fixed.get(US))
-        return (*contrasts, US) if is_acquired else contrasts
+        missing = (US,) if is_acquired and US not in self.pairs else ()
+        return (*contrasts, *missing) if len(self.pairs) == 1 else missing
 
     def _check_images(self) -> None:
         if not self.fixed:

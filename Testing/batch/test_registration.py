@@ -14,7 +14,7 @@ from MMHVAESynthesisLib.batch import work  # noqa: E402
 from MMHVAESynthesisLib.batch.cases import Case, problem_of  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.batch.settings import Settings  # noqa: E402
-from MMHVAESynthesisLib.errors import DependencyError, TorchError  # noqa: E402
+from MMHVAESynthesisLib.errors import DependencyError, OutputError, TorchError  # noqa: E402
 from MMHVAESynthesisLib.registration import engine as registration_engine  # noqa: E402
 from MMHVAESynthesisLib.registration import transforms  # noqa: E402
 from MMHVAESynthesisLib.registration.engine import register  # noqa: E402
@@ -131,6 +131,34 @@ def test_missing_contrasts_are_completed_with_the_model_of_the_batch(tmp_path, m
     page, table = ((tmp_path / "out" / name).read_text(encoding="utf-8-sig") for name in ("report.html", "report.csv"))
     assert ("ceT1, iUS: synthesised from the pre-operative MR as well" in page) is completion
     assert ("completed" in table) is completion and "<th>completed" not in page
+
+
+def test_the_contrast_that_an_engine_followed_is_named_and_the_figures_of_all_are_kept(tmp_path, files, model):
+    us, t2 = files
+    cet1 = str(write(fan(20, 32, (1.5, 1.5, 1.5), np.int16, seed=4, origin=(-3, -3, -3)), tmp_path / "cet1.nrrd"))
+    settings = Settings(("t2", "cet1"), model, device="cpu", register=True, engine="mattes", starts=1)
+    run_batch([Case("one", {"us": us}, {"t2": t2, "cet1": cet1})], settings, tmp_path / "out")
+    provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
+    figures = provenance["quality"]["registration"]
+    assert figures["engine"] == "mattes" and figures["above_chance"] is None
+    assert [each["modality"] for each in figures["contrasts"]] == ["t2", "cet1"]
+    assert np.mean([each["after"] for each in figures["contrasts"]]) == pytest.approx(figures["lncc_after"], abs=1e-4)
+    followed = {"t2": "T2", "cet1": "ceT1"}[figures["refined_on"]]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"Refined on {followed} alone: this engine follows one contrast." in page and "<th>refined" not in page
+    with open(tmp_path / "out" / "report.csv", encoding="utf-8-sig", newline="") as table:
+        assert [row["refined_on"] for row in csv.DictReader(table)] == [followed]
+
+
+def test_a_full_disk_is_told_of_the_folder_that_the_case_was_to_have(tmp_path, files, model, monkeypatch):
+    def full(image, target, *_):
+        raise OutputError(f"{target} could not be written whole: is the disk full?")
+
+    monkeypatch.setattr(work.files, "write", full)
+    job = work.Job(Case("one", {"us": files[0]}), Settings(("t2",), model, device="cpu"), str(tmp_path / "out"), "")
+    job = dataclasses.replace(job, model_digest=work.model_digest(model))
+    target = tmp_path / "out" / "one" / "one_synthetic-T2.nrrd"
+    assert work.process(job).reason == f"{target} could not be written whole: is the disk full?"
 
 
 @pytest.mark.parametrize(("engine", "said"), [("brainsfit", "BRAINSFit is not there"), ("lncc", "engine 'mattes'")])

@@ -61,6 +61,7 @@ def test_a_case_holds_what_the_engine_gives(undisturbed, table, settings):
     provenance = json.loads((folder / case.name / "provenance.json").read_text(encoding="utf-8"))
     assert provenance["inputs"]["us"]["file"] == case.inputs["us"] and provenance["model"]["name"] == "random"
     assert provenance["settings"]["seed"] == 5 and provenance["versions"]["torch"] and provenance["seconds"] > 0
+    assert provenance["settings"]["directions"] is None and provenance["directions"] == 1
     assert {"us", "t2"} == set(provenance["inputs"]) and len(provenance["model"]["digest"]) == 64
 
 

@@ -7,8 +7,8 @@ several poses a range. The MR is registered to a synthesis whose error is simula
 a cone of 80 x 80 x 60 mm at 1 mm, oblique, placed on the head's surface. With --sweeps it is that of a simulated sweep,
 and the MR is registered directly to its iUS as well; with --model also to what a model synthesises from that iUS, on
 cases which the model has not seen, and to what it synthesises from the real iUS in ``ius_pair/<case>``. With
---completion all contrasts are synthesised from that iUS, those that the head lacks and iUS from its MR, and all
-registered, the iUS itself too, where the product would: for one contrast of the head.
+--completion also as the product does by itself: the iUS itself is registered to iUS synthesised from the head's MR,
+beside the contrasts, and where the head has one alone, the two others are synthesised from both sides.
 Cases that the model was trained on are refused; of the pairs, of which there are few, the table says it.
 
 The error of a pose (TRE) is the mean distance between its true and its found place over the field of view. Written:
@@ -140,7 +140,8 @@ class Pose:
         else:
             self.field = simulation.cone_field(self.heads[first], self.generator)
         if args.model:
-            made = synthesised(sweep.us, MODALITIES if args.completion else args.modalities, args.model)
+            is_lone = args.completion and len(args.modalities) == 1
+            made = synthesised(sweep.us, MODALITIES if is_lone else args.modalities, args.model)
             self.tracks[MODEL] = {modality: made[modality] for modality in args.modalities}
         for name in args.qualities:
             self.tracks[name] = {
@@ -274,13 +275,11 @@ def arguments():
     )
     parser.add_argument("--model", metavar="NAME|FILE", help="also synthesise from that iUS (--sweeps); 'default'")
     parser.add_argument(
-        "--completion", action="store_true", help="also register with the contrasts that the head lacks (--model)"
+        "--completion", action="store_true", help="also register beside what is synthesised from the head (--model)"
     )
     args = parser.parse_args()
     if args.completion and not args.model:
         parser.error("--completion needs --model")
-    if args.completion and len(args.modalities) > 1:
-        parser.error("--completion is for one contrast: several are not completed")
     args.sweeps = args.sweeps or bool(args.model)
     if not args.sweeps and not args.qualities:
         parser.error("there is nothing to register to: give --qualities, --sweeps or --model")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from MMHVAESynthesisLib import paths
-from MMHVAESynthesisLib.errors import OutputError
+from MMHVAESynthesisLib.errors import DeviceError, OutputError
 from MMHVAESynthesisLib.outputs import check_absent, check_file_name, check_no_inputs, hidden_folders, put_in_place
 
 
@@ -143,6 +143,15 @@ def test_a_block_that_cannot_write_leaves_all(tmp_path, former):
             parts[tmp_path / "b.nrrd"].write_text("half")
             raise OSError(28, "no space")
     assert contents(tmp_path) == former and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", [OutputError, DeviceError])
+def test_an_error_names_the_file_that_was_to_be_written_not_the_hidden_one(tmp_path, kind):
+    target = tmp_path / "b.nrrd"
+    with pytest.raises(kind) as said:
+        with put_in_place([target]) as parts:
+            raise kind(f"{parts[target]} could not be written whole: is the disk full?")
+    assert str(said.value) == f"{target} could not be written whole: is the disk full?"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")

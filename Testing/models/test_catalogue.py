@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from MMHVAESynthesisLib.__main__ import main
 from MMHVAESynthesisLib.errors import ModelError
 from MMHVAESynthesisLib.models import catalogue
 from MMHVAESynthesisLib.models.catalogue import AVAILABLE, BUNDLED, DOWNLOADED
@@ -240,6 +241,17 @@ def test_a_model_of_the_catalogue_without_a_licence_is_not_taken_for_permissive(
 
     (model,) = catalogue.list_models(resources([entry()]))
     assert licences.restriction(model) == licences.NOT_STATED and licences.notice(model).endswith("be reserved.")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\x89PNG\r\n", "is a PNG picture"), (b"", "is empty"), (None, "is a folder, not a model file")],
+)
+def test_what_is_no_model_is_shown_with_the_exit_code_of_one(folder, tmp_path, caplog, content, words):
+    path = tmp_path / "mine.safetensors"
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert main(["models", "show", str(path)]) == ModelError.exit_code
+    assert words in caplog.text and str(path) in caplog.text
 
 
 def test_a_dropped_file_of_ours_shows_its_own_name_and_licence(folder, resources):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MMHVAESynthesisLib.errors import InputError, OutputError
-from MMHVAESynthesisLib.registration import cli, figures, transforms
+from MMHVAESynthesisLib import SOFTWARE
+from MMHVAESynthesisLib.errors import InputError, ModelError, OutputError
+from MMHVAESynthesisLib.registration import cli, figures, landmarks, transforms
 from MMHVAESynthesisLib.registration.result import RegistrationResult
 
 from . import phantom
@@ -82,8 +83,8 @@ def test_figures_count_from_the_initial_transform(folder, tmp_path):
         rows = "".join(f"{n},{','.join(map(str, point))}\n" for n, point in enumerate(points))
         lists[name] = tmp_path / f"{name}.fcsv"
         lists[name].write_text("# CoordinateSystem = LPS\n" + rows, encoding="utf-8")
-    landmarks = ("--fixed-landmarks", lists["fixed"], "--moving-landmarks", lists["moving"])
-    result = run(folder, "--t2", tmp_path / "far.nrrd", "--initial", tmp_path / "near.h5", *landmarks)
+    points = ("--fixed-landmarks", lists["fixed"], "--moving-landmarks", lists["moving"])
+    result = run(folder, "--t2", tmp_path / "far.nrrd", "--initial", tmp_path / "near.h5", *points)
     assert result["tre"]["before"]["mean_mm"] == pytest.approx(np.sqrt(2), abs=0.05)
     assert result["tre"]["after"]["mean_mm"] < 0.3 and 1 < result["moved_mm"] < 2
     said = cli.describe(result)
@@ -107,7 +108,7 @@ def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch
         run(folder, "--initial", folder / "T.h5")
 
 
-@pytest.mark.parametrize("which", ["T.h5", "mm.nrrd", "c.png", "T2 pre_registered-T2.nrrd"])
+@pytest.mark.parametrize("which", ["T.h5", "T.json", "mm.nrrd", "c.png", "T2 pre_registered-T2.nrrd"])
 def test_results_that_are_there_stay_unless_told_otherwise(folder, tmp_path, monkeypatch, which):
     monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
     (tmp_path / which).write_text("mine")
@@ -158,6 +159,70 @@ def test_wrong_landmarks_are_refused_before_any_work(folder, tmp_path, monkeypat
         run(folder, "--fixed-landmarks", lists["a"], "--moving-landmarks", lists["b"])
     with pytest.raises(InputError, match="one volume only"):
         run(folder, "--fixed-landmarks", lists["a"])
+
+
+def lists_of_landmarks(folder, **labels):
+    """Write the points of ``L.tag`` as one list of the ultrasound and one of the MR, in the order of its labels."""
+    moving, fixed = landmarks.read_tag(folder / "L.tag")
+    paths = {}
+    for name, points in (("fixed", fixed), ("moving", moving)):
+        rows = [f"{name},{','.join(map(str, points['ABC'.index(each)]))}{',0' * 7},{each}" for each in labels[name]]
+        paths[name] = folder / f"{name}.fcsv"
+        paths[name].write_text("\n".join(["# CoordinateSystem = LPS", *rows]) + "\n", encoding="utf-8")
+    return "--fixed-landmarks", paths["fixed"], "--moving-landmarks", paths["moving"]
+
+
+def test_landmarks_in_another_order_are_paired_by_their_labels_and_that_is_said(folder, tmp_path):
+    expected = run(folder, "--landmarks", folder / "L.tag", output=tmp_path / "T.h5")
+    result = run(folder, *lists_of_landmarks(folder, fixed="ABC", moving="CAB"), output=tmp_path / "T.h5")
+    for when in ("before", "after"):
+        assert result["tre"][when] == pytest.approx(expected["tre"][when], abs=1e-4)
+    assert landmarks.BY_LABEL in result["provenance"]["warnings"]
+    in_order = run(folder, *lists_of_landmarks(folder, fixed="ABC", moving="ABC"), output=tmp_path / "T.h5")
+    assert in_order["tre"] == result["tre"] and landmarks.BY_LABEL not in in_order["provenance"]["warnings"]
+
+
+def test_one_list_of_landmarks_for_both_volumes_is_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    (tmp_path / "L.fcsv").write_text("# CoordinateSystem = LPS\n1,1,2,3\n", encoding="utf-8")
+    both = ("--fixed-landmarks", tmp_path / "L.fcsv", "--moving-landmarks", tmp_path / "x" / ".." / "L.fcsv")
+    with pytest.raises(InputError, match="as the landmarks in the ultrasound and as those in the MR: give two lists"):
+        run(folder, *both)
+
+
+@pytest.mark.parametrize("engine", ["lncc", "mattes"])
+def test_a_model_that_is_none_is_told_before_any_work(folder, monkeypatch, engine):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    with pytest.raises(ModelError, match="no model named 'nosuch'"):
+        run(folder, "--model", "nosuch", "--engine", engine)
+
+
+def test_the_record_beside_the_transform_says_all_that_the_result_says(folder, tmp_path, monkeypatch):
+    initial = transforms.write(sitk.TranslationTransform(3, (1.0, 0, 0)), folder / "near.tfm")
+    (folder / "us.nrrd").write_bytes((folder / "synthetic.nrrd").read_bytes())
+    monkeypatch.chdir(folder)
+    more = ("--us", "us.nrrd", "--t2", "T2 pre.nii.gz", "--initial", "near.tfm", "--engine", "mattes")
+    result = run(Path("."), *more, "--landmarks", "L.tag", "--checkerboard", tmp_path / "c.png", output="found.tfm")
+    assert result["outputs"] == {
+        "checkerboard": str(tmp_path / "c.png"),
+        "record": str(folder / "found.json"),
+        "transform": str(folder / "found.tfm"),
+    }
+    assert json.loads((folder / "found.json").read_text(encoding="utf-8")) == json.loads(json.dumps(result))
+    made = result["provenance"]
+    assert made["software"] == SOFTWARE and result["initial"] == made["initial"] == str(initial)
+    assert made["us"] == str(folder / "us.nrrd") and made["fixed"] == {"t2": str(folder / "synthetic.nrrd")}
+    assert made["moving"] == {"t2": str(folder / "T2 pre.nii.gz")}
+    assert (made["completion"], made["completed"]) == (True, [])
+    assert str(folder / "found.json") in cli.describe(result).splitlines()
+
+
+def test_a_record_that_is_an_input_is_not_replaced(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    (tmp_path / "L.json").write_text("mine")
+    both = ("--fixed-landmarks", tmp_path / "L.json", "--moving-landmarks", tmp_path / "M.mrk.json")
+    with pytest.raises(OutputError, match="L.json is one of the inputs"):
+        run(folder, *both, output=tmp_path / "L.h5")
 
 
 def test_importing_the_room_does_not_import_torch():
@@ -230,7 +295,7 @@ def test_what_cannot_be_written_whole_leaves_all_as_it_was(folder, tmp_path, mov
     words = ("--resampled-dir", tmp_path / "r", "--displacement", tmp_path / "mm.nrrd", "--checkerboard")
     run(folder, *words, tmp_path / "c.png", output=tmp_path / "T.h5")
     former = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(former) == 4
+    assert len(former) == 5
 
     def fails(*_):
         raise OutputError("The disk is full.")
@@ -240,12 +305,13 @@ def test_what_cannot_be_written_whole_leaves_all_as_it_was(folder, tmp_path, mov
     with pytest.raises(OutputError, match="disk is full"):
         run(folder, *words, tmp_path / "c.png", "--t2", folder / "other.nrrd", output=tmp_path / "T.h5")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == former
+    assert not list(tmp_path.rglob(".*"))
     with pytest.raises(OutputError, match="disk is full"):
         run(folder, "--resampled-dir", tmp_path / "new", "--checkerboard", tmp_path / "new" / "c.png", output="new.h5")
     assert not (tmp_path / "new").exists() and not (folder / "new.h5").exists()
 
 
-@pytest.mark.parametrize("which", ["r/T2 pre_registered-T2.nrrd", "mm.nrrd", "c.png", "T.h5"])
+@pytest.mark.parametrize("which", ["r/T2 pre_registered-T2.nrrd", "mm.nrrd", "c.png", "T.json", "T.h5"])
 def test_where_one_result_cannot_be_replaced_all_stay(folder, tmp_path, moved_far, monkeypatch, which):
     names = {"--resampled-dir": "r", "--displacement": "mm.nrrd", "--checkerboard": "c.png"}
     words = [word for option, name in names.items() for word in (option, tmp_path / name)]
@@ -263,12 +329,12 @@ def test_where_one_result_cannot_be_replaced_all_stay(folder, tmp_path, moved_fa
     monkeypatch.setattr(os, "replace", refused)
     with pytest.raises(OutputError, match="could not be written: in use. Is it open in another program"):
         run(folder, *words, output=tmp_path / "T.h5")
-    assert len(files) == 4 and {path.read_text() for path in files} == {"former"}
+    assert len(files) == 5 and {path.read_text() for path in files} == {"former"}
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(files)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-@pytest.mark.parametrize("which", ["T.h5", "mm.nrrd", "c.png"])
+@pytest.mark.parametrize("which", ["T.h5", "T.json", "mm.nrrd", "c.png"])
 def test_a_folder_of_a_results_name_is_told_before_any_work(folder, tmp_path, monkeypatch, which, overwrite):
     monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
     (tmp_path / which).mkdir()

@@ -67,7 +67,7 @@ def test_what_is_completed_is_registered_with_the_rest(head, fixed, model):
     assert list(dict.fromkeys(report.stage for report in reports)) == ["preparing", "completion", "registration"]
     assert list(moving) == ["t2"]
     without = registered(fixed, moving, model=model, completion=False)
-    assert phantom.error(without.fixed_to_moving, NEAR) > 0.5 and "completed" not in without.provenance
+    assert phantom.error(without.fixed_to_moving, NEAR) > 0.5 and without.provenance["completed"] == []
     assert [each.modality for each in without.contrasts] == ["t2"] and without.warnings[:1] == NOT_USED
 
 
@@ -136,6 +136,19 @@ def test_the_ultrasound_itself_is_registered_to_what_is_completed_of_it(head, fi
     assert both.provenance["completed"] == ["cet1", "us"] and phantom.error(both.fixed_to_moving, NEAR) < 0.5
 
 
+def test_beside_several_contrasts_the_ultrasound_alone_is_completed_of_all(head, fixed, us, model):
+    clear = phantom.field(head, (36, 34, 32))
+    synthetic = {"t2": clear, "flair": clear + 1, "cet1": fixed["cet1"]}
+    moving = {modality: phantom.carried(head, NEAR) for modality in ("t2", "flair")}
+    result = registered(synthetic, moving, us=us, model=model)
+    completed = {each.modality: each.completed for each in result.contrasts}
+    assert completed == {"t2": False, "flair": False, "us": True}
+    assert result.provenance["completed_from"] == ["t2", "flair"] and result.warnings[:1] == NOT_USED
+    assert phantom.error(result.fixed_to_moving, NEAR) < 0.5
+    masked = registered(synthetic, moving, us=us > 0, model=model)
+    assert masked.provenance["completed"] == [] and [each.modality for each in masked.contrasts] == ["t2", "flair"]
+
+
 def test_an_ultrasound_that_shows_nothing_does_not_hide_where_the_mr_agree(head, us, model):
     noise = sitk.GetImageFromArray(np.random.default_rng(0).uniform(1, 255, us.GetSize()[::-1]))
     noise.CopyInformation(us)
@@ -171,7 +184,7 @@ def test_of_a_mask_and_for_a_model_without_ultrasound_nothing_is_completed(head,
     labels = (us > 0) + sitk.Cast(us > 40, sitk.sitkUInt8)
     for field, its in ((us > 0, None), (labels, None), (us, foreign)):
         result = registered(alone, {"t2": head}, us=field, model=its)
-        assert [each.modality for each in result.contrasts] == ["t2"] and "completed" not in result.provenance
+        assert [each.modality for each in result.contrasts] == ["t2"] and result.provenance["completed"] == []
         assert not any("completed" in warning for warning in result.warnings)
 
 
@@ -187,7 +200,7 @@ def test_a_doubtful_completion_is_not_used_nor_made(fixed, model):
     result = registered(fixed, {"t2": unlike}, reports.append, model=model, names={"t2": "Doe T2"})
     assert result.warnings[0] == NOT_USED[0]
     assert result.warnings[1].startswith("ceT1 is not completed from T2: T2 has hardly any background")
-    assert [each.modality for each in result.contrasts] == ["t2"] and "completed" not in result.provenance
+    assert [each.modality for each in result.contrasts] == ["t2"] and result.provenance["completed"] == []
     assert not any(report.stage == completion.STAGE or report.warnings for report in reports)
 
 
@@ -217,7 +230,7 @@ def test_two_pairs_are_not_completed(head, fixed, model, no_synthesis):
 def test_a_synthetic_volume_that_cannot_be_used_is_no_more_in_the_way_than_without(head, fixed, model):
     result = registered({**fixed, "cet1": fixed["cet1"] * 0}, {"t2": head}, model=model)
     assert result.warnings[1].startswith("ceT1 is not completed from T2: The synthetic ceT1 is empty")
-    assert [each.modality for each in result.contrasts] == ["t2"] and "completed" not in result.provenance
+    assert [each.modality for each in result.contrasts] == ["t2"] and result.provenance["completed"] == []
 
 
 def test_cancel_while_it_completes(head, fixed, model):
@@ -245,5 +258,13 @@ def test_settings_are_checked_at_the_border():
     request = RegistrationRequest(*images)
     assert request.synthetic_only == request.to_complete == ("cet1",)
     assert RegistrationRequest(*images, "us.nrrd").to_complete == ("cet1", "us")
+    several = {"t2": "c.nrrd", "cet1": "d.nrrd"}
+    assert RegistrationRequest({**images[0], "flair": "e.nrrd"}, several, "us.nrrd").to_complete == ("us",)
+    with_us = {"t2": "a.nrrd", "us": "f.nrrd"}, {"t2": "c.nrrd", "us": "g.nrrd"}
+    assert (
+        RegistrationRequest(*with_us, "us.nrrd").to_complete
+        == RegistrationRequest(images[0], several).to_complete
+        == ()
+    )
     for none in ({"engine": "brainsfit"}, {"completion": False}):
         assert RegistrationRequest(*images, "us.nrrd", **none).to_complete == ()

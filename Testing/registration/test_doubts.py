@@ -11,7 +11,7 @@ from MMHVAESynthesisLib.registration import engine
 from MMHVAESynthesisLib.registration.frame import gap, pose_of
 from MMHVAESynthesisLib.registration.problem import prepare
 from MMHVAESynthesisLib.registration.search import Peak
-from MMHVAESynthesisLib.registration.solution import Solution
+from MMHVAESynthesisLib.registration.solution import Rival, Solution
 from MMHVAESynthesisLib.request import RegistrationRequest
 
 from . import phantom
@@ -23,13 +23,14 @@ MOTION = phantom.motion((0, 0, 0), (5, 0, 0))
 class Finding:
     """An engine that finds the truth, and again ``apart`` mm from it, and the same."""
 
-    name, device, apart = "finding", "cpu", 0.5
+    name, device, apart, rivals = "finding", "cpu", 0.5, None
 
     def steps(self, request, starts):
         return 0
 
     def solve(self, problem, request, starts, report):
-        return Solution(TRUTH, [pose_of(np.eye(3), np.array([5.0, self.apart, 0])), TRUTH])
+        repeats = [pose_of(np.eye(3), np.array([5.0, self.apart, 0])), TRUTH]
+        return Solution(TRUTH, repeats, rivals=self.rivals)
 
 
 @pytest.fixture
@@ -72,6 +73,26 @@ def test_a_search_that_finds_nothing_is_told(head, registered, monkeypatch):
     assert result.provenance["above_chance"] is None and not result.kept_start
 
 
+@pytest.mark.parametrize(
+    ("starts", "peaks", "first"),
+    [
+        (1, [], "Register with a search"),
+        (2, [], "Move the MR nearer"),
+        (2, [Peak(TRUTH, 0.5)], "If the MR lies nearly"),
+    ],
+)
+def test_what_to_do_after_a_failure_depends_on_what_was_done(head, registered, monkeypatch, starts, peaks, first):
+    monkeypatch.setattr(Finding, "apart", 9.0)
+    found = SimpleNamespace(peaks=peaks, above_chance=lambda pose: 1.6)
+    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    result = registered(phantom.carried(head, MOTION), starts=starts)
+    (said,) = [warning for warning in result.warnings if "no placement is to be relied on" in warning]
+    assert result.kept_start and f"the start is returned. {first}" in said
+    if starts == 1:
+        for words in ("tick Search", "--starts 4", "starts=4"):
+            assert words in said
+
+
 @pytest.mark.parametrize(("seen", "is_told"), [(0.35, True), (0.65, False)])
 def test_that_little_of_the_field_lies_inside_the_mr_is_told(head, registered, seen, is_told):
     last = int(39.5 - 16 + 32 * seen)
@@ -97,6 +118,68 @@ def test_another_placement_that_fits_almost_as_well_is_told(noise, is_rival):
     away = pose_of(np.eye(3), np.array([-28.0, 0, 0]))
     solution = LnccEngine().solve(problem, request, [np.eye(4), away], Reporter("test", 1000))
     assert gap(solution.pose, np.eye(4), problem.points) < 0.5
-    apart = [gap(other, away, problem.points) for other in solution.repeats]
-    assert (min(apart) < 1) is is_rival
-    assert any("Another placement fits almost as well" in doubt for doubt in solution.doubts) is is_rival
+    found = [rival for rival in solution.rivals if gap(rival.pose, away, problem.points) < 1]
+    assert any(rival.share > engine.RIVAL for rival in found) is is_rival
+    assert [rival.apart for rival in found] == pytest.approx([28] * len(found), abs=1)
+    assert len(solution.repeats) == 4 and max(gap(other, np.eye(4), problem.points) for other in solution.repeats) < 3
+
+
+LITTLE, CHANCE = "resemble each other little", "no more than by chance"
+
+
+@pytest.mark.parametrize(
+    ("repeats", "apart", "share", "above", "said", "is_kept"),
+    [
+        (3.5, 13, 0.86, 1.6, "A placement 13 mm away fits 86 % as well as the best", True),
+        (1.0, 13, 0.86, 1.6, None, False),
+        (1.0, 13, 0.91, 1.6, "A placement 13 mm away fits 91 % as well as the best", True),
+        (3.5, 13, 0.84, 1.6, None, False),
+        (3.5, 13, 0.84, 1.1, CHANCE, True),
+        (1.0, 13, 0.84, 1.1, LITTLE, False),
+        (3.5, 13, 0.69, 1.0, LITTLE, False),
+        (3.5, 13, 0.69, 0.8, CHANCE, True),
+        (3.5, 11, 0.95, 1.6, "Another placement fits almost as well", False),
+        (3.5, 11, 0.89, 1.6, None, False),
+        (3.5, 11, 0.89, 1.1, CHANCE, True),
+    ],
+)
+def test_how_a_result_stands_out_from_other_placements_decides(
+    head, registered, monkeypatch, repeats, apart, share, above, said, is_kept
+):
+    monkeypatch.setattr(Finding, "apart", repeats)
+    monkeypatch.setattr(Finding, "rivals", [Rival(pose_of(np.eye(3), np.array([5.0, 0, apart])), share, apart)])
+    found = SimpleNamespace(peaks=[Peak(TRUTH, 0.5)], above_chance=lambda pose: above)
+    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    result = registered(phantom.carried(head, MOTION), starts=2)
+    assert result.kept_start is is_kept
+    assert [warning for warning in result.warnings if said and said in warning] == result.warnings[: said is not None]
+    is_near = share > engine.RIVAL and apart < engine.ELSEWHERE
+    assert is_kept or (result.confidence > 5) is is_near
+
+
+@pytest.mark.parametrize(("away", "is_kept"), [(13.0, False), (11.0, True)])
+def test_a_result_that_descents_from_elsewhere_reach_as_well_stands_alone(head, registered, monkeypatch, away, is_kept):
+    monkeypatch.setattr(Finding, "apart", 3.5)
+    monkeypatch.setattr(Finding, "rivals", [])
+    peak = Peak(pose_of(np.eye(3), np.array([5.0, away, 0])), 0.5)
+    found = SimpleNamespace(peaks=[peak], above_chance=lambda pose: 1.1)
+    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    assert registered(phantom.carried(head, MOTION), starts=2).kept_start is is_kept
+
+
+def test_a_start_that_a_descent_at_4_mm_would_lead_away_from_the_truth_is_followed_at_2_mm_too():
+    """Blobs lie 10 mm off in the MR, and are all that is left at 4 mm; what is finer lies in its place."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
+    from MMHVAESynthesisLib.registration.lncc_engine import LnccEngine
+
+    fine, blobs = (sitk.GetArrayFromImage(phantom.head(seed, 96, scale=scale)) for seed, scale in ((1, 2.0), (2, 7.0)))
+    fixed, moving = (sitk.GetImageFromArray(fine + 1.6 * there) for there in (blobs, np.roll(blobs, 10, axis=2)))
+    for image in (fixed, moving):
+        image.CopyInformation(phantom.head(size=96))
+    field = phantom.field(fixed, size=(40, 40, 40))
+    request = RegistrationRequest({"t2": field}, {"t2": moving}, starts=1)
+    problem = prepare(request)
+    near = pose_of(np.eye(3), np.array([2.0, 0, 0]))
+    solution = LnccEngine().solve(problem, request, [near], Reporter("test", 1000))
+    assert gap(solution.pose, np.eye(4), problem.points) < 0.5
+    assert max(rival.apart for rival in solution.rivals) == pytest.approx(10, abs=2.5)

@@ -105,7 +105,8 @@ def test_fcsv(tmp_path, system, sign):
     path = tmp_path / "F.fcsv"
     path.write_text(FCSV.format(system=system, x=1.5, y=-2.5), encoding="utf-8")
     expected = np.array([[1.5, -2.5, 3.5], [10, 20, 30]]) * [sign, sign, 1]
-    assert np.array_equal(landmarks.read_points(path), expected)
+    read = landmarks.read_points(path)
+    assert np.array_equal(read.points, expected) and read.labels == ["F, 1", "F-2"]
 
 
 def test_points_of_an_fcsv_that_are_missing_or_unset_are_not_placed(tmp_path):
@@ -113,25 +114,42 @@ def test_points_of_an_fcsv_that_are_missing_or_unset_are_not_placed(tmp_path):
     rows = [f"{number},{number},0,0,0,0,0,1,1,1,0,F-{number},,,{status},0" for number, status in enumerate("230", 1)]
     path.write_text("\n".join(["# CoordinateSystem = LPS", *rows]) + "\n")
     expected = [[1, 0, 0], [np.nan] * 3, [np.nan] * 3]
-    assert np.array_equal(landmarks.read_points(path), expected, equal_nan=True)
+    assert np.array_equal(landmarks.read_points(path).points, expected, equal_nan=True)
 
 
 def markups(points, system="LPS", **more):
     lists = [{"type": "Fiducial", "coordinateSystem": system, "controlPoints": points}]
-    return json.dumps({"@schema": "markups-schema", "markups": lists * more.get("times", 1)})
+    times = more.pop("times", 1)
+    lists[0].update(more)
+    return json.dumps({"@schema": "markups-schema", "markups": lists * times})
 
 
 @pytest.mark.parametrize(("system", "sign"), [("LPS", 1), ("RAS", -1)])
 def test_markups_json(tmp_path, system, sign):
     path = tmp_path / "F.mrk.json"
     points = [
-        {"position": [1, 2, 3], "positionStatus": "defined"},
+        {"position": [1, 2, 3], "positionStatus": "defined", "label": "Sulcus"},
         {"position": [0, 0, 0], "positionStatus": "undefined"},
         {"position": [4, 5, 6]},
     ]
     path.write_text(markups(points, system), encoding="utf-8")
     expected = np.array([[1, 2, 3], [np.nan] * 3, [4, 5, 6]]) * [sign, sign, 1]
-    assert np.array_equal(landmarks.read_points(path), expected, equal_nan=True)
+    read = landmarks.read_points(path)
+    assert np.array_equal(read.points, expected, equal_nan=True) and read.labels == ["Sulcus", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [("mm", None), (["mm", "UCUM", "millimeter"], None), ("cm", "in cm"), (["um", "UCUM", "micrometer"], "in um")],
+)
+def test_points_in_other_units_than_millimetres_are_refused(tmp_path, unit, said):
+    path = tmp_path / "F.mrk.json"
+    path.write_text(markups([{"position": [1, 2, 3]}], coordinateUnits=unit), encoding="utf-8")
+    if said is None:
+        assert np.array_equal(landmarks.read_points(path).points, [[1, 2, 3]])
+        return
+    with pytest.raises(InputError, match=f"gives its points {said}: save it in mm"):
+        landmarks.read_points(path)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +266,35 @@ def test_landmarks_of_different_length():
         landmarks.target_registration_error(sitk.Transform(), np.zeros((3, 3)), np.zeros((2, 3)))
     with pytest.raises(InputError, match="no landmarks"):
         landmarks.target_registration_error(sitk.Transform(), np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+NONE = [np.nan] * 3
+
+
+@pytest.mark.parametrize(
+    ("moving", "labels", "expected"),
+    [
+        ([[3, 0, 0], [1, 0, 0], [2, 0, 0]], ["C", "A", " B"], [[1, 0, 0], [2, 0, 0], [3, 0, 0]]),
+        ([[3, 0, 0], NONE, [2, 0, 0]], ["C", "A", "B"], [NONE, [2, 0, 0], [3, 0, 0]]),
+        ([[3, 0, 0], [1, 0, 0], [2, 0, 0], NONE], ["C", "A", "B", "D"], [[1, 0, 0], [2, 0, 0], [3, 0, 0]]),
+        ([[3, 0, 0], [1, 0, 0], [2, 0, 0]], ["A", "B", "C"], None),
+        ([[3, 0, 0], [1, 0, 0], [2, 0, 0]], ["F-3", "F-1", "F-2"], None),
+        ([[3, 0, 0], [1, 0, 0], [2, 0, 0]], ["C", "A", "A"], None),
+        ([[3, 0, 0], [1, 0, 0]], ["C", "A"], None),
+    ],
+)
+def test_lists_of_the_same_labels_in_another_order_are_paired_by_label(moving, labels, expected):
+    fixed = landmarks.PointList(np.array([[1.0, 0, 0], [2, 0, 0], [3, 0, 0]]), ["A", "B", "C"])
+    moving = landmarks.PointList(np.array(moving, dtype=float), labels)
+    first, second, said = landmarks.paired(fixed, moving)
+    assert np.array_equal(first, fixed.points)
+    assert np.array_equal(second, moving.points if expected is None else expected, equal_nan=True)
+    assert said == ("" if expected is None else landmarks.BY_LABEL)
+
+
+def test_labels_given_twice_say_nothing():
+    twice = landmarks.PointList(np.eye(3), ["A", "A", "B"]), landmarks.PointList(np.eye(3), ["B", "A", "A"])
+    assert landmarks.paired(*twice)[2] == ""
 
 
 def test_a_landmark_that_was_not_placed_takes_its_pair_along_and_shifts_no_other():

@@ -258,6 +258,29 @@ def test_peaks_with_little_overlap_or_little_contrast_are_not_taken():
     assert hidden[0, correlator.reach, correlator.reach] == -1 < correlation[0, correlator.reach, correlator.reach]
 
 
+def test_peaks_of_little_contrast_beside_the_other_placements_are_not_taken():
+    fixed, moving = texture(6, (10, 10, 10)), texture(7, (40, 40, 40))
+    moving[21:31, 15:25, 15:25] = 0.05 * fixed
+    ones = np.ones((1, *moving.shape), bool)
+    level = Level(
+        4.0,
+        np.float32(fixed)[None],
+        ones[:, :10, :10, :10],
+        np.float32(moving)[None],
+        ones,
+        np.zeros(3),
+        np.full(3, -60.0),
+    )
+    correlator = search._Correlator(level)
+    at = correlator.reach + 6, correlator.reach, correlator.reach
+    assert correlator._correlation(np.eye(3))[0][at] == -1
+    # It is no lack of precision: on its own that placement would correlate as well as can be.
+    moving = np.zeros(moving.shape)
+    moving[21:31, 15:25, 15:25] = 0.05 * fixed
+    alone = search._Correlator(dataclasses.replace(level, moving=np.float32(moving)[None]))
+    assert alone._correlation(np.eye(3))[0][at] > 0.99
+
+
 def test_halves_complete_one_another(problem):
     level = problem.pyramid.level(2)
     parts = halves(level, 4, 0)

@@ -324,6 +324,7 @@ def test_progress_ends_at_its_total(head, field, name):
     assert [report.done for report in reports] == sorted(report.done for report in reports)
     assert reports[-1].done == reports[-1].total
     json.dumps(result.provenance)
+    assert (result.provenance["us"], result.provenance["initial"]) == (None, None)
     assert result.provenance["engine"] == name and result.seconds > 0
 
 

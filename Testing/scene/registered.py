@@ -38,7 +38,7 @@ def result(matrix: np.ndarray, modalities=("t2",), warnings=()) -> RegistrationR
         warnings=list(warnings),
         seconds=1.5,
         provenance={
-            "software": "MMHVAESynthesis",
+            "software": "MMHVAE for 3D Slicer",
             "version": "0.1.0",
             "engine": "lncc",
             "kind": "rigid",

@@ -131,6 +131,25 @@ def test_a_named_transform_moves_with_all_that_is_under_it(slicer, registration,
         np.testing.assert_allclose(made.to_world(node), matrix @ before, atol=1e-9)
 
 
+def test_landmarks_in_another_order_are_paired_by_their_labels_and_that_is_said(registration, plan, scenes, made, pair):
+    points = np.array([(10.0, 20.0, 30.0), (-5.0, 0.0, 8.0), (0.0, 40.0, -20.0)])
+    us, mr = made.markups("US points", points), made.markups("MR points", points[[2, 0, 1]] + (1.0, 0, 0))
+    for node, labels in ((us, "ABC"), (mr, "CAB")):
+        for index, label in enumerate(labels):
+            node.SetNthControlPointLabel(index, label)
+    field = scenes.volume("US")
+    lists = {"fixed_landmarks": us, "moving_landmarks": mr}
+    planned = plan({"t2": pair[0]}, {"t2": pair[1]}, field, **lists)
+    assert planned.warnings == ["The two lists of landmarks have the same labels in another order: they were paired by "
+                                "label."]  # fmt: skip
+    transform = registration.add(made.result(np.eye(4)), planned)
+    assert json.loads(transform.GetAttribute("MMHVAE.landmarkErrorAfter"))["largest"] == pytest.approx(1.0)
+    assert transform.GetAttribute("MMHVAE.us") == "US"
+    for index, label in enumerate(("MR-1", "MR-2", "MR-3")):
+        mr.SetNthControlPointLabel(index, label)
+    assert plan({"t2": pair[0]}, {"t2": pair[1]}, field, **lists).warnings == []
+
+
 def test_how_good_it_is_stands_on_the_node_and_in_a_table(slicer, registration, plan, scenes, made, pair):
     matrix = made.motion()
     fixed = np.array([(10.0, 20.0, 30.0), (-5.0, 0.0, 8.0), (0.0, 40.0, -20.0)])

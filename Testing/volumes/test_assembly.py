@@ -69,6 +69,20 @@ def test_nothing_darkens_towards_the_edge_of_the_field():
     assert (found[array == 0] == 0).all()
 
 
+def test_a_deviation_off_the_models_grid_is_an_upper_bound_of_that_of_the_images():
+    rng, samples = np.random.default_rng(0), [f"sample {number}" for number in range(12)]
+    case = PreparedCase({"us": volume(ball((12, 30, 30), 14), (0.35, 0.35, 0.4))}, ORDER, 0.5, 32)
+    assembly = Assembly(case, ["deviation", *samples])
+    for plane in case.planes:
+        drawn = rng.normal(100, 10, (len(samples), 32, 32)).astype(np.float32)
+        images = {"deviation": drawn.std(axis=0, ddof=1), **dict(zip(samples, drawn))}
+        assembly.add(plane, case.plane(plane)["us"], images)
+    volumes = {name: sitk.GetArrayFromImage(image) for name, image in assembly.finish().items()}
+    of_images = np.std([volumes[name] for name in samples], axis=0, ddof=1)
+    assert (volumes["deviation"] >= of_images - 1e-3).all()
+    assert volumes["deviation"].mean() > 1.2 * of_images.mean()
+
+
 def test_one_plane_lies_where_it_belongs():
     array = ball((6, 32, 32), 9)
     image = volume(array, (0.5, 0.5, 2.0), (1, 2, 3), OBLIQUE)

@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError
-from MMHVAESynthesisLib.volumes.checks import checked
+from MMHVAESynthesisLib.volumes.checks import checked, grey_levels
 from MMHVAESynthesisLib.volumes.likeness import sign_of_skull, warnings
 from MMHVAESynthesisLib.volumes.preparation import PreparedCase
 
@@ -101,6 +101,34 @@ def test_unlikely_inputs_are_warned_of():
     bright = ball((8, 32, 32), 14, dtype=np.float32)
     bright[:, 16, 12:20] = 1e5
     assert "almost black" in signs({"t2": volume(bright)})
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.7, 0.6, 0.5)])
+def test_a_mask_is_warned_of_though_interpolation_makes_many_values_of_it(spacing):
+    mask = volume((ball((12, 40, 40), 14) > 0).astype(np.uint8), spacing)
+    assert "iUS has fewer than 16 grey levels: is it a label map?" in signs({"us": mask}, size=64)
+    labels = volume((ball((12, 40, 40), 14) // 20).astype(np.int16), spacing)
+    assert "T2 has fewer than 16 grey levels" in signs({"us": volume(ball((12, 40, 40), 14), spacing), "t2": labels})
+
+
+def test_grey_levels_are_counted_up_to_what_matters():
+    values = np.arange(-3, 24).reshape(3, 3, 3)
+    assert (grey_levels(values, 16), grey_levels(values, 99), grey_levels(values * 0, 16)) == (16, 23, 0)
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("end", [slice(1, None), slice(None, -1)])
+def test_an_ultrasound_that_is_cropped_is_warned_of(axis, end):
+    whole = np.pad(ball((12, 24, 22), 99), 1)
+    said = "iUS reaches the border of its volume: was its field of view cut?"
+    assert said not in signs({"us": volume(whole)})
+    cropped = volume(whole[tuple(end if at == axis else slice(None) for at in range(3))])
+    assert said in signs({"us": cropped, "t2": volume(whole)})
+    assert said not in signs({"t2": cropped})
+
+
+def test_a_single_plane_reaches_no_border():
+    assert "border" not in signs({"us": volume(ball((1, 32, 32), 14))})
 
 
 def test_little_overlap_is_warned_of():

@@ -13,11 +13,12 @@ from ..batch.cases import CASES
 from ..batch.settings import Settings
 from ..batch.source import check_one
 from ..errors import MMHVAEError
+from ..models import catalogue
 from ..paths import absolute
 from ..progress import Progress, ProgressCallback
 from . import texts
 from .jobs import CANCELLED, DONE, RUNNING, Job, JobError
-from .process import Start, model_for_child
+from .process import Start
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def arguments_of(
     check_one(manifest, folder)
     source = ("--folder", folder) if manifest is None else ("--manifest", manifest)
     paths = [f"{option}={absolute(path)}" for option, path in (source, ("--output-dir", output_dir))]
-    settings = replace(settings, model=model_for_child(settings.model))
+    settings = replace(settings, model=catalogue.from_anywhere(settings.model))
     return ["batch", *paths, *([f"--scheduler={scheduler}"] if scheduler else []), *_options(settings)]
 
 

@@ -16,7 +16,7 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Sequence
 
-from ..errors import MMHVAEError, ModelError
+from ..errors import MMHVAEError
 from ..models import catalogue
 from ..models.transfer import CERTIFICATES_VARIABLE
 from ..paths import absolute
@@ -75,17 +75,6 @@ class Process(Protocol):
 
 Start = Callable[[Sequence[str]], Process]
 """Starts the command line with arguments, all paths in them absolute, and returns the child."""
-
-
-def model_for_child(model: Optional[str]) -> Optional[str]:
-    """Return a model's name, or the absolute path of its file; what is not found is for the child to say."""
-    if model is None:
-        return None
-    try:
-        entry = catalogue.find(model)
-    except ModelError:
-        return str(model)
-    return str(model) if entry.in_catalogue else absolute(entry.path)
 
 
 def find_python(slicer_home: Optional[str] = None) -> str:

@@ -5,11 +5,12 @@ from typing import Any, Iterable, List
 
 import numpy as np
 
+from ..models import catalogue
 from ..registration.result import ContrastSimilarity, RegistrationResult
 from ..registration.transforms import affine_of
 from ..request import RegistrationRequest
 from .file_job import FileJob
-from .process import Start, model_for_child
+from .process import Start
 
 
 class RegistrationJob(FileJob):
@@ -42,7 +43,7 @@ class RegistrationJob(FileJob):
         if not request.completion:
             arguments.append("--no-completion")
         settings = {name: getattr(request, name) for name in ("kind", "engine", "starts", "seed", "device")}
-        settings["model"] = model_for_child(request.model)
+        settings["model"] = catalogue.from_anywhere(request.model)
         return [*arguments, *(f"--{name}={value}" for name, value in settings.items() if value is not None)]
 
     def _used(self, images: Iterable[str]) -> Iterable[str]:

@@ -6,11 +6,12 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 import SimpleITK as sitk
 
+from ..models import catalogue
 from ..request import SynthesisRequest
 from ..synthesis.result import SynthesisResult
 from ..volumes import files
 from .file_job import FileJob
-from .process import Start, model_for_child
+from .process import Start
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _settings(request: SynthesisRequest) -> List[str]:
     """Return a request's settings as the command line has them."""
     pairs: List[Tuple[str, Any]] = [
         ("targets", None if request.targets is None else ",".join(request.targets)),
-        ("model", model_for_child(request.model)),
+        ("model", catalogue.from_anywhere(request.model)),
         ("temperature", repr(request.temperature)),
         ("samples", request.samples),
         ("seed", request.seed),

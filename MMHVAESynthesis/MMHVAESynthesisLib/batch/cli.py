@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-completion",
         dest="completion",
         action="store_false",
-        help="of registration: where one contrast has both, do not synthesise from it what lacks its partner",
+        help="of registration: do not synthesise from the pre-operative MR what lacks its partner, iUS too (which the "
+        "engine lncc alone does)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace finished cases that were made with other settings"

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
 
 from .. import __version__
-from ..errors import Cancelled, DependencyError, InputError, ModelError
+from ..errors import Cancelled, DependencyError, InputError
 from ..models import catalogue
 from ..progress import CancelFlag
 from . import work
@@ -66,7 +66,7 @@ def run_on_cluster(
     :raises MMHVAEError: when the workers cannot use the model or the engine, or when asked to stop.
     """
     distributed = _distributed()
-    settings = dataclasses.replace(settings, model=_from_anywhere(settings.model))
+    settings = dataclasses.replace(settings, model=catalogue.from_anywhere(settings.model))
     try:
         _check_listens(address)
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -94,16 +94,6 @@ def _check_listens(address: str) -> None:
     if scheme in ("", "tcp", "tls"):
         host, _, port = rest.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-
-
-def _from_anywhere(model: Optional[str]) -> Optional[str]:
-    """Return a model's name, or its file under a name that holds in a worker's working folder too."""
-    try:
-        entry = catalogue.find(model)
-    except ModelError:
-        # The workers have the word: their catalogue may know it.
-        return model
-    return model if entry.in_catalogue else str(entry.path.absolute())
 
 
 def probe(model: Optional[str]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ..modalities import MODALITIES, labels
+from ..modalities import MODALITIES, label, labels
 from .case_folder import read_provenance
 from .cases import Case, folder_identity
 from .work import DONE, FAILED, Outcome
@@ -24,9 +24,9 @@ _FIRST = ("case", "state", "reason", "warnings", "notes", "inputs", "seconds")
 _OF_A_TARGET = ("uncertainty", "uncertainty_p95", "correlation", "compared_with", "share")
 _OF_REGISTRATION = ("lncc_before", "lncc_after", "confidence_mm", "moved_mm", "overlap")
 
-_COMPLETED, _KEPT_START = "completed", "kept_start"
+_COMPLETED, _KEPT_START, _REFINED_ON = "completed", "kept_start", "refined_on"
 
-IN_THE_CSV_ALONE = ("reason", "notes", "uncertainty_p95", "compared_with", "share", _COMPLETED)
+IN_THE_CSV_ALONE = ("reason", "notes", "uncertainty_p95", "compared_with", "share", _COMPLETED, _REFINED_ON)
 """Columns that the page leaves to the CSV, for want of room; reasons and what was compared with stand elsewhere."""
 
 FORMATS = {"seconds": ".1f", "uncertainty": ".1f", "confidence_mm": ".1f", "moved_mm": ".1f", "warnings": "d"}
@@ -49,6 +49,7 @@ EXPLANATIONS = {
     "moved_mm": "median displacement by the registration",
     "overlap": "part of the field of view inside the pre-operative MR, 0 to 1",
     _KEPT_START: "yes where the registration was given up and the MR left where it was; see the warnings",
+    _REFINED_ON: "the one contrast of several that the engine followed",
     _COMPLETED: "contrasts of which both sides are synthetic; they count in lncc_before and lncc_after",
     "warnings": "how many",
 }
@@ -83,6 +84,8 @@ def row(case: Case, outcome: Optional[Outcome], provenance: Optional[Mapping[str
         figures[_KEPT_START] = "yes" if registration[_KEPT_START] else "no"
     if registration.get("completed"):
         figures[_COMPLETED] = labels(registration["completed"])
+    if _REFINED_ON in registration:
+        figures[_REFINED_ON] = label(registration[_REFINED_ON])
     return figures
 
 
@@ -90,7 +93,7 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> List[str]:
     """Return the columns that some row fills, in their order."""
     filled = set().union(*rows) if rows else set()
     per_target = [f"{name}_{target}" for target in _targets(filled) for name in _OF_A_TARGET]
-    order = [*_FIRST, *_OF_REGISTRATION, _KEPT_START, _COMPLETED, *per_target]
+    order = [*_FIRST, *_OF_REGISTRATION, _KEPT_START, _REFINED_ON, _COMPLETED, *per_target]
     return [name for name in order if name in filled]
 
 

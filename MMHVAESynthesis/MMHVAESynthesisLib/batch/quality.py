@@ -1,5 +1,6 @@
 """Figures that say how far to trust a case."""
 
+import dataclasses
 from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
@@ -20,19 +21,6 @@ _FEWEST = 100
 
 _LITTLE = 0.5
 """Share of the field of view below which the MR most likely lies elsewhere."""
-
-_CUT = 0.3
-"""Share of the fullest plane above which an outermost plane shows a cut; 0.16 at most in 15 uncut RESECT volumes."""
-
-
-def of_field_of_view(ultrasound: sitk.Image) -> List[str]:
-    """Return a warning where an ultrasound fills the border of its volume, as when that was cropped too tightly."""
-    seen = array_view(ultrasound) != 0
-    for axis in range(3):
-        filled = seen.sum(axis=tuple(other for other in range(3) if other != axis))
-        if max(filled[0], filled[-1]) > _CUT * filled.max():
-            return ["iUS reaches the border of its volume: was its field of view cut?"]
-    return []
 
 
 def of_targets(
@@ -73,13 +61,18 @@ def of_coverage(figures: Mapping[str, Mapping[str, Any]]) -> List[str]:
 
 def of_registration(result: RegistrationResult) -> Dict[str, Any]:
     """Return the figures of a registration; lengths in mm, see ``RegistrationResult``."""
+    made = result.provenance
     return {
+        "engine": made["engine"],
+        **({"refined_on": made["refined_on"]} if "refined_on" in made else {}),
         "lncc_before": _rounded(result.metric_before),
         "lncc_after": _rounded(result.metric_after),
         "confidence_mm": _rounded(result.confidence),
         "moved_mm": _rounded(result.moved),
         "overlap": _rounded(result.overlap),
         "kept_start": result.kept_start,
+        "above_chance": made["above_chance"],
+        "contrasts": [dataclasses.asdict(contrast) for contrast in result.contrasts],
         "completed": [contrast.modality for contrast in result.contrasts if contrast.completed],
     }
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from .. import __version__
+from .. import SOFTWARE, __version__
 from ..modalities import label, labels
 from ..paths import move, printable
 from . import figures
@@ -91,7 +91,7 @@ def _summary(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str,
     models = {(entry["model"]["name"], entry["model"]["digest"]) for entry in known.values()}
     named = "; ".join(f"{name} (digest {digest[:12]})" for name, digest in sorted(models))
     lines = [f"{len(rows)} cases: {counts}.", f"Model: {named}." if named else "", _settings(known)]
-    lines.append(f"Written {written} by MMHVAE for 3D Slicer {__version__}.")
+    lines.append(f"Written {written} by {SOFTWARE} {__version__}.")
     return "<br>".join(_escaped(line) for line in lines if line)
 
 
@@ -182,6 +182,8 @@ def _of_registration(row: Mapping[str, Any]) -> str:
         f"Registration: confidence {row['confidence_mm']:.1f} mm, moved by {row['moved_mm']:.1f} mm, local correlation "
         f"{row['lncc_before']:.2f} before and {row['lncc_after']:.2f} after, {row['overlap']:.0%} of the field covered."
     )
+    if row.get("refined_on"):
+        text += f" Refined on {row['refined_on']} alone: this engine follows one contrast."
     if row.get("completed"):
         text += f" {row['completed']}: synthesised from the pre-operative MR as well."
     return f"<p>{_escaped(text)}</p>"

@@ -13,9 +13,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import numpy as np
 import SimpleITK as sitk
 
-from .. import __version__
+from .. import SOFTWARE, __version__
 from ..errors import Cancelled, InputError, MMHVAEError, ModelError
 from ..modalities import MODALITIES, US, label
+from ..outputs import named_as
 from ..progress import CancelFlag, ProgressCallback
 from ..registration import figures, transforms
 from ..registration.engine import choose_engine, register
@@ -133,7 +134,7 @@ def _process(job: Job, progress, cancel) -> Tuple[str, Mapping[str, Any]]:
         folder.clear()
         return KEPT, read_provenance(folder.path) or provenance
     files.check_writable(output, _bytes_needed(case, job.settings))
-    with folder as part:
+    with folder as part, named_as({part: folder.path}):
         facts = _results(job, part, progress, cancel)
         provenance["model"].update(facts.pop("model"))
         provenance.update(facts)
@@ -172,8 +173,6 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     elif settings.register:
         notes.append("There is no pre-operative MR: nothing was registered.")
     inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
-    if US in inputs:
-        warnings += quality.of_field_of_view(inputs[US])
     of_targets = quality.of_targets(result, inputs, real, placement)
     if registration is None:
         warnings += quality.of_coverage(of_targets)
@@ -181,6 +180,7 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         "model": {"name": result.provenance["model"]},
         "versions": versions(),
         "device": result.provenance["device"],
+        "directions": result.provenance["directions"],
         "reference": result.reference,
         "quality": {"targets": of_targets, "registration": registration},
         "pictures": pictures.write(inputs, result, shown, pair, part),
@@ -230,7 +230,7 @@ def _write_volumes(case: Case, settings: Settings, result: SynthesisResult, part
 def versions() -> Dict[str, str]:
     """Return the versions of this software and of what it computes with."""
     return {
-        "MMHVAE for 3D Slicer": __version__,
+        SOFTWARE: __version__,
         "Python": platform.python_version(),
         "torch": metadata.version("torch"),
         "numpy": np.__version__,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..errors import ModelError
-from ..paths import expanded
+from ..paths import absolute, expanded
 from . import identify
 from .header import read_header
 
@@ -124,6 +124,20 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
         return ModelEntry(path.name, path.name, path.name, DOWNLOADED, path, in_catalogue=False)
     known = ", ".join(entry.name for entry in entries) or "none"
     raise ModelError(f"There is no model named '{name}', nor a file of that name. Known models: {known}.")
+
+
+def from_anywhere(model: Optional[str]) -> Optional[str]:
+    """Return a model's name, or the path of its file as another process knows it, whatever its working folder is.
+
+    What is not found stays as it is: that process may know it, or has to say so.
+    """
+    if model is None:
+        return None
+    try:
+        entry = find(model)
+    except ModelError:
+        return str(model)
+    return str(model) if entry.in_catalogue else absolute(entry.path)
 
 
 def how_to_get(entry: ModelEntry) -> str:

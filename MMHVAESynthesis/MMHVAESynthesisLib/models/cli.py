@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..progress import CancelFlag, ProgressCallback
 from ..request import modality_of
 from . import catalogue, download
+from .identify import identify
 
 HELP = "list the models, show a model's card, download, delete or convert one"
 
@@ -60,6 +61,10 @@ def run(
         return _convert(args)
     entry = catalogue.find(args.name)
     if args.action == _SHOW:
+        if not entry.in_catalogue:
+            identify(entry.path)  # says of a file that is no model what it is, and of a folder
+            if entry.problem:
+                raise ModelError(entry.problem)
         return {"model": _facts(entry), "card": _card(entry)}
     if args.action == _DELETE:
         return {"path": str(download.delete(entry)), "said": f"The model '{entry.name}' is deleted."}

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -11,8 +12,9 @@ import SimpleITK as sitk
 from ..arguments import Once
 from ..errors import InputError, OutputError
 from ..modalities import DESCRIPTIONS, LABELS, MR, label
+from ..models import catalogue
 from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_place
-from ..paths import expanded
+from ..paths import absolute, expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..request import AFFINE, ENGINES, RIGID, RegistrationRequest
 from ..volumes import files
@@ -39,14 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the ultrasound, or a mask of its field of view; default: where the synthetic MR are above 0",
     )
     parser.add_argument(
-        "--output", metavar="FILE", required=True, help=f"the transform, {', '.join(transforms.WRITABLE)}"
+        "--output",
+        metavar="FILE",
+        required=True,
+        help=f"the transform, {', '.join(transforms.WRITABLE)}; its figures and settings go beside it, .json",
     )
     parser.add_argument(
         "--resampled-dir", metavar="DIR", help="also write the MR resampled onto the synthetic MR's grid"
     )
     parser.add_argument("--initial", metavar="FILE", help="linear transform to start from")
     parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="default %(default)s")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default %(default)s")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="auto: lncc with PyTorch, else mattes; only lncc completes contrasts; default %(default)s",
+    )
     parser.add_argument(
         "--starts",
         metavar="N",
@@ -66,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-completion",
         dest="completion",
         action="store_false",
-        help="where one contrast has both, do not synthesise from it what lacks its partner, iUS too",
+        help="do not synthesise from the pre-operative MR what lacks its partner: iUS for the ultrasound, and, where "
+        "one contrast has both, those that are synthetic only (which the engine lncc alone does)",
     )
     parser.add_argument(
         "--model",
@@ -77,7 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--landmarks", metavar="FILE", help="MNI .tag file, MR first, ultrasound second: report the TRE"
     )
     parser.add_argument("--fixed-landmarks", metavar="FILE", help="landmarks in the ultrasound, .fcsv or .mrk.json")
-    parser.add_argument("--moving-landmarks", metavar="FILE", help="the same landmarks in the MR")
+    parser.add_argument(
+        "--moving-landmarks",
+        metavar="FILE",
+        help="the same landmarks in the MR, in the same order or with the same labels",
+    )
     parser.add_argument(
         "--displacement",
         metavar="FILE",
@@ -101,12 +116,19 @@ def run(
         _check_outputs(args, request)
         points = _landmarks(args)
         _check_unpaired(args, request)
+        if args.model is not None:
+            catalogue.find(args.model)  # says where there is none of that name, be it needed or not
         result = register(request, progress, cancel)
         report = _figures(result)
+        provenance = result.provenance
         if points is not None:
-            report["tre"] = _tre(_initial(args), result, *points)
-        report["initial"] = args.initial
-        return {**report, "outputs": _write(args, request, result), "provenance": result.provenance}
+            *pairs, by_label = points
+            report["tre"] = _tre(_initial(args), result, *pairs)
+            if by_label:
+                provenance = {**provenance, "warnings": [*provenance["warnings"], by_label]}
+        report["initial"] = absolute(args.initial) if args.initial else None
+        report["provenance"] = provenance
+        return {**report, "outputs": _write(args, request, result, report)}
 
 
 def describe(result: Dict[str, Any]) -> str:
@@ -172,7 +194,16 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
 
 def _named(args: argparse.Namespace) -> List[Path]:
     """Return the files whose names are given."""
-    return [expanded(target) for target in (args.output, args.displacement, args.checkerboard) if target]
+    return [
+        expanded(args.output),
+        _record(args),
+        *(expanded(each) for each in (args.displacement, args.checkerboard) if each),
+    ]
+
+
+def _record(args: argparse.Namespace) -> Path:
+    """Return where it is written how the registration was made and how good it is."""
+    return expanded(args.output).with_suffix(".json")
 
 
 def _targets(args: argparse.Namespace, request: RegistrationRequest) -> List[Path]:
@@ -208,20 +239,27 @@ def _resolved(name: Union[str, Path]) -> Path:
     return expanded(name).resolve()
 
 
-def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """Return fixed and moving landmarks, checked before any work."""
+def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray, str]]:
+    """Return fixed and moving landmarks, checked before any work, and a sentence where they were paired by label."""
+    by_label = ""
     if args.landmarks and (args.fixed_landmarks or args.moving_landmarks):
         raise InputError("Landmarks are given twice: give --landmarks, or --fixed-landmarks and --moving-landmarks.")
     if args.landmarks:
         moving, fixed = landmarks.read_tag(args.landmarks)
     elif args.fixed_landmarks and args.moving_landmarks:
-        fixed, moving = landmarks.read_points(args.fixed_landmarks), landmarks.read_points(args.moving_landmarks)
+        if _resolved(args.fixed_landmarks) == _resolved(args.moving_landmarks):
+            raise InputError(
+                f"{args.fixed_landmarks} is given as the landmarks in the ultrasound and as those in the MR: give two "
+                "lists, of the same points."
+            )
+        lists = map(landmarks.read_points, (args.fixed_landmarks, args.moving_landmarks))
+        fixed, moving, by_label = landmarks.paired(*lists)
     elif args.fixed_landmarks or args.moving_landmarks:
         raise InputError("Landmarks are given for one volume only: give both --fixed-landmarks and --moving-landmarks.")
     else:
         return None
     landmarks.target_registration_error(sitk.Transform(), fixed, moving)
-    return fixed, moving
+    return fixed, moving, by_label
 
 
 def _figures(result: RegistrationResult) -> Dict[str, Any]:
@@ -260,7 +298,10 @@ def _tre(
     }
 
 
-def _write(args: argparse.Namespace, request: RegistrationRequest, result: RegistrationResult) -> Dict[str, str]:
+def _write(
+    args: argparse.Namespace, request: RegistrationRequest, result: RegistrationResult, report: Dict[str, Any]
+) -> Dict[str, str]:
+    """Write all files, and return them by what they are; ``report`` goes into the record, with these names."""
     first = request.pairs[0]
     written: Dict[str, Path] = {}
     # Turned round, the transform is the last: who finds it finds everything.
@@ -278,9 +319,13 @@ def _write(args: argparse.Namespace, request: RegistrationRequest, result: Regis
             written["checkerboard"] = target = expanded(args.checkerboard)
             fixed, moving = files.read(request.fixed[first]), files.read(request.moving[first])
             figures.write_picture(figures.checkerboard(fixed, moving, result.fixed_to_moving), parts[target])
+        written["record"] = record = _record(args)
         written["transform"] = target = expanded(args.output)
         transforms.write(result.fixed_to_moving, parts[target])
-    return {what: str(path) for what, path in written.items()}
+        outputs = {what: absolute(path) for what, path in written.items()}
+        text = json.dumps({**report, "outputs": outputs}, indent=1, ensure_ascii=False) + "\n"
+        parts[record].write_text(text, encoding="utf-8", errors="backslashreplace")
+    return outputs
 
 
 def _onto(grid: sitk.Image, image: sitk.Image, fixed_to_moving: sitk.Transform) -> sitk.Image:

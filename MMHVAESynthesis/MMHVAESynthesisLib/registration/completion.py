@@ -1,8 +1,9 @@
 """What has no partner, synthesised from the pre-operative MR as well: so more pairs are registered.
 
-One contrast alone can mislead: where its synthesis is wrong, nothing contradicts it. The network that made ceT1 and
-FLAIR of the ultrasound makes them of the pre-operative T2 too, and what it makes of both agrees where the anatomy does.
-It also makes iUS of that T2, and its partner is the ultrasound itself, in which nothing is synthetic.
+The network makes iUS of the pre-operative MR, and its partner is the ultrasound itself, in which nothing is synthetic.
+One contrast alone can also mislead: where its synthesis is wrong, nothing contradicts it. The network that made ceT1
+and FLAIR of the ultrasound makes them of the pre-operative T2 too, and what it makes of both agrees where the anatomy
+does.
 
 This is the only module of the room that calls the synthesis.
 """
@@ -12,15 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-import numpy as np
-
 from ..errors import Cancelled, InputError, MMHVAEError
 from ..modalities import US, labels
 from ..progress import CancelFlag, Progress, ProgressCallback
 from ..request import ONE_DIRECTION, ImageSource, RegistrationRequest, SynthesisRequest
 from ..synthesis.engine import synthesize
 from ..volumes import files
-from ..volumes.checks import array_view
+from ..volumes.checks import array_view, grey_levels
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +94,7 @@ def complete(
 def _is_mask(us: ImageSource) -> bool:
     """Return whether a volume given as ultrasound only says where it sees."""
     image = files.read(us) if isinstance(us, (str, Path)) else us
-    values = array_view(image)
-    return len(np.unique(values[values > 0])) <= _GREYS_OF_A_MASK
+    return grey_levels(array_view(image), _GREYS_OF_A_MASK + 1) <= _GREYS_OF_A_MASK
 
 
 def _known_to(model: Optional[str]) -> Tuple[str, ...]:

@@ -8,36 +8,38 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .. import __version__
+from .. import SOFTWARE, __version__
 from ..dependencies import require_torch, torch_problem
 from ..errors import DependencyError, InputError, TorchError
-from ..modalities import US
+from ..paths import absolute
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
 from . import search
 from .brainsfit import BrainsFitDescent, BrainsFitRunner, executable_runner
 from .completion import Completion, complete
-from .frame import distances
+from .frame import distances, gap
 from .mattes import MattesDescent
 from .problem import GOOD_OVERLAP, Problem, prepare
-from .pyramid import Pyramid
 from .result import ContrastSimilarity, RegistrationResult
 from .similarity import lncc, overlap
-from .solution import Engine, Solution
+from .solution import Engine, Rival, Solution
 from .stepwise import StepwiseEngine
 from .transforms import transform_of
 
 log = logging.getLogger(__name__)
 
-BY_CHANCE, STANDS_OUT = 1.2, 1.5
-"""Times the correlation that chance gives: below the first, a result is not taken unless its repeats lie within
-:data:`REPEATED`; below the second, it is doubtful.
-
-In the benchmark true placements had more than the first, most false ones 1.1 or less.
+LEAST, BY_CHANCE, STANDS_OUT = 0.9, 1.2, 1.5
+"""Times the correlation that chance gives: what a result needs that stands apart, what speaks for one that does not,
+and what leaves no doubt. See :func:`_is_likely`.
 """
 
 NEARER = (
     "Move the MR nearer by hand first (in Slicer: module Transforms; on the command line: register --initial FILE)."
+)
+WITH_SEARCH = (
+    "Register with a search for places to start from (panel: tick Search; command line and batch: --starts 4; console: "
+    "starts=4), or move the MR nearer by hand first (in Slicer: module Transforms; on the command line: register "
+    "--initial FILE)."
 )
 WITHOUT_SEARCH = (
     "If the MR lies nearly right already, register without a search (panel: untick Search; command line: --starts 1; "
@@ -49,22 +51,29 @@ SMALL = 24.0
 """mm, the edge of a cube as large as the field of view, below which neither a search nor its absence is to be advised.
 """
 
+ELSEWHERE = 12.0
+"""mm from a result, root mean square over the field of view, from which on another placement is not another answer to
+where the same one lies.
+"""
+
+APART_FROM_ALL, ALONE = 0.7, 0.85
+"""Parts of a result's LNCC that the best placement elsewhere has: below the first the result stands apart, below the
+second that speaks for it. See :func:`_is_likely`.
+"""
+
 RIVAL, EQUAL = 0.9, 0.98
-"""Parts of a result's LNCC that the start has: from the first on it is the result's rival, from the second as good."""
+"""Parts of a result's LNCC that another placement, or the start, has: from the first on it is the result's rival, from
+the second as good.
+"""
 
 APART = 3.0
 """mm between start and result from which on they are two placements."""
 
 REPEATED, LOST = 2.0, 4.0
-"""mm that a result's repeats lie apart: to the first it is taken, as doubtful, whatever chance gives, beyond the second
-not at all. Other placements that an engine found to fit almost as well count among the repeats.
-
-In the benchmark with simulated ultrasound, of 56 right placements 45 lay within the first and 2 beyond the second; of
-24 wrong ones and 60 of other patients' heads 4 within the first and 63 beyond the second.
-"""
+"""mm that a result's repeats lie apart: within the first that speaks for it, beyond the second it is not taken."""
 
 TORN = 8.0
-"""mm, the same with a start among the repeats that fits nearly as well: beyond it a result is not taken."""
+"""mm, the same with a start, and other placements, among the repeats that fit nearly as well."""
 
 UNSURE = 2.5
 """mm of confidence from which on a result is doubtful: most of what failed in the benchmark lay above it.
@@ -117,7 +126,7 @@ def register(
     started = time.monotonic()
     engine = choose_engine(request, brainsfit)
     problem, completion = _completed(request, engine, progress, cancel)
-    searched = _to_search(problem) if request.starts > 1 else []
+    searched = problem.views if request.starts > 1 else []
     most = 1 + len(searched) * (request.starts - 1)
     turns = len(searched) * search.steps()
     report = Reporter("registration", turns + engine.steps(request, most), progress, cancel)
@@ -125,8 +134,9 @@ def register(
     starts = [np.eye(4)] + [peak.pose for peak in search.apart(found, problem.points)]
     report.step(engine.steps(request, most) - engine.steps(request, len(starts)))
     advice = _advice(problem, found)
-    solution = _judged(engine.solve(problem, request, starts, report), starts, found, problem.points, advice)
-    solution = _against_start(_reproduced(solution, problem.points, LOST, advice), problem)
+    solution = _judged(engine.solve(problem, request, starts, report), starts, found, problem, advice)
+    solution = _with_rivals(_reproduced(solution, problem.points, LOST, advice))
+    solution = _against_start(solution, problem)
     solution = _reproduced(solution, problem.points, TORN, advice)
     return _result(problem, completion, engine, solution, started)
 
@@ -150,31 +160,26 @@ def _completed(
     return problem, completion
 
 
-def _to_search(problem: Problem) -> List[Pyramid]:
-    """Return the volumes to search, each on its own: all pairs; and where iUS is one of several, the MR without it.
-
-    At the 4 mm of a search little is left of what iUS shows, and it may hide the place at which the MR agree, or be the
-    only one to show it.
-    """
-    mr = [pair for pair, modality in enumerate(problem.modalities) if modality != US]
-    both = 0 < len(mr) < len(problem.modalities)
-    return [problem.pyramid, problem.pyramid.only(mr)] if both else [problem.pyramid]
-
-
 def _advice(problem: Problem, found: Sequence[search.Found]) -> str:
     """Return what to do where no placement is to be relied on."""
-    level = problem.pyramid.level(2)
-    if level.spacing * np.cbrt(level.mask[0].sum()) < SMALL:
+    if _is_small(problem):
         return LARGER
-    return WITHOUT_SEARCH if found else NEARER
+    if not found:  # none was asked for
+        return WITH_SEARCH
+    return WITHOUT_SEARCH if any(each.peaks for each in found) else NEARER
+
+
+def _is_small(problem: Problem) -> bool:
+    """Return whether the field of view hardly tells placements apart."""
+    level = problem.pyramid.level(2)
+    return level.spacing * np.cbrt(level.mask[0].sum()) < SMALL
 
 
 def _judged(
-    solution: Solution, starts: List[np.ndarray], found: Sequence[search.Found], points: np.ndarray, advice: str
+    solution: Solution, starts: List[np.ndarray], found: Sequence[search.Found], problem: Problem, advice: str
 ) -> Solution:
-    """Return a solution with what the searches say of it: whether it stands out from chance in one of them.
+    """Return a solution with what other placements and the searches say of it: whether it stands out from them.
 
-    :param points: (N, 3) of the field of view, at which its repeats are compared.
     :param advice: What to do where it does not.
     """
     if not found:
@@ -184,18 +189,69 @@ def _judged(
         return dataclasses.replace(solution, warnings=[note, *solution.warnings])
     above = max(each.above_chance(solution.pose) for each in found)
     solution = dataclasses.replace(solution, above_chance=above)
+    rival = _elsewhere(solution, starts, problem)
+    share = None if rival is None or _is_small(problem) else rival.share
+    if not _is_likely(above, share, _spread(solution.pose, solution, problem.points)):
+        which = "Are they of the same patient and contrast?"
+        if rival and above >= BY_CHANCE:
+            note = (
+                f"A placement {rival.apart:.0f} mm away fits {100 * rival.share:.0f} % as well as the best, so that "
+                f"none is to be relied on: the start is returned. {which} {advice}"
+            )
+            return _given_up(solution, [*solution.repeats, rival.pose, solution.pose], note)
+        note = (
+            "The synthetic and the pre-operative MR resemble each other no more than by chance, wherever they are "
+            f"placed: the start is returned. {which} {advice}"
+        )
+        # No placement is likelier than the others, and how far they lie apart is how far to trust any.
+        return _given_up(solution, [*solution.repeats, *starts[1:], solution.pose], note)
     if above >= STANDS_OUT:
         return solution
-    if above >= BY_CHANCE or _spread(solution.pose, solution, points) <= REPEATED:
-        note = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
-        return dataclasses.replace(solution, doubts=[note, *solution.doubts])
-    note = (
-        "The synthetic and the pre-operative MR resemble each other no more than by chance, wherever they are placed: "
-        f"the start is returned. Are they of the same patient and contrast? {advice}"
-    )
-    # No placement is likelier than the others, and how far they lie apart is how far to trust any.
-    repeats = [*solution.repeats, *starts[1:], solution.pose]
-    return _given_up(solution, repeats, note)
+    note = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
+    return dataclasses.replace(solution, doubts=[note, *solution.doubts])
+
+
+def _is_likely(above: float, share: Optional[float], spread: float) -> bool:
+    """Return whether a result is to be taken.
+
+    Two of three must speak for it: chance, the placements elsewhere, its repeats; where it stands apart from all
+    elsewhere, chance must only not speak against it. Where nothing tells of elsewhere, one of the other two will do.
+
+    In the benchmark with simulated ultrasound it took XX.
+
+    :param above: Times the correlation that chance gives.
+    :param share: Part of its LNCC that the best placement elsewhere has; None where nothing tells.
+    :param spread: mm that its repeats lie apart.
+    """
+    by_chance, by_repeats = above >= BY_CHANCE, spread <= REPEATED
+    if share is None:
+        return by_chance or by_repeats
+    if share < APART_FROM_ALL and above >= LEAST:
+        return True
+    return share < RIVAL and by_chance + (share < ALONE) + by_repeats >= 2
+
+
+def _elsewhere(solution: Solution, starts: Sequence[np.ndarray], problem: Problem) -> Optional[Rival]:
+    """Return the best placement elsewhere that an engine compared with; None where it looked nowhere else, or is mute.
+
+    A start elsewhere whose descents all end at the result is a rival without any share.
+    """
+    if solution.rivals is None:
+        return None
+    for rival in solution.rivals:
+        if rival.apart > ELSEWHERE:
+            return rival
+    apart = [(gap(start, solution.pose, problem.points), start) for start in starts]
+    return next((Rival(start, 0.0, away) for away, start in apart if away > ELSEWHERE), None)
+
+
+def _with_rivals(solution: Solution) -> Solution:
+    """Return a solution with the placements that fit almost as well among its repeats: it may lie as they do."""
+    rivals = [rival.pose for rival in solution.rivals or () if rival.share >= RIVAL]
+    if solution.given_up or not rivals:
+        return solution
+    note = "Another placement fits almost as well: check the result by eye."
+    return dataclasses.replace(solution, repeats=[*solution.repeats, *rivals], doubts=[note, *solution.doubts])
 
 
 def _against_start(solution: Solution, problem: Problem) -> Solution:
@@ -301,17 +357,23 @@ def _provenance(
     request = completion.request
     acquired = [modality for modality in problem.modalities if modality not in completion.modalities]
 
-    def source(images: Dict[str, Any], modality: str) -> str:
-        image = images[modality]
-        return str(image) if isinstance(image, (str, Path)) else "image in memory"
+    def source(image: Any) -> str:
+        return absolute(image) if isinstance(image, (str, Path)) else "image in memory"
 
+    initial = request.initial
+    if initial is not None:
+        initial = absolute(initial) if isinstance(initial, (str, Path)) else problem.initial.tolist()
     return {
-        "software": "MMHVAESynthesis",
+        "software": SOFTWARE,
         "version": __version__,
         "engine": engine.name,
         "kind": request.kind,
-        "fixed": {m: source(request.fixed, m) for m in problem.modalities},
-        "moving": {m: request.names.get(m, source(request.moving, m)) for m in acquired},
+        "fixed": {m: source(request.fixed[m]) for m in problem.modalities},
+        "moving": {m: request.names.get(m, source(request.moving[m])) for m in acquired},
+        "us": None if request.us is None else source(request.us),
+        "initial": initial,
+        "completion": request.completion,
+        "completed": [],
         **completion.provenance,
         **({} if solution.refined_on is None else {"refined_on": solution.refined_on}),
         "above_chance": None if solution.above_chance is None else round(solution.above_chance, 3),

@@ -20,7 +20,30 @@ _FCSV_STATUS, _FCSV_PLACED = 14, ("", "2")
 others (0 not placed yet, 3 missing) keep former coordinates.
 """
 
+_FCSV_LABEL = 11
+"""The column of a point's label."""
+
 _FCSV_SYSTEMS = {"0": "RAS", "1": "LPS", "RAS": "RAS", "LPS": "LPS"}
+
+
+_UNIT = "mm"
+
+_Read = Tuple[List[Optional[List[float]]], List[str], str, str]
+"""Of a file: points, None for one that was not placed; labels; coordinate system; unit."""
+
+BY_LABEL = "The two lists of landmarks have the same labels in another order: they were paired by label."
+
+
+@dataclass(frozen=True)
+class PointList:
+    """A list of points, in its order.
+
+    :param points: (N, 3) LPS mm, NaN where not placed.
+    :param labels: N, as the user gave them; not always distinct.
+    """
+
+    points: np.ndarray
+    labels: List[str]
 
 
 @dataclass(frozen=True)
@@ -56,7 +79,7 @@ def target_registration_error(
     """
     fixed, moving = (np.asarray(points, dtype=float) for points in (fixed, moving))
     if len(fixed) != len(moving):
-        fixed, moving = _without_last_unplaced(fixed), _without_last_unplaced(moving)
+        fixed, moving = (points[: _up_to_last_placed(points)] for points in (fixed, moving))
     if len(fixed) != len(moving):
         raise InputError(
             f"There are {len(fixed)} landmarks in the ultrasound and {len(moving)} in the MR: they must be the same "
@@ -69,24 +92,43 @@ def target_registration_error(
     return TargetRegistrationError(np.linalg.norm(mapped - moving[placed], axis=1))
 
 
-def _without_last_unplaced(points: np.ndarray) -> np.ndarray:
-    """Return the points up to the last placed one: a list in placement ends with one that is not there yet."""
+def paired(fixed: PointList, moving: PointList) -> Tuple[np.ndarray, np.ndarray, str]:
+    """Return the points of two lists as pairs, and a sentence where these go by their labels, not by their order.
+
+    That is where both have the same labels, each of them once, in another order: by their order the pairs would be
+    false, and so would their error.
+
+    :return: Fixed and moving points, as they are where they go by their order; the sentence is empty then.
+    """
+    points, labels = [], []
+    for each in (fixed, moving):
+        count = _up_to_last_placed(each.points) if len(fixed.points) != len(moving.points) else len(each.points)
+        points.append(each.points[:count])
+        labels.append([label.strip() for label in each.labels[:count]])
+    names, others = labels
+    if names == others or len(set(names)) < len(names) or sorted(names) != sorted(others):
+        return fixed.points, moving.points, ""
+    return points[0], points[1][[others.index(name) for name in names]], BY_LABEL
+
+
+def _up_to_last_placed(points: np.ndarray) -> int:
+    """Return how many points there are up to the last placed one: a list in placement ends with one not there yet."""
     placed = np.flatnonzero(~np.isnan(points).any(axis=1))
-    return points[: placed[-1] + 1] if placed.size else points[:0]
+    return int(placed[-1]) + 1 if placed.size else 0
 
 
-def read_points(source: Union[str, Path]) -> np.ndarray:
-    """Read one list of points from Slicer's .fcsv or .mrk.json, in their order: (N, 3) LPS mm, NaN where not placed.
+def read_points(source: Union[str, Path]) -> PointList:
+    """Read one list of points from Slicer's .fcsv or .mrk.json, in their order.
 
-    :raises InputError: when the file is absent, damaged, or says nothing of its coordinates.
+    :raises InputError: when the file is absent, damaged, in other units than mm, or says nothing of its coordinates.
     """
     path, text = _text(source)
     name = path.name.lower()
     try:
         if name.endswith(".fcsv"):
-            points, system = _fcsv(text)
+            points, labels, system, unit = _fcsv(text)
         elif name.endswith(".json"):
-            points, system = _markups(text)
+            points, labels, system, unit = _markups(text)
         else:
             raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
         array = _placed(path, points)
@@ -96,7 +138,9 @@ def read_points(source: Union[str, Path]) -> np.ndarray:
         raise InputError(f"{path} is damaged or no list of points: save it anew from Slicer.") from error
     if system not in ("RAS", "LPS"):
         raise InputError(f"{path} gives its points in {system} coordinates: save it in LPS or RAS.")
-    return array * _RAS_TO_LPS if system == "RAS" else array
+    if unit != _UNIT:
+        raise InputError(f"{path} gives its points in {unit}: save it in {_UNIT}.")
+    return PointList(array * _RAS_TO_LPS if system == "RAS" else array, labels)
 
 
 def read_tag(source: Union[str, Path]) -> Tuple[np.ndarray, np.ndarray]:
@@ -171,21 +215,27 @@ def _finite(path: Path, points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _fcsv(text: str) -> Tuple[List[Optional[List[float]]], str]:
+def _fcsv(text: str) -> _Read:
     system = re.search(r"^#\s*CoordinateSystem\s*=\s*(\w+)", text, flags=re.MULTILINE)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    rows = list(csv.reader(lines))
     points = [
         [float(number) for number in row[1:4]] if (row[_FCSV_STATUS:] or [""])[0].strip() in _FCSV_PLACED else None
-        for row in csv.reader(lines)
+        for row in rows
     ]
     name = system.group(1).upper() if system else "unknown"
-    return points, _FCSV_SYSTEMS.get(name, name)
+    labels = [(row[_FCSV_LABEL:] or [""])[0] for row in rows]
+    return points, labels, _FCSV_SYSTEMS.get(name, name), _UNIT
 
 
-def _markups(text: str) -> Tuple[List[Optional[List[float]]], str]:
+def _markups(text: str) -> _Read:
     markups = json.loads(text)["markups"]
     if len(markups) != 1:
         raise ValueError("not one list")
     points = markups[0]["controlPoints"]
     placed = [point["position"] if point.get("positionStatus", "defined") == "defined" else None for point in points]
-    return placed, markups[0].get("coordinateSystem", "LPS").upper()
+    labels = [str(point.get("label", "")) for point in points]
+    unit = markups[0].get("coordinateUnits", _UNIT)
+    # A code of DICOM has its scheme and its meaning behind it.
+    unit = unit[0] if isinstance(unit, list) else unit
+    return placed, labels, markups[0].get("coordinateSystem", "LPS").upper(), str(unit).strip()

@@ -1,7 +1,9 @@
-"""The built-in engine: from all starts at 4 mm, the best on at 2 mm and at 1 mm, and repeats on halves of the field."""
+"""The built-in engine: from all starts at 4 mm, then from the best ends and the starts themselves at 2 mm.
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, List, Sequence, Tuple
+The best of those goes on at 1 mm, and is repeated on halves of the field.
+"""
+
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -9,22 +11,27 @@ import torch
 from ..errors import DeviceError
 from ..progress import Reporter
 from ..request import AFFINE, RegistrationRequest
+from ..threads import ONE_TORCH_THREAD
 from .frame import gap
 from .lncc import Schedule, descend
 from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
-from .solution import Solution, stretched_alike
-from .together import OneThread, together
+from .solution import Rival, Solution, stretched_alike
+from .together import together
 
 COARSE = Schedule(30, 1.5, 0.1)
 MIDDLE = Schedule(25, 0.5, 0.05, window_stride=2)
-FINE = Schedule(10, 0.1, 0.01, window_stride=2)
+FINE = Schedule(20, 0.3, 0.02, window_stride=2)
 REPEAT = Schedule(20, 0.5, 0.05, window_stride=2)
 STRETCH = Schedule(25, 0.3, 0.02)
 
 CANDIDATES = 3
-"""How many placements that lie apart go on from 4 mm to 2 mm, where their LNCC tells them apart far better."""
+"""How many placements of each view that lie apart go on from 4 mm to 2 mm, where LNCC tells them apart far better.
+
+The starts that lie apart from these go there as well: a descent at 4 mm, where little of a poor synthesis or of iUS is
+left, may lead away from the truth that a start is close to.
+"""
 
 REPEATS = 4
 """Halves of the field on which the result is repeated."""
@@ -32,11 +39,11 @@ REPEATS = 4
 _JITTER = 1.0
 """mm by which a repeat starts off the result."""
 
-_RIVAL = 0.9
-"""Part of the best LNCC from which another solution counts as its rival."""
-
 _APART = 3.0
 """mm between two solutions that count as two."""
+
+_MOST_VIEWS = 2
+"""How many views a problem has at most."""
 
 _BATCH = 2
 """Poses that descend together: more leave a thread idle, fewer cost more."""
@@ -88,7 +95,8 @@ class LnccEngine:
     def steps(self, request: RegistrationRequest, starts: int) -> int:
         """Return how often :meth:`solve` steps its reporter: once an iteration of each batch."""
         fine = FINE.iterations + (STRETCH.iterations if request.kind == AFFINE else 0)
-        return _first_steps(starts, min(starts, CANDIDATES)) + _batches(REPEATS) * REPEAT.iterations + fine
+        first = _first_steps(starts, _most_candidates(starts), _MOST_VIEWS)
+        return first + _batches(REPEATS) * REPEAT.iterations + fine
 
     def solve(
         self, problem: Problem, request: RegistrationRequest, starts: Sequence[np.ndarray], report: Reporter
@@ -99,7 +107,8 @@ class LnccEngine:
         """
         device = self._device
         try:
-            with _ONE_THREAD:
+            # The volumes are small: on two cores with other work, products on two threads took five times as long.
+            with ONE_TORCH_THREAD:
                 return self._solve(problem, request, starts, report, device)
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceError(
@@ -108,19 +117,20 @@ class LnccEngine:
 
     def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter, device) -> Solution:
         pyramid, points = problem.pyramid, problem.points
-        poses, values = _descend(pyramid.level(4), starts, COARSE, _BATCH, report, device)
-        poses = _distinct(poses, values, points, CANDIDATES)
-        poses, values = _descend(pyramid.level(2), poses, MIDDLE, 1, report, device)
-        expected = _first_steps(len(starts), min(len(starts), CANDIDATES))
-        report.step(expected - _first_steps(len(starts), len(poses)))
-        best = int(np.argmax(values))
-        rivals = [
-            p for p, v in zip(poses, values) if v >= _RIVAL * values[best] and gap(p, poses[best], points) > _APART
-        ]
-        pose, repeats = self._refined(problem, request, poses[best], report, device)
-        doubts = ["Another placement fits almost as well: check the result by eye."] if rivals else []
+        ends: List[np.ndarray] = []
+        for view in problem.views:
+            poses, values = _descend(view.level(4), starts, COARSE, _BATCH, report, device)
+            found = [pose for pose, _ in _distinct(poses, values, points, CANDIDATES)]
+            ends += [pose for pose in found if all(gap(pose, end, points) > _APART for end in ends)]
+        missed = [start for start in starts if all(gap(start, end, points) > _APART for end in ends)]
+        poses, values = _descend(pyramid.level(2), [*ends, *missed], MIDDLE, 1, report, device)
+        most = _first_steps(len(starts), _most_candidates(len(starts)), _MOST_VIEWS)
+        report.step(most - _first_steps(len(starts), len(poses), len(problem.views)))
+        best, *others = _distinct(poses, values, points, len(poses))
+        rivals = [Rival(other, value / max(best[1], 1e-6), gap(other, best[0], points)) for other, value in others]
+        pose, repeats = self._refined(problem, request, best[0], report, device)
         on_cpu = "MPS cannot interpolate in 3D: the registration ran on the CPU."
-        return Solution(pose, [*repeats, *rivals], [on_cpu] if request.device == "mps" else [], doubts)
+        return Solution(pose, repeats, [on_cpu] if request.device == "mps" else [], rivals=rivals)
 
     @staticmethod
     def _refined(problem: Problem, request: RegistrationRequest, start, report: Reporter, device):
@@ -154,9 +164,13 @@ def _batches(count: int) -> int:
     return len(_cuts(count, _BATCH))
 
 
-def _first_steps(starts: int, candidates: int) -> int:
+def _most_candidates(starts: int) -> int:
+    return _MOST_VIEWS * min(starts, CANDIDATES) + starts
+
+
+def _first_steps(starts: int, candidates: int, views: int) -> int:
     """Return how often the descents from so many starts, and from so many of their ends, step their reporter."""
-    return _batches(starts) * COARSE.iterations + candidates * MIDDLE.iterations
+    return views * _batches(starts) * COARSE.iterations + candidates * MIDDLE.iterations
 
 
 def _descend(
@@ -171,26 +185,12 @@ def _descend(
     return [pose for ends, _ in found for pose in ends], [value for _, values in found for value in values]
 
 
-def _in_new_thread(call: Callable[..., Any], *given: Any) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call, *given).result()
-
-
-# PyTorch keeps the number for new threads, such as those of a registration's parts, apart from that of each thread that
-# has computed already: from a new one, only the former is read and set.
-_ONE_THREAD = OneThread(
-    lambda: _in_new_thread(torch.get_num_threads), lambda count: _in_new_thread(torch.set_num_threads, count)
-)
-"""Each product on one thread: so results repeat bit for bit, and threads never wait for one another.
-
-The volumes are small: on two cores with other work, products on two threads took five times as long as on one.
-"""
-
-
-def _distinct(poses: List[np.ndarray], values: List[float], points: np.ndarray, count: int) -> List[np.ndarray]:
-    """Return the best pose and up to ``count`` in all that lie apart from those before."""
-    kept: List[np.ndarray] = []
+def _distinct(
+    poses: List[np.ndarray], values: List[float], points: np.ndarray, count: int
+) -> List[Tuple[np.ndarray, float]]:
+    """Return the best pose, and up to ``count`` in all that lie apart from those before, each with its value."""
+    kept: List[Tuple[np.ndarray, float]] = []
     for index in np.argsort(-np.array(values), kind="stable"):
-        if len(kept) < count and all(gap(poses[index], other, points) > _APART for other in kept):
-            kept.append(poses[index])
+        if len(kept) < count and all(gap(poses[index], other, points) > _APART for other, _ in kept):
+            kept.append((poses[index], values[index]))
     return kept

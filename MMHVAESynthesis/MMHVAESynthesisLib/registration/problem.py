@@ -1,6 +1,7 @@
 """From a request to volumes that an engine can work on, with every check of the inputs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
@@ -54,6 +55,17 @@ class Problem:
     def world_matrix(self, pose: np.ndarray) -> np.ndarray:
         """Return the (4, 4) matrix from fixed to moving world points that a local pose stands for."""
         return self.initial @ self.frame.pose_in_world(pose)
+
+    @cached_property
+    def views(self) -> List[Pyramid]:
+        """What to look at, each on its own, where little is seen: all pairs; with iUS among several also the MR alone.
+
+        At 4 mm little is left of what iUS shows: it may hide the place at which the MR agree, or be the only one to
+        show it.
+        """
+        mr = [pair for pair, modality in enumerate(self.modalities) if modality != US]
+        both = 0 < len(mr) < len(self.modalities)
+        return [self.pyramid, self.pyramid.only(mr)] if both else [self.pyramid]
 
 
 def prepare(request: RegistrationRequest) -> Problem:

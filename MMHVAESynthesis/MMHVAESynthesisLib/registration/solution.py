@@ -14,15 +14,32 @@ MOST_STRETCH = 0.05
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another placement that an engine compared its result with.
+
+    :param pose: (4, 4) local pose.
+    :param share: Its LNCC as a part of the result's, 0 to 1.
+    :param apart: mm between the two, root mean square over the field of view.
+    """
+
+    pose: np.ndarray
+    share: float
+    apart: float
+
+
+@dataclass(frozen=True)
 class Solution:
     """An engine's answer, in local poses (4, 4) as :class:`Frame` has them.
 
     :param pose: The best.
-    :param repeats: Poses found from other starts or other parts of the field; their spread is the confidence.
+    :param repeats: Poses found again, from other starts or of other parts of the field; how far they and the close
+        rivals lie from the best is the confidence.
     :param warnings: What a user should know whatever comes of it.
     :param doubts: About the pose; they go where it is given up.
     :param above_chance: How many times what chance gives the volumes correlate; None where no search tells.
     :param refined_on: The one modality that the descent followed, where it cannot follow several.
+    :param rivals: The other placements that it was compared with, no two close to one another, the best first; None
+        where the engine does not tell.
     :param given_up: Whether the pose is the start since no placement is to be relied on, and a warning says so.
     """
 
@@ -31,6 +48,7 @@ class Solution:
     warnings: List[str] = field(default_factory=list)
     doubts: List[str] = field(default_factory=list)
     above_chance: Optional[float] = None
+    rivals: Optional[Sequence[Rival]] = None
     given_up: bool = False
     refined_on: Optional[str] = None
 

@@ -177,6 +177,7 @@ class _Run:
         names = {
             "fixed": {modality: node.GetName() for modality, node in self.plan.synthetic.items()},
             "moving": {modality: node.GetName() for modality, node in self.plan.moving.items()},
+            "us": None if self.plan.us is None else self.plan.us.GetName(),
             "carried": [node.GetName() for node in self.plan.carried],
         }
         provenance.note(transform, attributes(self.result, errors, names), self.plan.moving)

@@ -1,7 +1,7 @@
 """What a registration of the scene is about: which nodes are registered, which move, which stay."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,7 +10,7 @@ import slicer
 from ..errors import InputError
 from ..modalities import MODALITIES, US, label, labels
 from ..models.recognition import recognised
-from ..registration.landmarks import target_registration_error
+from ..registration.landmarks import PointList, paired, target_registration_error
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
 from . import placement
@@ -109,7 +109,7 @@ def plan(
     :param also: What else to move with the MR: volumes, segmentations, models, markups, transforms with all that is
         under them.
     :param fixed_landmarks: Markups in the ultrasound, and ``moving_landmarks`` the same ones in the MR, in the same
-        order: give the landmarks' error. The moving ones are moved with the MR.
+        order or under the same labels: give the landmarks' error. The moving ones are moved with the MR.
     :raises InputError: when something cannot be registered or moved; the message says why and what to do.
     """
     fixed = _volumes(synthetic, "The synthetic")
@@ -121,7 +121,8 @@ def plan(
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
         for node, where in ((fixed_landmarks, "ultrasound"), (moving_landmarks, "MR"))
     ]
-    landmarks = _landmarks(*lists)
+    landmarks, by_label = _landmarks(*lists)
+    warnings += [by_label] if by_label else []
     named = [transformable(node, "What is to be moved") for node in also]
     carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
@@ -230,9 +231,10 @@ def transformable(node: Union[str, Any], what: str) -> Any:
     return node
 
 
-def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Optional[Landmarks]:
+def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Tuple[Optional[Landmarks], str]:
+    """Return the landmarks in pairs, and a sentence where their labels say which these are."""
     if fixed is None and moving is None:
-        return None
+        return None, ""
     if fixed is None or moving is None:
         raise InputError("Landmarks are given for one volume only: give those in the ultrasound and those in the MR.")
     if fixed is moving:
@@ -240,14 +242,14 @@ def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Optional[Landmark
             f"'{fixed.GetName()}' is given as the landmarks in the ultrasound and as those in the MR: give two lists, "
             "with the same points in the same order."
         )
-    points = _points(fixed), _points(moving)
+    *points, by_label = paired(_points(fixed), _points(moving))
     # Its own checks of the two lists are what is wanted here.
     target_registration_error(sitk.Transform(3, sitk.sitkIdentity), *points)
-    return points
+    return (points[0], points[1]), by_label
 
 
-def _points(markups: Any) -> np.ndarray:
-    """Return the points of a markups node in the world, (N, 3) LPS mm; NaN where one was not placed."""
+def _points(markups: Any) -> PointList:
+    """Return the points of a markups node in the world."""
     if not markups.IsA("vtkMRMLMarkupsNode"):
         raise InputError(f"'{markups.GetName()}' is not a list of points: choose a markups node.")
     points = [
@@ -256,4 +258,5 @@ def _points(markups: Any) -> np.ndarray:
         else (np.nan,) * 3
         for index in range(markups.GetNumberOfControlPoints())
     ]
-    return np.array(points, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3]
+    labels = [markups.GetNthControlPointLabel(index) for index in range(len(points))]
+    return PointList(np.array(points, dtype=float).reshape(-1, 3) @ RAS_TO_LPS[:3, :3], labels)

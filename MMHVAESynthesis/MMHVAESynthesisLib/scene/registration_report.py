@@ -3,9 +3,9 @@
 Attributes, all ``MMHVAE.``: ``registration`` ("1"), ``similarityBefore``, ``similarityAfter`` (mean LNCC, -1 to 1),
 ``contrasts`` (JSON, the same for each, and whether it was ``completed``), ``confidence`` (mm), ``moved`` (mm),
 ``overlap`` (0 to 1), ``keptStart``, ``landmarkErrorBefore`` and ``landmarkErrorAfter`` (JSON: mean, median, largest in
-mm; where landmarks were given), and the provenance: ``engine``, ``kind``, ``fixed``, ``moving``, ``carried``,
-``seconds``, ``version``, ``run`` and more; ``refinedOn`` where the engine followed one of several contrasts; where
-contrasts were completed, ``completed``, ``completedFrom`` (JSON, modalities) and ``completionModel``.
+mm; where landmarks were given), and the provenance: ``engine``, ``kind``, ``fixed``, ``moving``, ``us``, ``carried``,
+``seconds``, ``version``, ``run`` and more; ``refinedOn`` where the engine followed one of several contrasts;
+``completed`` (JSON, modalities), and where there are such ``completedFrom`` and ``completionModel``.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ def attributes(result: Any, errors: Optional[Errors], names: Mapping[str, Any]) 
     """Return what to note on the transform node, without the prefix.
 
     :param result: A ``RegistrationResult``.
-    :param names: ``fixed``, ``moving`` and ``carried``: what the user calls the nodes.
+    :param names: ``fixed``, ``moving``, ``us`` and ``carried``: what the user calls the nodes.
     """
     facts: Dict[str, Any] = {
         **result.provenance,

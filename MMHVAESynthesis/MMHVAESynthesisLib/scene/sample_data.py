@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Tuple
 
+import slicer
+
 log = logging.getLogger(__name__)
 
 ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
@@ -76,11 +78,13 @@ SAMPLES = (
 
 
 def register() -> None:
-    """Add the samples to Sample Data; nothing happens in a Slicer that was built without that module."""
+    """Add the samples to Sample Data, once; nothing happens in a Slicer that was built without that module."""
     try:
         import SampleData
     except ImportError:
         log.info("This Slicer has no module Sample Data: the example case is not offered.")
+        return
+    if CATEGORY in getattr(slicer.modules, "sampleDataSources", {}):
         return
     logic = SampleData.SampleDataLogic
     if hasattr(logic, "registerCustomSampleDataCategory"):  # Slicer 5.12 and later

@@ -1,6 +1,6 @@
 """What a volume must be before it can serve as an input."""
 
-from typing import Any
+from typing import Any, Iterable, Set
 
 import numpy as np
 import SimpleITK as sitk
@@ -37,6 +37,20 @@ def slabs(array: np.ndarray):
     """Yield views of a few planes at a time, so that what is computed of them stays small."""
     for start in range(0, len(array), _SLAB):
         yield array[start : start + _SLAB]
+
+
+def grey_levels(planes: Iterable[np.ndarray], most: int) -> int:
+    """Return how many different values above 0 the planes of a volume hold together; no more than ``most`` are counted.
+
+    >>> grey_levels(np.array([[[0, 1], [1, 2]], [[2, 3], [-4, 5]]]), 16)
+    4
+    """
+    found: Set[float] = set()
+    for plane in planes:
+        found.update(np.unique(plane[plane > 0]).tolist())
+        if len(found) >= most:
+            return most
+    return len(found)
 
 
 def scalar(image: sitk.Image) -> sitk.Image:

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..modalities import US, label
+from .checks import array_view
 from .preparation import PreparedCase
 
 _BACKGROUND = 0.1
@@ -14,6 +15,11 @@ _AIR = 0.15
 """How bright air is at most, in parts of what is bright."""
 _MUCH_AIR = 0.2
 """An MR seems to show air where a larger part is as dark, but not 0: of what is not background, and of its faces."""
+
+_CUT = 0.3
+"""Share of an ultrasound's fullest plane above which an outermost plane shows a cut; 0.16 at most in 15 uncut RESECT
+volumes.
+"""
 
 _LITTLE = 0.05
 _FEW_LEVELS = 16
@@ -30,6 +36,7 @@ def warnings(case: PreparedCase, spacing: float, skull_stripped: Optional[bool])
     return [
         *_spacing(case, spacing),
         *_filling(case),
+        *_field_of_view(case),
         *(sentence for modality in case.modalities for sentence in _intensities(case, modality)),
         *(_skull(case) if skull_stripped else []),
     ]
@@ -60,6 +67,18 @@ def _filling(case: PreparedCase) -> List[str]:
     return found
 
 
+def _field_of_view(case: PreparedCase) -> List[str]:
+    """Return a warning where an ultrasound fills the border of its volume, as when that was cropped too tightly."""
+    if case.reference != US:
+        return []
+    seen = array_view(case.image) > 0
+    for axis in range(3):
+        filled = seen.sum(axis=tuple(other for other in range(3) if other != axis))
+        if len(filled) > 1 and max(filled[0], filled[-1]) > _CUT * filled.max():
+            return [f"{label(US)} reaches the border of its volume: was its field of view cut?"]
+    return []
+
+
 def _middle_plane(case: PreparedCase, modality: str) -> Optional[np.ndarray]:
     for plane in sorted(case.planes, key=lambda plane: abs(plane - case.planes[len(case.planes) // 2])):
         values = case.plane(plane).get(modality)
@@ -72,7 +91,8 @@ def _intensities(case: PreparedCase, modality: str) -> List[str]:
     inside = _middle_plane(case, modality)
     if inside is None:
         return []
-    if np.unique(inside).size < _FEW_LEVELS:
+    # Of the volume itself: interpolated, a mask has many.
+    if case.grey_levels(modality, _FEW_LEVELS) < _FEW_LEVELS:
         return [f"{label(modality)} has fewer than {_FEW_LEVELS} grey levels: is it a label map?"]
     if (np.median(inside) + 1) / 2 < _DARK_MEDIAN:
         return [f"{label(modality)} is almost black but for a few very bright voxels: its contrast will be poor."]

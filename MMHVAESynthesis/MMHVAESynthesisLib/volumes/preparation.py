@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..modalities import US, label
-from .checks import array_view, check_extent, slabs
+from .checks import array_view, check_extent, grey_levels, slabs
 from .cover import filled
 from .files import same_geometry
 from .grid import SliceGrid, reoriented
@@ -35,6 +35,10 @@ class _Source:
     def native_plane(self, k: int) -> np.ndarray:
         """Return the plane ``k`` of the volume itself, [i, j]."""
         return self._intensities(self.array[k].T)
+
+    def grey_levels(self, most: int) -> int:
+        """Return how many different intensities above 0 there are; no more than ``most`` are counted."""
+        return grey_levels(map(self.native_plane, range(len(self.array))), most)
 
     def coarse(self) -> np.ndarray:
         """Return the intensities of every second voxel along each axis."""
@@ -191,6 +195,10 @@ class PreparedCase:
     def native_mask(self, k: int) -> np.ndarray:
         """Return where the reference's own plane ``k`` is not background, [i, j]."""
         return self._sources[self.reference].native_plane(k) > 0
+
+    def grey_levels(self, modality: str, most: int) -> int:
+        """Return how many different intensities above 0 an input's own volume has, of ``most`` that are counted."""
+        return self._sources[modality].grey_levels(most)
 
     def coarse(self, modality: str) -> np.ndarray:
         """Return an input's own volume as intensities of 0 and more, every second voxel along each axis."""
