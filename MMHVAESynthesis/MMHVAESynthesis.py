@@ -372,8 +372,8 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
         """Move pre-operative MR, and what was planned on it, to the ultrasound through the synthetic MR; blocks.
 
         :param synthetic: ``{modality: synthetic volume}``, as :meth:`synthesize` returns them; ``moving`` likewise.
-        :param us: The ultrasound, whose field of view counts. These and ``also`` (what else to move), and the
-            landmarks, are described at ``MMHVAESynthesisLib.scene.registration_plan.plan``.
+        :param us: The ultrasound: its field of view, and itself where iUS is completed. These and ``also`` (what else
+            to move), and the landmarks, are described at ``MMHVAESynthesisLib.scene.registration_plan.plan``.
         :param settings: ``kind``, ``engine`` (auto, lncc, mattes, brainsfit), ``starts``, ``seed``, ``device``,
             ``completion``, as ``MMHVAESynthesisLib.request.RegistrationRequest``; its ``model`` is by default the one
             that made the synthetic volumes, and where that is not on this machine nothing is completed.

@@ -231,8 +231,9 @@ class RegistrationRequest:
         ``SimpleITK.Image`` in world coordinates.
     :param moving: ``{modality: image}``: the pre-operative MR, which lie on one another. Modalities in both are used
         together.
-    :param us: The ultrasound that the synthetic MR were made of. Its field of view, above 0, is what counts; a mask of
-        it will do for that. None means where the fixed images are above 0.
+    :param us: The ultrasound that the synthetic MR were made of. Its field of view, above 0, is what counts, for which
+        a mask of it will do; with ``completion`` it is itself registered to iUS made of the MR. None means where the
+        fixed images are above 0.
     :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None
         means the images' own placement.
     :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.

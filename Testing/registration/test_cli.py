@@ -96,6 +96,9 @@ def test_wrong_outputs_are_refused_before_any_work(folder, tmp_path, monkeypatch
     monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
     with pytest.raises(OutputError, match="must end with"):
         run(folder, output="T.nrrd")
+    for name in ("", ".", os.sep):
+        with pytest.raises(OutputError, match="must end with one of"):
+            run(folder, "--output", name)
     with pytest.raises(OutputError, match=r"\.png"):
         run(folder, "--checkerboard", tmp_path / "c.gif")
     with pytest.raises(OutputError):

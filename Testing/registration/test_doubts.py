@@ -183,3 +183,11 @@ def test_a_start_that_a_descent_at_4_mm_would_lead_away_from_the_truth_is_follow
     solution = LnccEngine().solve(problem, request, [near], Reporter("test", 1000))
     assert gap(solution.pose, np.eye(4), problem.points) < 0.5
     assert max(rival.apart for rival in solution.rivals) == pytest.approx(10, abs=2.5)
+
+
+def test_a_placement_that_resembles_nothing_has_rivals_as_good_as_it():
+    """Else one that fits worse than chance would stand apart from what fits worse still."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
+    from MMHVAESynthesisLib.registration.lncc_engine import _share
+
+    assert [_share(*each) for each in ((0.3, 0.6), (-0.1, 0.6), (-0.2, -0.1), (-0.1, 0.0))] == [0.5, 0.0, 1.0, 1.0]

@@ -1,7 +1,7 @@
 """Registration as a job: images to files, the command line in a child, its figures back."""
 
 from pathlib import Path
-from typing import Any, Iterable, List
+from typing import Any, List
 
 import numpy as np
 
@@ -32,10 +32,11 @@ class RegistrationJob(FileJob):
         """Write the inputs into ``folder`` and return the command line."""
         request = self._request
         arguments = ["register", "--output", str(folder / "transform.tfm")]
-        for modality in self._used(request.fixed):
+        used = {*request.pairs, *request.to_complete}
+        for modality in filter(used.__contains__, request.fixed):
             fixed = self.written(request.fixed[modality], f"synthetic-{modality}.nrrd", modality)
             arguments += [f"--synthetic-{modality}", fixed]
-        for modality in self._used(request.moving):
+        for modality in request.pairs:
             moving = self.written(request.moving[modality], f"{modality}.nrrd", self._moving[modality])
             arguments += [f"--{modality}", moving]
         if request.us is not None:
@@ -45,10 +46,6 @@ class RegistrationJob(FileJob):
         settings = {name: getattr(request, name) for name in ("kind", "engine", "starts", "seed", "device")}
         settings["model"] = catalogue.from_anywhere(request.model)
         return [*arguments, *(f"--{name}={value}" for name, value in settings.items() if value is not None)]
-
-    def _used(self, images: Iterable[str]) -> Iterable[str]:
-        """Return the modalities that the child has a use for: those without a partner serve the completion alone."""
-        return images if self._request.to_complete else self._request.pairs
 
     def read(self) -> Any:
         """Return the result with the volumes' own names."""

@@ -203,7 +203,8 @@ def _named(args: argparse.Namespace) -> List[Path]:
 
 def _record(args: argparse.Namespace) -> Path:
     """Return where it is written how the registration was made and how good it is."""
-    return expanded(args.output).with_suffix(".json")
+    path = expanded(args.output)
+    return path.parent / f"{path.stem}.json"
 
 
 def _targets(args: argparse.Namespace, request: RegistrationRequest) -> List[Path]:

@@ -48,7 +48,8 @@ WITHOUT_SEARCH = (
 LARGER = "So small a field of view hardly tells placements apart: choose a larger one, best the whole ultrasound."
 
 SMALL = 24.0
-"""mm, the edge of a cube as large as the field of view, below which neither a search nor its absence is to be advised.
+"""mm, the edge of a cube as large as the field of view, below which neither a search nor its absence is to be advised,
+and placements elsewhere tell nothing.
 """
 
 ELSEWHERE = 12.0
@@ -135,9 +136,9 @@ def register(
     report.step(engine.steps(request, most) - engine.steps(request, len(starts)))
     advice = _advice(problem, found)
     solution = _judged(engine.solve(problem, request, starts, report), starts, found, problem, advice)
-    solution = _with_rivals(_reproduced(solution, problem.points, LOST, advice))
+    solution = _with_rivals(_reproduced(solution, problem.points, LOST, "Repeats of the registration end", advice))
     solution = _against_start(solution, problem)
-    solution = _reproduced(solution, problem.points, TORN, advice)
+    solution = _reproduced(solution, problem.points, TORN, "Placements that fit almost as well lie", advice)
     return _result(problem, completion, engine, solution, started)
 
 
@@ -235,7 +236,7 @@ def _is_likely(above: float, share: Optional[float], spread: float) -> bool:
 def _elsewhere(solution: Solution, starts: Sequence[np.ndarray], problem: Problem) -> Optional[Rival]:
     """Return the best placement elsewhere that an engine compared with; None where it looked nowhere else, or is mute.
 
-    A start elsewhere whose descents all end at the result is a rival without any share.
+    A start elsewhere, where nothing that was compared ends elsewhere, is a rival without any share.
     """
     if solution.rivals is None:
         return None
@@ -279,19 +280,17 @@ def _against_start(solution: Solution, problem: Problem) -> Solution:
     return _given_up(solution, [*solution.repeats, solution.pose], note)
 
 
-def _reproduced(solution: Solution, points: np.ndarray, most: float, advice: str) -> Solution:
+def _reproduced(solution: Solution, points: np.ndarray, most: float, what: str, advice: str) -> Solution:
     """Return a solution with the start in place of a result that its own repeats do not find again.
 
     :param most: mm that the repeats may lie apart.
+    :param what: Names the repeats, and what they do.
     :param advice: What to do about it.
     """
     apart = _spread(solution.pose, solution, points)
     if apart <= most or np.array_equal(solution.pose, np.eye(4)):
         return solution
-    note = (
-        f"Repeats of the registration end {apart:.0f} mm apart, so that no placement is to be relied on: the start is "
-        f"returned. {advice}"
-    )
+    note = f"{what} {apart:.0f} mm apart, so that no placement is to be relied on: the start is returned. {advice}"
     repeats = [*solution.repeats, solution.pose]
     return _given_up(solution, repeats, note)
 

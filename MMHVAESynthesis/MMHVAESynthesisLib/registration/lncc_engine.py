@@ -127,7 +127,7 @@ class LnccEngine:
         most = _first_steps(len(starts), _most_candidates(len(starts)), _MOST_VIEWS)
         report.step(most - _first_steps(len(starts), len(poses), len(problem.views)))
         best, *others = _distinct(poses, values, points, len(poses))
-        rivals = [Rival(other, value / max(best[1], 1e-6), gap(other, best[0], points)) for other, value in others]
+        rivals = [Rival(other, _share(value, best[1]), gap(other, best[0], points)) for other, value in others]
         pose, repeats = self._refined(problem, request, best[0], report, device)
         on_cpu = "MPS cannot interpolate in 3D: the registration ran on the CPU."
         return Solution(pose, repeats, [on_cpu] if request.device == "mps" else [], rivals=rivals)
@@ -183,6 +183,10 @@ def _descend(
 
     found = together([batch(cut) for cut in _cuts(len(poses), size)], report)
     return [pose for ends, _ in found for pose in ends], [value for _, values in found for value in values]
+
+
+def _share(value: float, best: float) -> float:
+    return min(max(value / best, 0.0), 1.0) if best > 0 else 1.0
 
 
 def _distinct(

@@ -37,9 +37,9 @@ class RegistrationResult:
         hold it.
     :param moving_to_fixed: Its inverse: put over the pre-operative MR, it moves the MR onto the ultrasound.
     :param metric_before: Mean LNCC of the contrasts at the start, -1 to 1; ``metric_after`` at the end, never lower.
-    :param confidence: mm: how far, root mean square over the field of view, repeats of the registration lie from its
-        result. A typical error of the placement, not a bound (in the benchmark twice the true error in the median),
-        and blind to what a linear transform cannot show (brain shift).
+    :param confidence: mm: how far, root mean square over the field of view, repeats of the registration, and placements
+        that fit almost as well, lie from its result. A typical error of the placement, not a bound (in the benchmark
+        twice the true error in the median), and blind to what a linear transform cannot show (brain shift).
     :param overlap: Part of the field of view, 0 to 1, that lies inside the pre-operative MR at the end.
     :param moved: mm: median displacement of the field of view from the start.
     :param kept_start: Whether nothing better than the start, or than chance, was found, so that the start is returned.

@@ -105,7 +105,8 @@ def plan(
 
     :param synthetic: ``{modality: volume}``: the synthetic MR, which lie on the ultrasound.
     :param moving: ``{modality: volume}``: the pre-operative MR. All are moved, also those that have no synthetic one.
-    :param us: The ultrasound, whose field of view counts; None means the synthetic MR's.
+    :param us: The ultrasound, whose field of view counts, and which is registered to iUS made of the MR; None
+        means the synthetic MR's field.
     :param also: What else to move with the MR: volumes, segmentations, models, markups, transforms with all that is
         under them.
     :param fixed_landmarks: Markups in the ultrasound, and ``moving_landmarks`` the same ones in the MR, in the same

@@ -134,6 +134,7 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
 
     One plane is seen in its own direction only, whatever the request says of others.
 
+    :param cancel: Asked from another thread than the caller's.
     :raises InputError: when the reference has no such plane, or nothing in it.
     """
     plane = _nearest_plane(plan, native)
