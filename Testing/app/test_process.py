@@ -194,7 +194,7 @@ def test_a_model_is_named_so_that_the_child_finds_it_in_its_own_working_folder(m
         (os.path.join("own", "m.pth"), str(tmp_path / "own" / "m.pth")),
         (str(tmp_path / "own" / "m.pth"), str(tmp_path / "own" / "m.pth")),
     ):
-        assert catalogue.from_anywhere(model) == name
+        assert catalogue.from_anywhere(model, has_folder=True) == name
 
 
 def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it_is(monkeypatch, tmp_path):

@@ -9,7 +9,8 @@ def choose_file(panel, path):
 
 def poll(panel):
     """Do what the timer does."""
-    panel.panel.work._runner.poll()
+    if panel.panel is not None:  # else it is gone, and its work with it
+        panel.panel.work._runner.poll()
 
 
 def settle():

@@ -142,7 +142,7 @@ def arguments_of(
     check_one(manifest, folder)
     source = ("--folder", folder) if manifest is None else ("--manifest", manifest)
     paths = [f"{option}={absolute(path)}" for option, path in (source, ("--output-dir", output_dir))]
-    settings = replace(settings, model=catalogue.from_anywhere(settings.model))
+    settings = replace(settings, model=catalogue.from_anywhere(settings.model, has_folder=True))
     return ["batch", *paths, *([f"--scheduler={scheduler}"] if scheduler else []), *_options(settings)]
 
 

@@ -44,7 +44,7 @@ class RegistrationJob(FileJob):
         if not request.completion:
             arguments.append("--no-completion")
         settings = {name: getattr(request, name) for name in ("kind", "engine", "starts", "seed", "device")}
-        settings["model"] = catalogue.from_anywhere(request.model)
+        settings["model"] = catalogue.from_anywhere(request.model, has_folder=True)
         return [*arguments, *(f"--{name}={value}" for name, value in settings.items() if value is not None)]
 
     def read(self) -> Any:

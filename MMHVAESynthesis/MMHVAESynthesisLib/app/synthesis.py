@@ -70,7 +70,7 @@ def _settings(request: SynthesisRequest) -> List[str]:
     """Return a request's settings as the command line has them."""
     pairs: List[Tuple[str, Any]] = [
         ("targets", None if request.targets is None else ",".join(request.targets)),
-        ("model", catalogue.from_anywhere(request.model)),
+        ("model", catalogue.from_anywhere(request.model, has_folder=True)),
         ("temperature", repr(request.temperature)),
         ("samples", request.samples),
         ("seed", request.seed),

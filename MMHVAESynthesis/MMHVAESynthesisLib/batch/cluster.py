@@ -66,7 +66,7 @@ def run_on_cluster(
     :raises MMHVAEError: when the workers cannot use the model or the engine, or when asked to stop.
     """
     distributed = _distributed()
-    settings = dataclasses.replace(settings, model=catalogue.from_anywhere(settings.model))
+    settings = dataclasses.replace(settings, model=catalogue.from_anywhere(settings.model, has_folder=False))
     try:
         _check_listens(address)
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)

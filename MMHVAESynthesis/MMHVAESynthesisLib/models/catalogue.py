@@ -126,10 +126,12 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
     raise ModelError(f"There is no model named '{name}', nor a file of that name. Known models: {known}.")
 
 
-def from_anywhere(model: Optional[str]) -> Optional[str]:
+def from_anywhere(model: Optional[str], has_folder: bool) -> Optional[str]:
     """Return a model's name, or the path of its file as another process knows it, whatever its working folder is.
 
     What is not found stays as it is: that process may know it, or has to say so.
+
+    :param has_folder: Whether that process looks into the same folder for models, and so knows its files by name.
     """
     if model is None:
         return None
@@ -137,7 +139,8 @@ def from_anywhere(model: Optional[str]) -> Optional[str]:
         entry = find(model)
     except ModelError:
         return str(model)
-    return str(model) if entry.in_catalogue else absolute(entry.path)
+    is_named = has_folder and str(model) == entry.name and entry.path.parent == models_dir()
+    return str(model) if entry.in_catalogue or is_named else absolute(entry.path)
 
 
 def how_to_get(entry: ModelEntry) -> str:

@@ -5,7 +5,7 @@ Attributes, all ``MMHVAE.``: ``registration`` ("1"), ``similarityBefore``, ``sim
 ``overlap`` (0 to 1), ``keptStart``, ``landmarkErrorBefore`` and ``landmarkErrorAfter`` (JSON: mean, median, largest in
 mm; where landmarks were given), and the provenance: ``engine``, ``kind``, ``fixed``, ``moving``, ``us``, ``carried``,
 ``seconds``, ``version``, ``run`` and more; ``refinedOn`` where the engine followed one of several contrasts;
-``completed`` (JSON, modalities), and where there are such ``completedFrom`` and ``completionModel``.
+where contrasts were completed, ``completed``, ``completedFrom`` (JSON, modalities) and ``completionModel``.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ def attributes(result: Any, errors: Optional[Errors], names: Mapping[str, Any]) 
     :param names: ``fixed``, ``moving``, ``us`` and ``carried``: what the user calls the nodes.
     """
     facts: Dict[str, Any] = {
-        **result.provenance,
+        **{name: fact for name, fact in result.provenance.items() if (name, fact) != ("completed", [])},
         **names,
         "registration": "1",
         "similarity_before": result.metric_before,
