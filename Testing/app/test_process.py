@@ -184,17 +184,22 @@ def test_a_model_is_named_so_that_the_child_finds_it_in_its_own_working_folder(m
     (tmp_path / "own").mkdir()
     for path in ("own/m.pth", "models.pth"):
         (tmp_path / path).write_bytes(b"")
-    known = catalogue.list_models()[0].name
-    (tmp_path / known).write_bytes(b"a file of that name")
+    known = [entry.name for entry in catalogue.list_models()]
+    assert any(entry.path is None for entry in catalogue.list_models()), "some are not on this machine"
+    (tmp_path / known[0]).write_bytes(b"a file of that name")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "by hand.pth").write_bytes(b"")
     for model, name in (
         (None, None),
-        (known, known),
+        *((each, each) for each in known),
+        ("by hand.pth", "by hand.pth"),
         ("absent.pth", "absent.pth"),
         ("models.pth", str(tmp_path / "models.pth")),
         (os.path.join("own", "m.pth"), str(tmp_path / "own" / "m.pth")),
         (str(tmp_path / "own" / "m.pth"), str(tmp_path / "own" / "m.pth")),
     ):
         assert catalogue.from_anywhere(model, has_folder=True) == name
+    assert catalogue.from_anywhere("by hand.pth", has_folder=False) == str(tmp_path / "models" / "by hand.pth")
 
 
 def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it_is(monkeypatch, tmp_path):

@@ -139,8 +139,10 @@ def from_anywhere(model: Optional[str], has_folder: bool) -> Optional[str]:
         entry = find(model)
     except ModelError:
         return str(model)
+    if entry.in_catalogue or entry.path is None:
+        return str(model)
     is_named = has_folder and str(model) == entry.name and entry.path.parent == models_dir()
-    return str(model) if entry.in_catalogue or is_named else absolute(entry.path)
+    return str(model) if is_named else absolute(entry.path)
 
 
 def how_to_get(entry: ModelEntry) -> str:
