@@ -1,4 +1,16 @@
-"""How the tests work the panel."""
+"""How the tests work the panel, and the views."""
+
+from contextlib import contextmanager
+
+
+@contextmanager
+def marks_on_views(module):
+    """Have the marks put on the views as at Slicer's start."""
+    from MMHVAESynthesisLib.scene import annotations
+
+    module.prepareViews()
+    yield
+    annotations.uninstall()
 
 
 def choose_file(panel, path):

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
+from .driving import marks_on_views
+
 
 @pytest.fixture
 def layout(layout, module):
     """The views, with the marks put on them as at Slicer's start."""
-    module.prepareViews()
-    yield layout
-    from MMHVAESynthesisLib.scene import annotations
-
-    annotations.uninstall()
+    with marks_on_views(module):
+        yield layout
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 import pytest
 
+from .driving import marks_on_views
+
 
 @pytest.fixture
 def layout(layout, module):
     """The views, with the marks put on them as at Slicer's start."""
-    from MMHVAESynthesisLib.scene import annotations
-
-    module.prepareViews()
-    yield layout
-    annotations.uninstall()
+    with marks_on_views(module):
+        yield layout
 
 
 @pytest.fixture

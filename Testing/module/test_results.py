@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .driving import apply, finish, settle
+from .driving import apply, finish, marks_on_views, settle
 
 
 def composites(layout):
@@ -24,11 +24,8 @@ def marks():
 @pytest.fixture
 def layout(layout, panel, module):
     """The views, with the marks put on them as at Slicer's start."""
-    module.prepareViews()
-    yield layout
-    from MMHVAESynthesisLib.scene import annotations
-
-    annotations.uninstall()
+    with marks_on_views(module):
+        yield layout
 
 
 def node(slicer, name):
