@@ -1,7 +1,5 @@
 """What is said of a placement that is not to be relied on."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -34,6 +32,17 @@ class Finding:
 
 
 @pytest.fixture
+def at_chance(monkeypatch):
+    """Lets the placement have as many times the information that chance gives, and the search find some peaks."""
+
+    def stand(above, *peaks):
+        monkeypatch.setattr(engine.Chance, "times", lambda *_: above)
+        monkeypatch.setattr(engine.search, "search", lambda *_: list(peaks))
+
+    return stand
+
+
+@pytest.fixture
 def registered(field, monkeypatch):
     monkeypatch.setattr(engine, "choose_engine", lambda *_: Finding())
 
@@ -46,31 +55,40 @@ def registered(field, monkeypatch):
 @pytest.mark.parametrize(
     ("above", "apart", "said", "is_kept"),
     [
-        (1.1, 3.5, "no more than by chance", True),
-        (1.1, 2.0, "resemble each other little", False),
-        (1.3, 3.5, "resemble each other little", False),
-        (1.3, 6.0, "Repeats of the registration end 4 mm apart", True),
-        (1.6, 3.0, None, False),
-        (1.6, 6.0, "Repeats of the registration end 4 mm apart", True),
+        (2.3, 3.5, "no more than by chance", True),
+        (2.3, 2.0, "resemble each other little", False),
+        (2.5, 3.5, "resemble each other little", False),
+        (2.5, 6.0, "Repeats of the registration end 4 mm apart", True),
+        (3.6, 3.0, None, False),
+        (3.6, 6.0, "Repeats of the registration end 4 mm apart", True),
     ],
 )
 def test_how_far_a_placement_stands_out_from_chance_and_repeats_itself_is_told(
-    head, registered, monkeypatch, above, apart, said, is_kept
+    head, registered, at_chance, monkeypatch, above, apart, said, is_kept
 ):
     monkeypatch.setattr(Finding, "apart", apart)
-    found = SimpleNamespace(peaks=[Peak(TRUTH, 0.5)], above_chance=lambda pose: above)
-    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    at_chance(above, Peak(TRUTH, 0.5))
     result = registered(phantom.carried(head, MOTION), starts=2)
     assert result.kept_start is is_kept and result.provenance["above_chance"] == above
     assert len(result.warnings) == (said is not None)
     assert said is None or said in result.warnings[0]
 
 
-def test_a_search_that_finds_nothing_is_told(head, registered, monkeypatch):
-    monkeypatch.setattr(engine.search, "search", lambda *_: SimpleNamespace(peaks=[]))
+def test_a_search_that_finds_nothing_is_told(head, registered, at_chance):
+    at_chance(3.6)
     result = registered(phantom.carried(head, MOTION), starts=2)
     assert result.warnings == ["The search found no likely placement: only the initial one was refined."]
-    assert result.provenance["above_chance"] is None and not result.kept_start
+    assert not result.kept_start
+
+
+@pytest.mark.parametrize(("above", "is_told"), [(1.0, True), (3.4, True), (3.6, False)])
+def test_without_a_search_a_result_that_chance_would_give_is_told_and_taken(
+    head, registered, at_chance, above, is_told
+):
+    at_chance(above)
+    result = registered(phantom.carried(head, MOTION), starts=1)
+    assert not result.kept_start and result.provenance["above_chance"] == above
+    assert any(LITTLE in warning for warning in result.warnings) is is_told
 
 
 @pytest.mark.parametrize(
@@ -81,10 +99,11 @@ def test_a_search_that_finds_nothing_is_told(head, registered, monkeypatch):
         (2, [Peak(TRUTH, 0.5)], "If the MR lies nearly"),
     ],
 )
-def test_what_to_do_after_a_failure_depends_on_what_was_done(head, registered, monkeypatch, starts, peaks, first):
+def test_what_to_do_after_a_failure_depends_on_what_was_done(
+    head, registered, at_chance, monkeypatch, starts, peaks, first
+):
     monkeypatch.setattr(Finding, "apart", 9.0)
-    found = SimpleNamespace(peaks=peaks, above_chance=lambda pose: 1.6)
-    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    at_chance(3.6, *peaks)
     result = registered(phantom.carried(head, MOTION), starts=starts)
     (said,) = [warning for warning in result.warnings if "no placement is to be relied on" in warning]
     assert result.kept_start and f"the start is returned. {first}" in said
@@ -130,26 +149,25 @@ LITTLE, CHANCE = "resemble each other little", "no more than by chance"
 @pytest.mark.parametrize(
     ("repeats", "apart", "share", "above", "said", "is_kept"),
     [
-        (3.5, 13, 0.86, 1.6, "A placement 13 mm away fits 86 % as well as the best", True),
-        (1.0, 13, 0.86, 1.6, None, False),
-        (1.0, 13, 0.91, 1.6, "A placement 13 mm away fits 91 % as well as the best", True),
-        (3.5, 13, 0.84, 1.6, None, False),
-        (3.5, 13, 0.84, 1.1, CHANCE, True),
-        (1.0, 13, 0.84, 1.1, LITTLE, False),
-        (3.5, 13, 0.69, 1.0, LITTLE, False),
-        (3.5, 13, 0.69, 0.8, CHANCE, True),
-        (3.5, 11, 0.95, 1.6, "Another placement fits almost as well", False),
-        (3.5, 11, 0.89, 1.6, None, False),
-        (3.5, 11, 0.89, 1.1, CHANCE, True),
+        (3.5, 13, 0.86, 3.6, "A placement 13 mm away fits 86 % as well as the best", True),
+        (1.0, 13, 0.86, 3.6, None, False),
+        (1.0, 13, 0.91, 3.6, "A placement 13 mm away fits 91 % as well as the best", True),
+        (3.5, 13, 0.82, 3.6, None, False),
+        (3.5, 13, 0.82, 2.3, CHANCE, True),
+        (1.0, 13, 0.82, 2.3, LITTLE, False),
+        (3.5, 13, 0.69, 2.1, LITTLE, False),
+        (3.5, 13, 0.69, 1.9, CHANCE, True),
+        (3.5, 11, 0.95, 3.6, "Another placement fits almost as well", False),
+        (3.5, 11, 0.89, 3.6, None, False),
+        (3.5, 11, 0.89, 2.3, CHANCE, True),
     ],
 )
 def test_how_a_result_stands_out_from_other_placements_decides(
-    head, registered, monkeypatch, repeats, apart, share, above, said, is_kept
+    head, registered, at_chance, monkeypatch, repeats, apart, share, above, said, is_kept
 ):
     monkeypatch.setattr(Finding, "apart", repeats)
     monkeypatch.setattr(Finding, "rivals", [Rival(pose_of(np.eye(3), np.array([5.0, 0, apart])), share, apart)])
-    found = SimpleNamespace(peaks=[Peak(TRUTH, 0.5)], above_chance=lambda pose: above)
-    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    at_chance(above, Peak(TRUTH, 0.5))
     result = registered(phantom.carried(head, MOTION), starts=2)
     assert result.kept_start is is_kept
     assert [warning for warning in result.warnings if said and said in warning] == result.warnings[: said is not None]
@@ -158,12 +176,13 @@ def test_how_a_result_stands_out_from_other_placements_decides(
 
 
 @pytest.mark.parametrize(("away", "is_kept"), [(13.0, False), (11.0, True)])
-def test_a_result_that_descents_from_elsewhere_reach_as_well_stands_alone(head, registered, monkeypatch, away, is_kept):
+def test_a_result_that_descents_from_elsewhere_reach_as_well_stands_alone(
+    head, registered, at_chance, monkeypatch, away, is_kept
+):
     monkeypatch.setattr(Finding, "apart", 3.5)
     monkeypatch.setattr(Finding, "rivals", [])
     peak = Peak(pose_of(np.eye(3), np.array([5.0, away, 0])), 0.5)
-    found = SimpleNamespace(peaks=[peak], above_chance=lambda pose: 1.1)
-    monkeypatch.setattr(engine.search, "search", lambda *_: found)
+    at_chance(2.3, peak)
     assert registered(phantom.carried(head, MOTION), starts=2).kept_start is is_kept
 
 

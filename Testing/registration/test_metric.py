@@ -8,6 +8,7 @@ from scipy import ndimage
 from MMHVAESynthesisLib.errors import Cancelled
 from MMHVAESynthesisLib.progress import Reporter
 from MMHVAESynthesisLib.registration import search, similarity
+from MMHVAESynthesisLib.registration.chance import PLACEMENTS, Chance, drawn
 from MMHVAESynthesisLib.registration.frame import Frame, apply, gap, nearest_orthonormal, pose_of, rotation
 from MMHVAESynthesisLib.registration.mattes import MattesDescent
 from MMHVAESynthesisLib.registration.parts import halves, perturbed
@@ -56,8 +57,8 @@ def test_lncc_does_not_heed_contrast_and_brightness():
     assert plain == pytest.approx(changed, abs=1e-4)
 
 
-def brute_force(fixed, moving, where, field):
-    """The correlation coefficient of one window at a time, averaged over the field's voxels and the windows."""
+def brute_force(fixed, moving, where, field, floor, told):
+    """What the correlation coefficient of one window at a time tells, averaged over the field's voxels and windows."""
 
     def cut_at(at, half):
         return tuple(slice(max(a - half, 0), a + half + 1) for a in at)
@@ -72,8 +73,8 @@ def brute_force(fixed, moving, where, field):
             cut = cut_at(at, half)
             inside = where[cut]
             if enough(inside, half):
-                covariance = np.cov(fixed[cut][inside], moving[cut][inside], bias=True) + similarity.FLOOR * np.eye(2)
-                total += covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+                covariance = np.cov(fixed[cut][inside], moving[cut][inside], bias=True) + floor * np.eye(2)
+                total += told(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
         scores.append(total / sum(enough(field[cut_at(at, half)], half) for at in np.argwhere(field)))
     return np.mean(scores)
 
@@ -95,19 +96,39 @@ def half_seen_level():
 def test_lncc_is_the_mean_correlation_of_all_windows(made):
     level = made()
     seen = level.mask[0] & level.valid[0]
-    expected = brute_force(level.fixed[0], level.moving[0], seen, level.mask[0])
+    expected = brute_force(level.fixed[0], level.moving[0], seen, level.mask[0], similarity.FLOOR, lambda r: r)
     assert similarity.lncc(level, np.eye(4))[0] == pytest.approx(expected, abs=1e-4)
 
 
+def nats(correlation):
+    """The mutual information of two Gaussian variables, none where they are opposite."""
+    return -np.log(1 - correlation**2) / 2 if correlation > 0 else 0.0
+
+
 @pytest.mark.parametrize("made", [masked_level, half_seen_level])
-def test_lncc_in_torch_is_the_same(made):
+def test_information_is_the_mean_of_all_windows(made):
+    level = made()
+    seen = level.mask[0] & level.valid[0]
+    floor = similarity.INFORMATION_FLOOR
+    expected = brute_force(level.fixed[0], level.moving[0], seen, level.mask[0], floor, nats)
+    assert similarity.information(level, np.eye(4))[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_information_of_a_volume_with_itself_and_its_negative():
+    values = texture(0)
+    same, opposite = (similarity.information(level_of(values, sign * values), np.eye(4))[0] for sign in (1, -1))
+    assert opposite == 0 and 1 < same < nats(similarity.HIGHEST) + 1e-6
+
+
+@pytest.mark.parametrize("made", [masked_level, half_seen_level])
+def test_information_in_torch_is_the_same(made):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
     from MMHVAESynthesisLib.registration.lncc import Landscape
 
     level = made()
     whole = np.ones(level.fixed.shape[1:], bool)
     landscape = Landscape(level, [np.eye(4)], [whole], 1, torch.device("cpu"))
-    expected = similarity.lncc(level, np.eye(4))[0]
+    expected = similarity.information(level, np.eye(4))[0]
     assert landscape.metric(landscape.poses)[0].item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -136,7 +157,7 @@ def test_a_descent_returns_the_best_pose_that_it_met(problem, truth):
     leaps = Schedule(3, 9.0, 9.0)
     (pose,), (value,) = descend(level, [truth], leaps, Reporter("test", 3), torch.device("cpu"))
     assert gap(pose, truth, problem.points) < 1e-6
-    assert value == pytest.approx(similarity.lncc(level, truth)[0], abs=1e-3)
+    assert value == pytest.approx(similarity.information(level, truth)[0], abs=1e-3)
 
 
 def test_mutual_information_heeds_the_moving_volume_only_where_it_has_data():
@@ -161,7 +182,7 @@ def test_lncc_where_nothing_is_seen_is_0():
 
 def steps_of(problem, count=3, cancel=None):
     report = Reporter("search", search.steps(), None, cancel)
-    return search.search(problem.pyramid, problem.points, count, report).peaks, report
+    return search.search(problem.pyramid, problem.points, count, report), report
 
 
 def test_search_alone_comes_near_from_afar(problem, truth):
@@ -173,10 +194,37 @@ def test_search_alone_comes_near_from_afar(problem, truth):
 
 
 def test_the_truth_stands_out_from_chance_and_no_other_place_does(problem, truth):
-    found = search.search(problem.pyramid, problem.points, 3, Reporter("search", search.steps()))
-    assert 0.05 < found.chance < 0.5 and found.above_chance(truth) > 1.7
-    assert found.above_chance(np.eye(4)) < 1.1
-    assert found.above_chance(pose_of(np.eye(3), np.array([500.0, 0, 0]))) == 0
+    chance = Chance.of(problem, Reporter("chance", 1))
+    above = [
+        chance.times(pose, np.mean(similarity.information(problem.pyramid.level(2), pose)))
+        for pose in (truth, np.eye(4), pose_of(np.eye(3), np.array([500.0, 0, 0])))
+    ]
+    assert above[0] > 10 and 0 < above[1] < 1.5 and above[2] == 0
+
+
+def test_chance_is_what_one_in_ten_placements_elsewhere_exceeds(problem):
+    poses = [pose_of(np.eye(3), np.array([shift, 0, 0])) for shift in (*range(20, 31), 15.0)]
+    chance = Chance(poses, np.array([*range(11), 1000]) / 100, problem.points)
+    assert chance.times(np.eye(4), 0.27) == pytest.approx(3), "what lies near is no other answer"
+    assert Chance(poses[-1:], np.ones(1), problem.points).times(np.eye(4), 0.27) > 100
+
+
+def test_placements_for_chance_lie_within_what_is_searched_and_are_drawn_alike(problem):
+    poses = drawn(problem.points)
+    gaps = [gap(pose, np.eye(4), problem.points) for pose in poses]
+    assert len(poses) == PLACEMENTS and max(gaps) <= search.FARTHEST and np.std(gaps) > 5
+    assert all(np.array_equal(*pair) for pair in zip(poses, drawn(problem.points)))
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        Chance.of(problem, Reporter("chance", 1, None, cancel))
+
+
+def test_no_peak_lies_farther_off_than_is_looked_for(problem, monkeypatch):
+    gaps = [gap(peak.pose, np.eye(4), problem.points) for peak in steps_of(problem, 6)[0]]
+    assert 20 < max(gaps) <= search.FARTHEST
+    monkeypatch.setattr(search, "FARTHEST", 20.0)
+    assert all(gap(peak.pose, np.eye(4), problem.points) <= 20 for peak in steps_of(problem, 6)[0])
 
 
 def test_peaks_lie_apart(problem):
@@ -187,11 +235,11 @@ def test_peaks_lie_apart(problem):
 
 def test_peaks_of_several_searches_are_joined_without_what_was_found_twice(problem):
     found = search.search(problem.pyramid, problem.points, 3, Reporter("search", search.steps()))
-    near = pose_of(np.eye(3), found.peaks[1].pose[:3, 3] + 0.1) @ pose_of(found.peaks[1].pose[:3, :3], np.zeros(3))
+    near = pose_of(np.eye(3), found[1].pose[:3, 3] + 0.1) @ pose_of(found[1].pose[:3, :3], np.zeros(3))
     far = search.Peak(pose_of(np.eye(3), np.array([0.0, 0, 90])), 0.01)
-    other = dataclasses.replace(found, peaks=[search.Peak(near, 0.9), far])
-    assert search.apart([found, other], problem.points) == [*found.peaks, far]
-    assert search.apart([found], problem.points) == found.peaks and search.apart([], problem.points) == []
+    other = [search.Peak(near, 0.9), far]
+    assert search.apart([found, other], problem.points) == [*found, far]
+    assert search.apart([found], problem.points) == found and search.apart([], problem.points) == []
 
 
 def test_some_of_the_pairs_are_searched_as_if_there_were_no_others(head, field):
@@ -229,7 +277,7 @@ def test_correlation_of_the_search_is_the_plain_one():
         np.full(3, -16 * 8.0),
     )
     correlator = search._Correlator(level)
-    found = correlator._correlation(np.eye(3))[0][tuple(correlator.reach + shift)]
+    found = correlator._correlation(np.eye(3))[tuple(correlator.reach + shift)]
     assert found == pytest.approx(np.corrcoef(fixed[mask], moving[cut][mask])[0, 1], abs=1e-3)
 
 
@@ -250,11 +298,11 @@ def test_peaks_with_little_overlap_or_little_contrast_are_not_taken():
     )
     correlator = search._Correlator(level)
     # Moved by 60 mm in x it would fit perfectly, but lies beyond the reach; by 36 mm there is next to no contrast.
-    correlation, _ = correlator._correlation(np.eye(3))
+    correlation = correlator._correlation(np.eye(3))
     assert correlation[-1, correlator.reach, correlator.reach] == -1
     assert correlation.max() > 0
     level.valid[0, :12] = False
-    hidden, _ = search._Correlator(level)._correlation(np.eye(3))
+    hidden = search._Correlator(level)._correlation(np.eye(3))
     assert hidden[0, correlator.reach, correlator.reach] == -1 < correlation[0, correlator.reach, correlator.reach]
 
 
@@ -273,12 +321,12 @@ def test_peaks_of_little_contrast_beside_the_other_placements_are_not_taken():
     )
     correlator = search._Correlator(level)
     at = correlator.reach + 6, correlator.reach, correlator.reach
-    assert correlator._correlation(np.eye(3))[0][at] == -1
+    assert correlator._correlation(np.eye(3))[at] == -1
     # It is no lack of precision: on its own that placement would correlate as well as can be.
     moving = np.zeros(moving.shape)
     moving[21:31, 15:25, 15:25] = 0.05 * fixed
     alone = search._Correlator(dataclasses.replace(level, moving=np.float32(moving)[None]))
-    assert alone._correlation(np.eye(3))[0][at] > 0.99
+    assert alone._correlation(np.eye(3))[at] > 0.99
 
 
 def test_halves_complete_one_another(problem):

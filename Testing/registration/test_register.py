@@ -166,7 +166,7 @@ def test_never_returns_less_than_the_start(head, field, monkeypatch, away):
     assert any("start is returned" in warning for warning in result.warnings)
 
 
-@pytest.mark.parametrize(("noise", "is_kept"), [(0.0, True), (0.3, False), (1.5, False)])
+@pytest.mark.parametrize(("noise", "is_kept"), [(0.0, True), (0.15, False), (1.5, False)])
 def test_a_placement_that_fits_no_better_than_the_start_is_not_taken(head, monkeypatch, noise, is_kept):
     """A texture that repeats itself every 28 mm: where the noise does not tell them apart, the MR stays where it is."""
     period = sitk.GetArrayFromImage(phantom.head(size=28))
@@ -253,7 +253,8 @@ def test_volumes_that_do_not_belong_together_leave_the_start_as_it_is(field):
     assert len(result.warnings) == 1 and "no more than by chance" in result.warnings[0]
     assert result.provenance["above_chance"] < engine.BY_CHANCE
     refined = registered(field, other, starts=1)
-    assert not refined.kept_start and refined.provenance["above_chance"] is None
+    assert not refined.kept_start and refined.provenance["above_chance"] < engine.STANDS_OUT
+    assert any("resemble each other little" in warning for warning in refined.warnings)
 
 
 @needs_torch
@@ -307,7 +308,7 @@ def test_number_of_threads_is_left_as_it_was(head, field):
 def test_progress_ends_at_its_total_where_the_search_finds_nothing(head, field, name, monkeypatch):
     def empty(pyramid, points, count, report):
         report.step(engine.search.steps())
-        return engine.search.Found([], 0.1, pyramid.level(4))
+        return []
 
     monkeypatch.setattr(engine.search, "search", empty)
     reports = []

@@ -16,21 +16,22 @@ from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
 from . import search
 from .brainsfit import BrainsFitDescent, BrainsFitRunner, executable_runner
+from .chance import Chance
 from .completion import Completion, complete
 from .frame import distances, gap
 from .mattes import MattesDescent
 from .problem import GOOD_OVERLAP, Problem, prepare
 from .result import ContrastSimilarity, RegistrationResult
-from .similarity import lncc, overlap
+from .similarity import information, lncc, overlap
 from .solution import Engine, Rival, Solution
 from .stepwise import StepwiseEngine
 from .transforms import transform_of
 
 log = logging.getLogger(__name__)
 
-LEAST, BY_CHANCE, STANDS_OUT = 0.9, 1.2, 1.5
-"""Times the correlation that chance gives: what a result needs that stands apart, what speaks for one that does not,
-and what leaves no doubt. See :func:`_is_likely`.
+LEAST, BY_CHANCE, STANDS_OUT = 2.0, 2.4, 3.5
+"""Times the information that chance gives (see :class:`Chance`): what a result needs that stands apart, what speaks for
+one that does not, and what leaves no doubt. See :func:`_is_likely`.
 """
 
 NEARER = (
@@ -43,9 +44,12 @@ WITH_SEARCH = (
 )
 WITHOUT_SEARCH = (
     "If the MR lies nearly right already, register without a search (panel: untick Search; command line: --starts 1; "
-    "console: starts=1), and check by eye: nothing tells chance then."
+    "console: starts=1), and check by eye: what chance may have given is then taken too."
 )
 LARGER = "So small a field of view hardly tells placements apart: choose a larger one, best the whole ultrasound."
+
+LITTLE = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
+NOTHING_FOUND = "The search found no likely placement: only the initial one was refined."
 
 SMALL = 24.0
 """mm, the edge of a cube as large as the field of view, below which neither a search nor its absence is to be advised,
@@ -57,14 +61,14 @@ ELSEWHERE = 12.0
 where the same one lies.
 """
 
-APART_FROM_ALL, ALONE = 0.7, 0.85
-"""Parts of a result's LNCC that the best placement elsewhere has: below the first the result stands apart, below the
-second that speaks for it. See :func:`_is_likely`.
+APART_FROM_ALL, ALONE = 0.7, 0.83
+"""Parts of a result's information that the best placement elsewhere has: below the first the result stands apart, below
+the second that speaks for it. See :func:`_is_likely`.
 """
 
 RIVAL, EQUAL = 0.9, 0.98
-"""Parts of a result's LNCC that another placement, or the start, has: from the first on it is the result's rival, from
-the second as good.
+"""Parts of a result's information that another placement, or the start, has: from the first on it is the result's
+rival, from the second as good.
 """
 
 APART = 3.0
@@ -135,7 +139,8 @@ def register(
     starts = [np.eye(4)] + [peak.pose for peak in search.apart(found, problem.points)]
     report.step(engine.steps(request, most) - engine.steps(request, len(starts)))
     advice = _advice(problem, found)
-    solution = _judged(engine.solve(problem, request, starts, report), starts, found, problem, advice)
+    solution = engine.solve(problem, request, starts, report)
+    solution = _judged(solution, starts, found, problem, Chance.of(problem, report), advice)
     solution = _with_rivals(_reproduced(solution, problem.points, LOST, "Repeats of the registration end", advice))
     solution = _against_start(solution, problem)
     solution = _reproduced(solution, problem.points, TORN, "Placements that fit almost as well lie", advice)
@@ -161,13 +166,13 @@ def _completed(
     return problem, completion
 
 
-def _advice(problem: Problem, found: Sequence[search.Found]) -> str:
+def _advice(problem: Problem, found: Sequence[Sequence[search.Peak]]) -> str:
     """Return what to do where no placement is to be relied on."""
     if _is_small(problem):
         return LARGER
     if not found:  # none was asked for
         return WITH_SEARCH
-    return WITHOUT_SEARCH if any(each.peaks for each in found) else NEARER
+    return WITHOUT_SEARCH if any(found) else NEARER
 
 
 def _is_small(problem: Problem) -> bool:
@@ -177,19 +182,23 @@ def _is_small(problem: Problem) -> bool:
 
 
 def _judged(
-    solution: Solution, starts: List[np.ndarray], found: Sequence[search.Found], problem: Problem, advice: str
+    solution: Solution,
+    starts: List[np.ndarray],
+    found: Sequence[Sequence[search.Peak]],
+    problem: Problem,
+    chance: Chance,
+    advice: str,
 ) -> Solution:
-    """Return a solution with what other placements and the searches say of it: whether it stands out from them.
+    """Return a solution with what other placements say of it: whether it stands out from them.
 
+    :param found: What each search found; empty where none was asked for.
     :param advice: What to do where it does not.
     """
-    if not found:
-        return solution
-    if not starts[1:]:
-        note = "The search found no likely placement: only the initial one was refined."
-        return dataclasses.replace(solution, warnings=[note, *solution.warnings])
-    above = max(each.above_chance(solution.pose) for each in found)
+    told = float(np.mean(information(problem.pyramid.level(2), solution.pose)))
+    above = chance.times(solution.pose, told)
     solution = dataclasses.replace(solution, above_chance=above)
+    if not starts[1:]:
+        return _unsearched(solution, is_searched=bool(found))
     rival = _elsewhere(solution, starts, problem)
     share = None if rival is None or _is_small(problem) else rival.share
     if not _is_likely(above, share, _spread(solution.pose, solution, problem.points)):
@@ -208,8 +217,14 @@ def _judged(
         return _given_up(solution, [*solution.repeats, *starts[1:], solution.pose], note)
     if above >= STANDS_OUT:
         return solution
-    note = "The synthetic and the pre-operative MR resemble each other little: check the result by eye."
-    return dataclasses.replace(solution, doubts=[note, *solution.doubts])
+    return dataclasses.replace(solution, doubts=[LITTLE, *solution.doubts])
+
+
+def _unsearched(solution: Solution, is_searched: bool) -> Solution:
+    """Return a solution that no other placement was compared with, with what is to be said of it."""
+    warnings = [NOTHING_FOUND, *solution.warnings] if is_searched else solution.warnings
+    doubts = solution.doubts if solution.above_chance >= STANDS_OUT else [LITTLE, *solution.doubts]
+    return dataclasses.replace(solution, warnings=warnings, doubts=doubts)
 
 
 def _is_likely(above: float, share: Optional[float], spread: float) -> bool:
@@ -221,8 +236,8 @@ def _is_likely(above: float, share: Optional[float], spread: float) -> bool:
     Of the placements with simulated ultrasound from which the thresholds come it takes 21 of 22 right ones, none of 8
     wrong ones, and of 60 in other patients' heads 8: these lie within 8 mm of the like place, in one atlas' space.
 
-    :param above: Times the correlation that chance gives.
-    :param share: Part of its LNCC that the best placement elsewhere has; None where nothing tells.
+    :param above: Times the information that chance gives.
+    :param share: Part of its information that the best placement elsewhere has; None where nothing tells.
     :param spread: mm that its repeats lie apart.
     """
     by_chance, by_repeats = above >= BY_CHANCE, spread <= REPEATED
@@ -266,7 +281,8 @@ def _against_start(solution: Solution, problem: Problem) -> Solution:
     if solution.given_up or apart <= APART:
         return solution
     level = problem.pyramid.level(2)
-    share = float(np.mean(lncc(level, start)) / max(np.mean(lncc(level, solution.pose)), 1e-6))
+    here, there = (float(np.mean(information(level, pose))) for pose in (solution.pose, start))
+    share = there / max(here, 1e-6)
     if share < RIVAL:
         return solution
     repeats = [*solution.repeats, start]
@@ -306,9 +322,9 @@ def _result(
 ) -> RegistrationResult:
     level = problem.pyramid.level(2)
     start = np.eye(4)
-    before, after = lncc(level, start), lncc(level, solution.pose)
-    worse = np.mean(after) < np.mean(before)
-    pose, after = (start, before) if worse else (solution.pose, after)
+    worse = np.mean(information(level, solution.pose)) < np.mean(information(level, start))
+    pose = start if worse else solution.pose
+    before, after = lncc(level, start), lncc(level, pose)
     lost = "Nothing better than the start was found: the start is returned."
     warnings = [*problem.warnings, *solution.warnings, *([lost] if worse else solution.doubts)]
     share = overlap(level, pose)

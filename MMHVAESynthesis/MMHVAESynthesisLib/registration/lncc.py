@@ -1,7 +1,8 @@
 """Multi-scale local normalised cross-correlation by gradient descent: the engine that needs PyTorch and nothing else.
 
-The signed correlation coefficient in windows of 5 and 9 voxels, raised by Adam over the six parameters of a rigid
-motion (twelve when affine) at 4, 2 and 1 mm, as in Dorent et al., IEEE TPAMI 2025, section on registration.
+The signed correlation coefficient in windows of 5 and 9 voxels, at 4, 2 and 1 mm, as in Dorent et al., IEEE TPAMI 2025,
+section on registration. What is raised, by Adam over the six parameters of a rigid motion (twelve when affine), is the
+information that the windows' correlations stand for: see :func:`similarity.information`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..progress import Reporter
 from .pyramid import Level
-from .similarity import FLOOR, LEAST_FILLED, WINDOWS, seen
+from .similarity import HIGHEST, INFORMATION_FLOOR, LEAST_FILLED, WINDOWS, seen
 from .solution import MOST_STRETCH
 
 _TURN, _SHIFT, _STRETCH = slice(0, 3), slice(3, 6), slice(6, 12)
@@ -107,7 +108,7 @@ class Landscape:
         inverse = 1 / count.clamp(min=1)
         mean = windows.sums(self.fixed) * inverse
         variance = windows.sums(self.fixed * fixed) * inverse - mean**2
-        return inverse, mean, (variance.clamp(min=0) + FLOOR).rsqrt(), share
+        return inverse, mean, (variance.clamp(min=0) + INFORMATION_FLOOR).rsqrt(), share
 
     def matrices(self, parameters: Tensor) -> Tensor:
         """Return the local poses (B, 4, 4) that (B, 6 or 12) parameters stand for: mm at the field's radius, and mm."""
@@ -128,7 +129,7 @@ class Landscape:
         return moved.index_copy(0, self.sampled, values.view(-1)).view(len(matrices), *self.shape)
 
     def metric(self, matrices: Tensor) -> Tensor:
-        """Return the LNCC, -1 to 1, of (B, 4, 4) local poses: (B,), the mean over pairs, windows and voxels."""
+        """Return the information of (B, 4, 4) local poses: (B,) nats, the mean over pairs, windows and voxels."""
         total = torch.zeros(len(matrices), device=self.device)
         for pair in range(len(self.moving)):
             moved = self._moved(matrices, pair)
@@ -136,9 +137,10 @@ class Landscape:
             products = torch.stack([weighted, weighted * moved, self.fixed[:, pair] * moved])
             for windows, (inverse, mean, scale, share) in zip(self.windows, self.statistics):
                 g, gg, fg = windows.sums(products) * inverse[:, pair]
-                variance = (gg - g * g).clamp(min=0) + FLOOR
+                variance = (gg - g * g).clamp(min=0) + INFORMATION_FLOOR
                 local = (fg - mean[:, pair] * g) * scale[:, pair] * variance.rsqrt()
-                total = total + (local * share[:, pair]).sum((-3, -2, -1))
+                nats = -0.5 * torch.log1p(-(local.clamp(0, HIGHEST) ** 2))
+                total = total + (nats * share[:, pair]).sum((-3, -2, -1))
         return total / (len(self.moving) * len(self.windows))
 
 
@@ -184,20 +186,20 @@ def descend(
     parts: Sequence[np.ndarray] = (),
     affine: bool = False,
 ) -> Tuple[List[np.ndarray], List[float]]:
-    """Raise the LNCC from several poses at once.
+    """Raise the information from several poses at once.
 
     :param poses: (4, 4) local poses to start from.
     :param parts: For each pose, the part of the field that it is judged by, (X, Y, Z) bool; none means the whole
         field.
     :param report: Is stepped once an iteration.
-    :return: The best pose met on each way, and its LNCC.
+    :return: The best pose met on each way, and its information.
     """
     whole = np.ones(level.fixed.shape[1:], dtype=bool)
     landscape = Landscape(level, poses, parts or [whole] * len(poses), schedule.window_stride, device)
     parameters = torch.zeros(len(poses), 12 if affine else 6, dtype=torch.float64, device=device, requires_grad=True)
     adam = _Adam(parameters)
     best = landscape.poses.clone()
-    highest = torch.full((len(poses),), -2.0, device=device)
+    highest = torch.full((len(poses),), -1.0, device=device)
     for iteration in range(schedule.iterations + 1):
         matrices = landscape.matrices(parameters)
         values = landscape.metric(matrices)

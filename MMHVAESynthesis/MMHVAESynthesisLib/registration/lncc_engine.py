@@ -17,6 +17,7 @@ from .lncc import Schedule, descend
 from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
+from .search import is_near
 from .solution import Rival, Solution, stretched_alike
 from .together import together
 
@@ -27,7 +28,7 @@ REPEAT = Schedule(20, 0.5, 0.05, window_stride=2)
 STRETCH = Schedule(25, 0.3, 0.02)
 
 CANDIDATES = 3
-"""How many placements of each view that lie apart go on from 4 mm to 2 mm, where LNCC tells them apart far better.
+"""How many placements of each view that lie apart go on from 4 mm to 2 mm, where they are told apart far better.
 
 The starts that lie apart from these go there as well: a descent at 4 mm, where little of a poor synthesis or of iUS is
 left, may lead away from the truth that a start is close to.
@@ -36,7 +37,7 @@ left, may lead away from the truth that a start is close to.
 REPEATS = 4
 """Halves of the field on which the result is repeated."""
 
-_JITTER = 1.0
+_JITTER = 1.5
 """mm by which a repeat starts off the result."""
 
 _APART = 3.0
@@ -76,7 +77,7 @@ def _interpolates(device: str) -> bool:
 
 
 class LnccEngine:
-    """Gradient descent on the LNCC in PyTorch."""
+    """Gradient descent on the information of LNCC's windows in PyTorch."""
 
     name = "lncc"
 
@@ -120,13 +121,13 @@ class LnccEngine:
         ends: List[np.ndarray] = []
         for view in problem.views:
             poses, values = _descend(view.level(4), starts, COARSE, _BATCH, report, device)
-            found = [pose for pose, _ in _distinct(poses, values, points, CANDIDATES)]
+            found = [pose for pose, _ in _distinct(*_near(poses, values, points), points, CANDIDATES)]
             ends += [pose for pose in found if all(gap(pose, end, points) > _APART for end in ends)]
         missed = [start for start in starts if all(gap(start, end, points) > _APART for end in ends)]
         poses, values = _descend(pyramid.level(2), [*ends, *missed], MIDDLE, 1, report, device)
         most = _first_steps(len(starts), _most_candidates(len(starts)), _MOST_VIEWS)
         report.step(most - _first_steps(len(starts), len(poses), len(problem.views)))
-        best, *others = _distinct(poses, values, points, len(poses))
+        best, *others = _distinct(*_near(poses, values, points), points, len(poses))
         rivals = [Rival(other, _share(value, best[1]), gap(other, best[0], points)) for other, value in others]
         pose, repeats = self._refined(problem, request, best[0], report, device)
         on_cpu = "MPS cannot interpolate in 3D: the registration ran on the CPU."
@@ -176,13 +177,19 @@ def _first_steps(starts: int, candidates: int, views: int) -> int:
 def _descend(
     level: Level, poses: Sequence[np.ndarray], schedule: Schedule, size: int, report: Reporter, device: torch.device
 ) -> Tuple[List[np.ndarray], List[float]]:
-    """Raise the LNCC from several poses, ``size`` of them in each batch; see :func:`descend`."""
+    """Raise the information from several poses, ``size`` of them in each batch; see :func:`descend`."""
 
     def batch(cut: slice):
         return lambda relay: descend(level, poses[cut], schedule, relay, device)
 
     found = together([batch(cut) for cut in _cuts(len(poses), size)], report)
     return [pose for ends, _ in found for pose in ends], [value for _, values in found for value in values]
+
+
+def _near(poses: List[np.ndarray], values: List[float], points: np.ndarray) -> Tuple[List[np.ndarray], List[float]]:
+    """Return the poses that have not gone farther than is looked for, with their values; all where all have."""
+    near = [place for place, pose in enumerate(poses) if is_near(pose, points)] or range(len(poses))
+    return [poses[place] for place in near], [values[place] for place in near]
 
 
 def _share(value: float, best: float) -> float:

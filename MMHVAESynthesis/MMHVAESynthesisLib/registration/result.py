@@ -36,7 +36,7 @@ class RegistrationResult:
     :param fixed_to_moving: Maps points of the fixed volume to points of the moving one, as ITK resamples and as files
         hold it.
     :param moving_to_fixed: Its inverse: put over the pre-operative MR, it moves the MR onto the ultrasound.
-    :param metric_before: Mean LNCC of the contrasts at the start, -1 to 1; ``metric_after`` at the end, never lower.
+    :param metric_before: Mean LNCC of the contrasts at the start, -1 to 1; ``metric_after`` at the end.
     :param confidence: mm: how far, root mean square over the field of view, repeats of the registration, and placements
         that fit almost as well, lie from its result. A typical error of the placement, not a bound (in the benchmark
         twice the true error in the median), and blind to what a linear transform cannot show (brain shift).

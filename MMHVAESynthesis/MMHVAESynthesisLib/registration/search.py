@@ -17,7 +17,7 @@ from scipy import fft, ndimage
 from ..progress import Reporter
 from .frame import apply, gap, pose_of, rotation
 from .pyramid import Level, Pyramid
-from .similarity import FLOOR, moved, seen
+from .similarity import FLOOR
 from .together import together
 
 STEP_DEGREES = 8.0
@@ -36,6 +36,12 @@ LEAST_VOXELS = 100
 FARTHEST_SHIFT = 36.0
 """mm along each axis."""
 
+FARTHEST = 34.0
+"""mm, root mean square over the field of view, beyond which no placement is looked for: MR that lies farther off is to
+be moved nearer by hand, and what fits there by chance would only hide the truth. It is 4 mm more than the benchmark's
+capture range, since a peak is that inexact.
+"""
+
 LEAST_OVERLAP = 0.5
 """Part of the field of view in which the moving volume must have data."""
 
@@ -48,9 +54,6 @@ APART = 6.0
 _PARTS = 4
 """Into how many parts the rotations are divided among threads."""
 
-_LEAST_CHANCE = 0.05
-"""Few placements looked at must not make chance look like nothing."""
-
 _LEAST = 1e-4
 """Variance (the whole volume's is 1) below which single precision leaves nothing to compare."""
 
@@ -61,33 +64,6 @@ class Peak:
 
     pose: np.ndarray
     correlation: float
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found.
-
-    :param peaks: Best first, no two close to one another.
-    :param chance: The most that volumes which do not belong together correlate, 0 to 1: the greatest correlation of
-        opposite sign over all placements looked at. By chance, both signs are as likely.
-    :param level: The evened volumes on which it was judged.
-    """
-
-    peaks: List[Peak]
-    chance: float
-    level: Level
-
-    def above_chance(self, pose: np.ndarray) -> float:
-        """Return how many times what chance gives the volumes correlate under a (4, 4) local pose, 0 or more."""
-        values = [_correlation_at(self.level, pose, pair) for pair in range(len(self.level.fixed))]
-        return max(float(np.mean(values)), 0.0) / max(self.chance, _LEAST_CHANCE)
-
-
-def _correlation_at(level: Level, pose: np.ndarray, pair: int) -> float:
-    where = seen(level, pose, pair)
-    fixed, there = level.fixed[pair][where], moved(level, pose, pair)[where]
-    spreads = (fixed.std() * there.std()) if where.any() else 0.0
-    return 0.0 if spreads < _LEAST else float(np.mean((fixed - fixed.mean()) * (there - there.mean())) / spreads)
 
 
 def rotations() -> List[np.ndarray]:
@@ -106,8 +82,8 @@ def steps() -> int:
     return len(rotations()) + KEPT
 
 
-def search(pyramid: Pyramid, points: np.ndarray, count: int, report: Reporter) -> Found:
-    """Return up to ``count`` peaks of the correlation, and what chance alone would give.
+def search(pyramid: Pyramid, points: np.ndarray, count: int, report: Reporter) -> List[Peak]:
+    """Return up to ``count`` peaks of the correlation, the best first, no two close to one another.
 
     :param pyramid: The volumes; those at 8 mm and at 4 mm are used.
     :param points: (N, 3) local points of the field of view, mm.
@@ -117,14 +93,18 @@ def search(pyramid: Pyramid, points: np.ndarray, count: int, report: Reporter) -
     fine = evened(pyramid.level(4), EVENED[4])
     coarse = evened(pyramid.level(8), EVENED[8])
     if min(mask.sum() for mask in coarse.mask) >= LEAST_VOXELS:
-        firsts = sorted(_peaks(coarse, turns, 1, report)[0], key=lambda peak: -peak.correlation)
+        firsts = sorted(_peaks(coarse, turns, 1, report), key=lambda peak: -peak.correlation)
         turns = [peak.pose[:3, :3] for peak in firsts[:KEPT]]
         report.step(KEPT - len(turns))
     else:
         report.step(KEPT)
-    peaks, chance = _peaks(fine, turns, count, report)
-    peaks.sort(key=lambda peak: -peak.correlation)
-    return Found(_apart(peaks, points, count), chance, fine)
+    near = [peak for peak in _peaks(fine, turns, count, report) if is_near(peak.pose, points)]
+    return _apart(sorted(near, key=lambda peak: -peak.correlation), points, count)
+
+
+def is_near(pose: np.ndarray, points: np.ndarray) -> bool:
+    """Return whether a (4, 4) local pose is within what is looked for; see :data:`FARTHEST`."""
+    return gap(pose, np.eye(4), points) <= FARTHEST
 
 
 def evened(level: Level, sigma: float) -> Level:
@@ -146,29 +126,27 @@ def _evened(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
     return np.where(where, (values - mean) / spread, 0).astype(np.float32)
 
 
-def _peaks(level: Level, turns: Sequence[np.ndarray], count: int, report: Reporter) -> Tuple[List[Peak], float]:
-    """Return the best ``count`` peaks over the shifts of each rotation (3, 3), and the chance level of them all."""
+def _peaks(level: Level, turns: Sequence[np.ndarray], count: int, report: Reporter) -> List[Peak]:
+    """Return the best ``count`` peaks over the shifts of each rotation (3, 3)."""
     correlator = _Correlator(level)
 
     def of(some: Sequence[np.ndarray]):
-        def part(relay: Any) -> Tuple[List[Peak], float]:
-            peaks, chance = [], 0.0
+        def part(relay: Any) -> List[Peak]:
+            peaks = []
             for turn in some:
-                more, opposite = correlator.best(turn, count)
-                peaks.extend(more)
-                chance = max(chance, opposite)
+                peaks.extend(correlator.best(turn, count))
                 relay.step()
-            return peaks, chance
+            return peaks
 
         return part
 
     found = together([of(turns[n::_PARTS]) for n in range(_PARTS)], report)
-    return [peak for peaks, _ in found for peak in peaks], max(chance for _, chance in found)
+    return [peak for peaks in found for peak in peaks]
 
 
-def apart(found: Sequence[Found], points: np.ndarray) -> List[Peak]:
+def apart(found: Sequence[Sequence[Peak]], points: np.ndarray) -> List[Peak]:
     """Return the peaks of several searches, those of the first first, no two close to one another."""
-    peaks = [peak for each in found for peak in each.peaks]
+    peaks = [peak for each in found for peak in each]
     return _apart(peaks, points, len(peaks))
 
 
@@ -206,26 +184,25 @@ class _Correlator:
         """Return the correlation at shifts of -reach to reach along each axis."""
         return fft.irfftn(spectrum, self.shape, axes=(-3, -2, -1))[(..., *(slice(0, 2 * self.reach + 1),) * 3)]
 
-    def best(self, turn: np.ndarray, count: int) -> Tuple[List[Peak], float]:
-        """Return the ``count`` best local maxima over the shifts, for one rotation (3, 3), and the chance level."""
-        correlation, usable = self._correlation(turn)
+    def best(self, turn: np.ndarray, count: int) -> List[Peak]:
+        """Return the ``count`` best local maxima over the shifts, for one rotation (3, 3)."""
+        correlation = self._correlation(turn)
         maxima = (correlation == ndimage.maximum_filter(correlation, 3, mode="nearest")) & (correlation > 0)
         where = np.argwhere(maxima)
         values = correlation[maxima]
         best = np.argsort(-values, kind="stable")[:count]
         shifts = (where[best] - self.reach) * self.level.spacing
-        peaks = [Peak(pose_of(turn, turn @ shift), float(value)) for shift, value in zip(shifts, values[best])]
-        return peaks, max(-float(correlation[usable].min()), 0.0) if usable.any() else 0.0
+        return [Peak(pose_of(turn, turn @ shift), float(value)) for shift, value in zip(shifts, values[best])]
 
-    def _correlation(self, turn: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Return the pairs' mean correlation over the shifts, and where overlap and variance let it count; else -1."""
+    def _correlation(self, turn: np.ndarray) -> np.ndarray:
+        """Return the pairs' mean correlation over the shifts; -1 where overlap or variance does not let it count."""
         at = self.level.moving_indices(apply(pose_of(turn, np.zeros(3)), self.points)).T
         total: np.ndarray = 0.0
         usable = np.ones((2 * self.reach + 1,) * 3, dtype=bool)
         for pair in range(len(self.level.fixed)):
             correlation, trusted = self._pair(pair, at)
             total, usable = total + correlation, usable & trusted
-        return np.where(usable, total / len(self.level.fixed), -1.0), usable
+        return np.where(usable, total / len(self.level.fixed), -1.0)
 
     def _turned(self, pair: int, at: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Return the moving volume at voxel positions (3, N), and where it has data, on the searched grid."""

@@ -18,7 +18,7 @@ class Rival:
     """Another placement that an engine compared its result with.
 
     :param pose: (4, 4) local pose.
-    :param share: Its LNCC as a part of the result's, 0 to 1.
+    :param share: Its information as a part of the result's, 0 to 1.
     :param apart: mm between the two, root mean square over the field of view.
     """
 
@@ -36,7 +36,7 @@ class Solution:
         rivals lie from the best is the confidence.
     :param warnings: What a user should know whatever comes of it.
     :param doubts: About the pose; they go where it is given up.
-    :param above_chance: How many times what chance gives the volumes correlate; None where no search tells.
+    :param above_chance: How many times the information that chance gives it has, see :class:`Chance`.
     :param refined_on: The one modality that the descent followed, where it cannot follow several.
     :param rivals: The other placements that it was compared with, no two close to one another, the best first; None
         where the engine does not tell.

@@ -13,7 +13,7 @@ from .frame import nearest_orthonormal, pose_of
 from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
-from .similarity import lncc
+from .similarity import information
 from .solution import MOST_STRETCH, Solution, stretched_alike
 
 LEAST_SAMPLES = 2000
@@ -22,7 +22,7 @@ LEAST_SAMPLES = 2000
 REPEATS = 4
 """Halves of the field on which the result is repeated."""
 
-_JITTER = 1.0
+_JITTER = 1.5
 """mm by which a repeat starts off the result."""
 
 
@@ -64,7 +64,7 @@ class StepwiseEngine:
     ) -> Solution:
         """Return the best pose that can be reached from any of the (4, 4) local poses ``starts``."""
         coarse, middle, fine = (problem.pyramid.level(stride) for stride in (4, 2, 1))
-        pair = int(np.argmax(np.max([lncc(middle, start) for start in starts], axis=0)))
+        pair = int(np.argmax(np.max([information(middle, start) for start in starts], axis=0)))
         whole = middle.mask[pair]
 
         def run(level, start, step, mask, affine=False):
@@ -75,9 +75,9 @@ class StepwiseEngine:
         with self.descent:
             if request.starts == 1:
                 chained = run(coarse, starts[0], 2.0, coarse.mask[pair])
-                starts = [max(starts[0], chained, key=lambda pose: lncc(middle, pose)[pair])]
+                starts = [max(starts[0], chained, key=lambda pose: information(middle, pose)[pair])]
             poses = [run(middle, start, 1.0, whole) for start in starts]
-            best = max(poses, key=lambda pose: lncc(middle, pose)[pair])
+            best = max(poses, key=lambda pose: information(middle, pose)[pair])
             begins = perturbed(best, problem.points, _JITTER, REPEATS, request.seed)
             parts = halves(middle, REPEATS, request.seed)
             repeats = [run(middle, begin, 0.5, whole & part) for begin, part in zip(begins, parts)]
@@ -85,7 +85,7 @@ class StepwiseEngine:
             if request.kind == AFFINE:
                 stretched = bounded(run(fine, rigid, 0.2, fine.mask[pair], affine=True))
                 # Another measure's optimum, or the bound, may be worse than no stretch at all.
-                pose = max(rigid, stretched, key=lambda found: lncc(fine, found)[pair])
+                pose = max(rigid, stretched, key=lambda found: information(fine, found)[pair])
         used = problem.modalities[pair] if len(problem.modalities) > 1 else None
         return Solution(pose, stretched_alike(repeats, rigid, pose), refined_on=used)
 
