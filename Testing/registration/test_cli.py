@@ -282,6 +282,20 @@ def test_a_resampled_mr_is_at_its_lowest_where_it_has_nothing(folder, tmp_path, 
     assert values.min() == lowest < -1000 and (values == lowest).sum() > 100 and not (values == 0).any()
 
 
+@pytest.mark.parametrize("kind", [sitk.sitkUInt8, sitk.sitkInt16])
+def test_a_resampled_mr_of_whole_numbers_is_rounded(folder, tmp_path, monkeypatch, kind):
+    motion = transforms.affine_of(MOTION)
+    result = RegistrationResult(motion, motion.GetInverse(), 0.1, 0.2, 0.5, 0.5, 5.0, False, [], [], 0.1, {})
+    monkeypatch.setattr(cli, "register", lambda *_: result)
+    mr = sitk.Cast(sitk.RescaleIntensity(sitk.ReadImage(str(folder / "T2 pre.nii.gz")), 5, 250), kind)
+    sitk.WriteImage(mr, str(tmp_path / "mr.nrrd"))
+    report = run(folder, "--t2", tmp_path / "mr.nrrd", "--resampled-dir", tmp_path / "r", output=tmp_path / "T.h5")
+    written = sitk.ReadImage(report["outputs"]["resampled_t2"])
+    exact = sitk.Resample(mr, written, motion, sitk.sitkLinear, 5.0, sitk.sitkFloat64)
+    differences = sitk.GetArrayViewFromImage(written) - sitk.GetArrayViewFromImage(exact)
+    assert written.GetPixelID() == kind and np.abs(differences).max() <= 0.5 and abs(differences.mean()) < 0.05
+
+
 def test_the_displacement_is_shown_over_the_ultrasound_where_it_is_given(folder, tmp_path, moved_far):
     us = phantom.field(phantom.head(), size=(60, 50, 40), spacing=(0.5, 0.5, 0.5))
     sitk.WriteImage(us, str(tmp_path / "us.nrrd"))

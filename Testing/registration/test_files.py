@@ -41,6 +41,15 @@ def test_resampling_with_the_file_moves_a_marked_voxel(tmp_path):
     assert moved[7, 11, 7] == 200 and sitk.GetArrayViewFromImage(moved).sum() == 200
 
 
+@pytest.mark.parametrize("ending", transforms.WRITABLE)
+@pytest.mark.parametrize("short_of", [0, 1e-9, 1e-5, 1e-3])
+def test_a_half_turn_comes_through_a_file(tmp_path, ending, short_of):
+    """Such as from RAS to LPS, which an initial transform may have to undo."""
+    matrix = phantom.motion((0, 0, 180 - np.degrees(short_of)), (4, -3, 6))
+    path = transforms.write(transforms.transform_of(matrix, phantom.CENTRE), tmp_path / f"T{ending}")
+    assert np.allclose(transforms.matrix_of(transforms.read(path)), matrix, atol=1e-9)
+
+
 def test_mirroring_is_not_rigid():
     assert not transforms.is_rigid(np.diag([1.0, 1, -1, 1]))
 
@@ -84,6 +93,14 @@ def test_a_file_of_several_transforms_is_refused_but_for_the_parts_of_one(tmp_pa
         assert sitk.ReadTransform(str(path)).GetName() == "Euler3DTransform"
     with pytest.raises(InputError, match="holds 3 transforms"):
         transforms.read(path)
+
+
+def test_a_transform_of_minc_is_refused(tmp_path):
+    """ITK reads it, but takes its RAS coordinates for LPS."""
+    rows = "1 0 0 5\n0 1 0 6\n0 0 1 7;\n"
+    (tmp_path / "T.xfm").write_text(f"MNI Transform File\nTransform_Type = Linear;\nLinear_Transform =\n{rows}")
+    with pytest.raises(InputError, match="T.xfm is a transform of MINC.*give an .h5 or .tfm"):
+        transforms.read(tmp_path / "T.xfm")
 
 
 def test_damaged_transform_file(tmp_path):
@@ -159,6 +176,7 @@ def test_points_in_other_units_than_millimetres_are_refused(tmp_path, unit, said
         ("F.fcsv", FCSV.format(system="LPS", x="a", y=2)),
         ("F.fcsv", "1,2,3,4\n"),
         ("F.fcsv", FCSV.format(system="LPS", x="nan", y=2)),
+        ("F.fcsv", FCSV.format(system="LPS", x=1, y=2).replace("F-2", "F" * 200_000)),
         ("F.mrk.json", "{"),
         ("F.mrk.json", "[]"),
         ("F.mrk.json", markups([], times=2)),
@@ -248,6 +266,12 @@ def test_damaged_tag(tmp_path, text):
 def test_absent_landmarks(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         landmarks.read_points(tmp_path / "absent.fcsv")
+
+
+def test_landmarks_in_another_encoding_are_told_as_such(tmp_path):
+    (tmp_path / "F.fcsv").write_text(FCSV.format(system="LPS", x=1, y=2).replace("F-2", "Lésion"), encoding="latin-1")
+    with pytest.raises(InputError, match="is not in UTF-8: save it anew"):
+        landmarks.read_points(tmp_path / "F.fcsv")
 
 
 def test_target_registration_error():

@@ -227,6 +227,15 @@ def test_initial_transform_that_cannot_be_inverted(head, field):
     refused("not 3D", field, head, initial=sitk.Euler2DTransform())
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_initial_transform_that_mirrors_is_warned_of(head, field, side):
+    initial = sitk.AffineTransform(3)
+    initial.SetMatrix([side, 0, 0, 0, 1, 0, 0, 0, 1])
+    initial.SetCenter(phantom.CENTRE.tolist())
+    said = prepare(RegistrationRequest({"t2": field}, {"t2": head}, initial=initial)).warnings
+    assert [note for note in said if "mirrors the MR" in note] == said and len(said) == (side < 0)
+
+
 def test_absent_files(head, field, tmp_path):
     refused("does not exist", tmp_path / "absent.nrrd", head)
     refused("does not exist", field, head, initial=tmp_path / "absent.h5")

@@ -83,3 +83,43 @@ def test_of_two_registrations_under_one_parent_the_later_one_is_taken_back_first
     assert made.everything() == between
     registration.undo(first)
     assert made.everything() == start
+
+
+@pytest.mark.parametrize("way", ["undone", "deleted"])
+def test_what_goes_back_under_a_parent_is_not_moved_with_a_later_registration_of_that(
+    slicer, registration, plan, scenes, made, pair, way
+):
+    """The parent of both is left with the FLAIR alone, and so goes under the transform of the FLAIR's registration."""
+    second = scenes.volume("FLAIR")
+    parent = scenes.parent(pair[1], scenes.rotation(20), "P")
+    second.SetAndObserveTransformNodeID(parent.GetID())
+    before = made.to_world(pair[1])
+    first = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    later = registration.add(made.result(made.motion(3)), plan({"t2": pair[0]}, {"flair": second}))
+    there, start = made.to_world(second), made.everything()
+    if way == "undone":
+        with pytest.raises(InputError, match="'FLAIR to .* was made on top of 'Case1 T2 .*: undo that one first"):
+            registration.undo(first)
+        assert made.everything() == start
+        return
+    registration.release(first)
+    slicer.mrmlScene.RemoveNode(first)
+    np.testing.assert_allclose(made.to_world(pair[1]), before, atol=1e-9)
+    np.testing.assert_allclose(made.to_world(second), there, atol=1e-9)
+    registration.undo(later)
+    np.testing.assert_allclose(made.to_world(pair[1]), before, atol=1e-9)
+
+
+def test_a_copy_of_the_transform_that_a_user_makes_is_no_registration(slicer, registration, plan, made, pair):
+    """Such as to invert it: nothing lies under it, and taking it back would change nothing."""
+    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    item = hierarchy.GetItemByDataNode(transform)
+    copied = slicer.vtkSlicerSubjectHierarchyModuleLogic.CloneSubjectHierarchyItem(hierarchy, item)
+    copy = hierarchy.GetItemDataNode(copied)
+    assert copy.GetAttribute("MMHVAE.registration") == "1"
+    assert registration.registrations() == [transform]
+    with pytest.raises(InputError, match="Copy' is not the transform of a registration"):
+        registration.undo(copy)
+    registration.undo(transform)
+    assert pair[1].GetTransformNodeID() is None and copy.GetScene() is slicer.mrmlScene

@@ -348,6 +348,13 @@ def test_what_changes_during_the_run_is_told_and_nothing_moves(slicer, registrat
     with pytest.raises(InputError, match="'Case1 T2' was moved during the registration"):
         registration.add(made.result(made.motion()), planned)
     assert made.everything() == before
+    us = scenes.volume("US")
+    planned = plan({"t2": pair[0]}, {"t2": pair[1]}, us=us)
+    scenes.parent(us, scenes.rotation(3))
+    before = made.everything()
+    with pytest.raises(InputError, match="'US' was moved during the registration"):
+        registration.add(made.result(made.motion()), planned)
+    assert made.everything() == before
     tumour = scenes.volume("Tumour")
     planned = plan({"t2": pair[0]}, {"t2": pair[1]}, also=[tumour])
     slicer.mrmlScene.RemoveNode(tumour)

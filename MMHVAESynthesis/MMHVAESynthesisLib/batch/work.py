@@ -211,10 +211,7 @@ def _write_registration(
     figures.write_picture(board, part / pictures.CHECKERBOARD)
     moved = {}
     for modality, image in real.items():
-        lowest = float(sitk.GetArrayViewFromImage(image).min())
-        moved[modality] = sitk.Resample(
-            image, result.images[pair], registered.fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID()
-        )
+        moved[modality] = transforms.resampled(image, result.images[pair], registered.fixed_to_moving)
         files.write(moved[modality], part / f"{case.name}_registered-{label(modality)}.nrrd")
     return moved, pair
 

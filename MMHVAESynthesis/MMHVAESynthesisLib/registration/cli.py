@@ -311,7 +311,7 @@ def _write(
             grid = files.read(request.fixed[first])
             for modality, source in request.moving.items():
                 written[f"resampled_{modality}"] = target = _resampled(args, modality, source)
-                files.write(_onto(grid, files.read(source), result.fixed_to_moving), parts[target])
+                files.write(transforms.resampled(files.read(source), grid, result.fixed_to_moving), parts[target])
         if args.displacement:
             written["displacement"] = target = expanded(args.displacement)
             field = files.read(args.us or request.fixed[first])
@@ -327,9 +327,3 @@ def _write(
         text = json.dumps({**report, "outputs": outputs}, indent=1, ensure_ascii=False) + "\n"
         parts[record].write_text(text, encoding="utf-8", errors="backslashreplace")
     return outputs
-
-
-def _onto(grid: sitk.Image, image: sitk.Image, fixed_to_moving: sitk.Transform) -> sitk.Image:
-    """Return an MR on the grid of the fixed volume, its lowest value where it has none."""
-    lowest = float(sitk.GetArrayViewFromImage(image).min())
-    return sitk.Resample(image, grid, fixed_to_moving, sitk.sitkLinear, lowest, image.GetPixelID())

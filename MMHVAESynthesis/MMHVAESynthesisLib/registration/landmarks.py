@@ -132,7 +132,7 @@ def read_points(source: Union[str, Path]) -> PointList:
         else:
             raise InputError(f"{path} is no list of points that can be read: give a .fcsv or .mrk.json file.")
         array = _placed(path, points)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, csv.Error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is damaged or no list of points: save it anew from Slicer.") from error
@@ -205,7 +205,9 @@ def _text(source: Union[str, Path]) -> Tuple[Path, str]:
     path = expanded(source)
     try:
         return path, path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no list of points, or is not in UTF-8: save it anew in that encoding.") from error
+    except OSError as error:
         raise InputError(f"{path} cannot be read: check the name of the file.") from error
 
 

@@ -33,6 +33,8 @@ _SAME_VOXELS = 0.99
 
 _POINTS = 2000
 
+_MIRRORED = "The initial transform mirrors the MR, and so does the result: left may show as right. Is it the right one?"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -88,6 +90,7 @@ def prepare(request: RegistrationRequest) -> Problem:
     points = np.argwhere(mask) * spacing + box.origin
     points = _some(points)
     notes = [_own_image(fixed[modality], moving[modality], modality) for modality in request.pairs]
+    notes += [_MIRRORED] if np.linalg.det(initial[:3, :3]) < 0 else []
     warnings = [*_unused(request), *_synthetic_files(request), *(note for note in notes if note)]
     problem = Problem(request.pairs, frame, pyramid, points, initial, warnings)
     _check_fixed(problem)

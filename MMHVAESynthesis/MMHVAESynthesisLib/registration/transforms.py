@@ -23,6 +23,11 @@ _KIND = re.compile(rb"(\w{0,40}Transform\w{0,9})_(?:double|float)_\d+_\d+")
 _STEP = 100.0
 """Millimetres between the points by which a transform is probed."""
 
+_HALF_TURN = 1e-5
+"""Of a rotation's trace plus 1, at and below which it is all but a half turn: files hold the vector part of a rigid
+transform's versor, from which the small rest of one is not found again.
+"""
+
 _RIGID_TOLERANCE = 1e-10
 """How far from orthonormal a rotation may be: ITK's rigid transforms take no other. Rounding alone is far below."""
 
@@ -64,24 +69,46 @@ def affine_of(matrix: np.ndarray) -> sitk.AffineTransform:
 
 
 def transform_of(matrix: np.ndarray, centre: np.ndarray) -> sitk.Transform:
-    """Return a (4, 4) matrix as a transform that turns about ``centre`` (3,): rigid where it is so, else affine."""
+    """Return a (4, 4) matrix as a transform that turns about ``centre`` (3,): rigid where it is so, else affine.
+
+    A half turn, such as from RAS to LPS, is affine too: a file would not keep it as a rigid one.
+    """
     linear, shift = matrix[:3, :3], matrix[:3, 3]
-    transform = sitk.VersorRigid3DTransform() if is_rigid(matrix) else sitk.AffineTransform(3)
+    keeps = is_rigid(matrix) and np.trace(linear) + 1 > _HALF_TURN
+    transform = sitk.VersorRigid3DTransform() if keeps else sitk.AffineTransform(3)
     transform.SetCenter(centre.tolist())
     transform.SetMatrix(linear.ravel().tolist())
     transform.SetTranslation((linear @ centre + shift - centre).tolist())
     return transform
 
 
+def resampled(image: sitk.Image, grid: sitk.Image, fixed_to_moving: sitk.Transform) -> sitk.Image:
+    """Return a moving volume on a fixed volume's ``grid``, in its own voxel type: linear, its lowest value beyond it.
+
+    Whole numbers are rounded; ITK itself would cut off what stands behind the point, half a grey level on average.
+    """
+    lowest = float(sitk.GetArrayViewFromImage(image).min())
+    kind = image.GetPixelID()
+    if "float" in image.GetPixelIDTypeAsString():
+        return sitk.Resample(image, grid, fixed_to_moving, sitk.sitkLinear, lowest, kind)
+    values = sitk.Resample(image, grid, fixed_to_moving, sitk.sitkLinear, lowest, sitk.sitkFloat64)
+    return sitk.Cast(sitk.Round(values), kind)
+
+
 def read(source: Union[str, Path]) -> sitk.Transform:
     """Read a transform file that ITK or Slicer wrote.
 
-    :raises InputError: when it is absent or unreadable, or holds several transforms.
+    :raises InputError: when it is absent, unreadable, or of MINC, or holds several transforms.
     """
     path = expanded(source)
     check_letters(path, InputError)
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the name of the transform file.")
+    if path.suffix.lower() == ".xfm":
+        raise InputError(
+            f"{path} is a transform of MINC, in RAS coordinates that ITK would take for LPS: give an .h5 or .tfm file "
+            "that Slicer or ITK wrote."
+        )
     _check_single(path)
     try:
         return sitk.ReadTransform(str(path))

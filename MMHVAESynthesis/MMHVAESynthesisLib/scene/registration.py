@@ -79,7 +79,14 @@ def undo(transform: Union[str, Any]) -> None:
 
 
 def release(transform: Any) -> List[Any]:
-    """Put back what a registration moved, and return the nodes that were made for it and serve no more without it."""
+    """Put back what a registration moved, and return the nodes that were made for it and serve no more without it.
+
+    Where a former parent moves with a later registration now, what lay under it keeps the copy of it: it would move
+    with that one too, of which it is no part.
+    """
+    for stand_in in placement.under(transform):
+        if _later_over(stand_in, transform) is not None:
+            stand_in.SetNodeReferenceID(placement.STANDS_FOR, None)
     made = [transform.GetNodeReference(role) for role in (TABLE, DISPLACEMENT)]
     return [*placement.take_out(transform), *(node for node in made if node is not None)]
 
@@ -189,17 +196,36 @@ class _Run:
 
 
 def _built_upon(transform: Any) -> Optional[Any]:
-    """Return a registration made later that has this one, or a stand-in of it, beneath or in a copy."""
+    """Return a registration made later that has this one, or a stand-in of it, beneath or in a copy.
+
+    Or that moves what this one would put nodes back under.
+    """
     own = [transform, *placement.transforms_under(transform)]
     for over in placement.above(transform):
         if is_registration(over):
             return over
-    made = registrations()
-    for other in made[made.index(transform) + 1 :]:
+    for stand_in in placement.under(transform):
+        over = _later_over(stand_in, transform)
+        if over is not None:
+            return over
+    for other in _later(transform):
         copied = [node.GetNodeReference(placement.STANDS_FOR) for node in placement.under(other)]
         if any(node is each for node in copied if node is not None for each in own):
             return other
     return None
+
+
+def _later_over(stand_in: Any, transform: Any) -> Optional[Any]:
+    """Return a registration made after ``transform`` with which the original of one of its stand-ins moves now."""
+    original = stand_in.GetNodeReference(placement.STANDS_FOR)
+    over = [] if original is None else [original, *placement.above(original)]
+    return next((each for each in _later(transform) if any(each is node for node in over)), None)
+
+
+def _later(transform: Any) -> List[Any]:
+    """Return the registrations made after ``transform``."""
+    made = registrations()
+    return made[made.index(transform) + 1 :]
 
 
 def _free_name(name: str) -> str:

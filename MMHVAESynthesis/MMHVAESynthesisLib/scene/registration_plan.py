@@ -128,7 +128,7 @@ def plan(
     carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
     _check_can_move(list(carried.values()), staying)
-    places = _places([*fixed.values(), *mr.values()])
+    places = _places([*fixed.values(), *mr.values(), *([] if us is None else [us])])
     return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, places, warnings)
 
 
@@ -193,7 +193,7 @@ def _check_can_move(carried: Sequence[Any], staying: Sequence[Any]) -> None:
 
 def check_unchanged(planned: Plan) -> None:
     """Raise :class:`InputError` if the scene is not any more what a plan was made for."""
-    volumes = [*planned.synthetic.values(), *planned.moving.values()]
+    volumes = [*planned.synthetic.values(), *planned.moving.values(), *([] if planned.us is None else [planned.us])]
     for node in [*volumes, *planned.carried, *planned.staying]:
         if node.GetScene() is None:
             raise InputError(f"'{node.GetName()}' left the scene during the registration: nothing was moved.")

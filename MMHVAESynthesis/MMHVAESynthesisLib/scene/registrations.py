@@ -7,14 +7,19 @@ from typing import Any, List
 
 import slicer
 
-from .provenance import PREFIX
+from .provenance import PREFIX, references
 
 REGISTRATION = PREFIX + "registration"
 
 
 def is_registration(node: Any) -> bool:
-    """Return whether a node is the transform of a registration."""
-    return node.IsA("vtkMRMLLinearTransformNode") and node.GetAttribute(REGISTRATION) == "1"
+    """Return whether a node is the transform of a registration.
+
+    A copy that a user made of one has its attributes, but leads to nothing that was registered: it is none.
+    """
+    if not node.IsA("vtkMRMLLinearTransformNode") or node.GetAttribute(REGISTRATION) != "1":
+        return False
+    return bool(references(node))
 
 
 def registrations() -> List[Any]:
