@@ -74,6 +74,10 @@ def registerSampleData():
     sample_data.register()
 
 
+_RANGES = {"samples": (2, 64), "temperature": (0.0, 1.0), "seed": (0, 2147483647)}
+"""Of the numbers that a scene keeps."""
+
+
 @parameterNodeWrapper
 class MMHVAESynthesisParameterNode:
     """The choices that belong to a scene; model, device, threads and engine are kept in the application's settings."""
@@ -93,9 +97,9 @@ class MMHVAESynthesisParameterNode:
     cet1Output: vtkMRMLScalarVolumeNode
     flairOutput: vtkMRMLScalarVolumeNode
     uncertainty: bool = False
-    samples: Annotated[int, WithinRange(2, 64)] = 5
-    temperature: Annotated[float, WithinRange(0, 1)] = 0.7
-    seed: Annotated[int, WithinRange(0, 2147483647)] = 0
+    samples: Annotated[int, WithinRange(*_RANGES["samples"])] = 5
+    temperature: Annotated[float, WithinRange(*_RANGES["temperature"])] = 0.7
+    seed: Annotated[int, WithinRange(*_RANGES["seed"])] = 0
     sharedNoise: bool = False
     allDirections: bool = True
     t2Synthetic: vtkMRMLScalarVolumeNode
@@ -231,7 +235,11 @@ class MMHVAESynthesisLogic(ScriptedLoadableModuleLogic):
     """The work, for the panel and for the Python console."""
 
     def getParameterNode(self):
-        return MMHVAESynthesisParameterNode(super().getParameterNode())
+        from MMHVAESynthesisLib.app.binding import forget_unusable
+
+        node = super().getParameterNode()
+        forget_unusable(node, _RANGES)
+        return MMHVAESynthesisParameterNode(node)
 
     def synthesize(
         self,

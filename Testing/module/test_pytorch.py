@@ -94,6 +94,17 @@ def test_a_pytorch_that_does_not_load_in_the_child_can_be_mended(ready, child, e
     assert "PyTorch is installed. Apply again" in ready.ui.statusLabel.text and not shown(ready)
 
 
+def test_what_the_settings_said_of_a_missing_pytorch_is_looked_at_anew_once_it_is_there(ready, child, extension):
+    ready.ui.advancedButton.collapsed = False
+    child.process.say(error="PyTorch is not installed. Do this.", kind="TorchError", exit_code=7)
+    child.process.code = 7
+    ready.panel.machine._runner.poll()
+    assert ready.ui.deviceState.text.startswith("PyTorch is not installed")
+    ready.ui.installButton.click()
+    assert [call[0] for call in child.calls] == ["machine", "machine"]
+    assert ready.ui.deviceState.text.startswith("Looking")
+
+
 def test_another_package_that_is_missing_is_no_reason_to_install_pytorch(ready, child):
     apply(ready)
     child.process.say(error="BRAINSFit failed.", kind="DependencyError", exit_code=7)

@@ -297,6 +297,15 @@ def test_the_right_button_offers_to_compare_to_repeat_and_to_delete(ready, layou
     assert table.rowCount == 0
 
 
+def test_no_run_is_repeated_while_another_goes_on(ready, layout, child):
+    run(ready, child)
+    repeat = ready.ui.runsTable.actions()[1]
+    apply(ready)
+    assert repeat.enabled is False and ready.ui.runsTable.actions()[0].enabled is True
+    finish(ready, child)
+    assert repeat.enabled is True
+
+
 def forget_the_session(panel):
     """As after Slicer was started anew: which model made a run is known from the scene alone."""
     panel.panel._models.clear()

@@ -156,6 +156,11 @@ class Application:
         if "qt" in sys.modules:
             sys.modules["qt"].QCoreApplication.processEvents()
 
+    def palette(self):
+        import qt
+
+        return qt.QApplication.palette()
+
     def topLevelWidgets(self):
         return () if self.main_window is None else (self.main_window,)
 

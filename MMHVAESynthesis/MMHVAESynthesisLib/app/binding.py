@@ -1,6 +1,6 @@
 """A panel's widgets bound to the parameter node, and let go of again."""
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Tuple
 
 
 class Binding:
@@ -30,3 +30,23 @@ class Binding:
         finally:
             for tag in self._observers:
                 self._parameters.RemoveObserver(tag)
+
+
+def forget_unusable(node: Any, ranges: Mapping[str, Tuple[float, float]]) -> None:
+    """Let the defaults take the place of numbers that a scene of another version keeps and that this one cannot use.
+
+    Slicer's wrapper raises whenever it reads one: no panel could be opened over that scene.
+
+    :param node: The parameter node itself, before a wrapper reads it.
+    :param ranges: ``{parameter: (least, greatest)}``; of whole numbers these are whole too.
+    """
+    for name, (least, greatest) in ranges.items():
+        if node.HasParameter(name) and not _is_within(node.GetParameter(name), least, greatest):
+            node.UnsetParameter(name)
+
+
+def _is_within(text: str, least: float, greatest: float) -> bool:
+    try:
+        return least <= type(least)(text) <= greatest
+    except ValueError:
+        return False

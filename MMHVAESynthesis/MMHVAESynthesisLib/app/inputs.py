@@ -8,11 +8,8 @@ from slicer.i18n import tr as _
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US, label, labels
-from . import texts
+from . import colours, texts
 from .guess import guess
-
-_WRONG = "color: #c0392b"
-_GUESSED = "color: #b9770e"
 
 
 class Inputs:
@@ -162,7 +159,7 @@ class Inputs:
             return
         problem = _problem(f"The {label(modality)}", node)
         state.setText(problem or _described(node, guessed))
-        state.setStyleSheet(_WRONG if problem else _GUESSED if guessed else "")
+        state.setStyleSheet(colours.wrong() if problem else colours.doubtful() if guessed else "")
 
 
 def _colour_problem() -> str:

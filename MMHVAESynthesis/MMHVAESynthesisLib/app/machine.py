@@ -41,6 +41,11 @@ class Machine:
         self._ui.deviceButton.enabled = False
         self._runner.run(job, self._on_end)
 
+    def look_again(self) -> None:
+        """Look once more, where it was done before: what was found then is no longer so."""
+        if self._has_looked:
+            self.look()
+
     def close(self) -> None:
         """End the child at once."""
         self._runner.stop()

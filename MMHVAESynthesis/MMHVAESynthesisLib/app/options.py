@@ -35,6 +35,8 @@ class Options:
     def bind(self, parameters: Optional[Any]) -> None:
         """Work on a parameter node from now on; None on none."""
         self._parameters = parameters
+        if parameters is not None:
+            self._look_for_models()
 
     def model(self) -> Optional[str]:
         """Return the chosen model's name or file; None for the default."""
@@ -100,7 +102,8 @@ class Options:
         self._ui.deviceState.setVisible(bool(self._ui.deviceState.text))
         self._ui.cardText.setVisible(self._ui.cardButton.checked)
         if self._ui.cardButton.checked:
-            self._ui.cardText.setMarkdown(models.card(self.model() or ""))
+            is_missing = choice.key == models.FROM_FILE and not self.model()
+            self._ui.cardText.setMarkdown(self.problem() if is_missing else models.card(self.model() or ""))
 
     def _said(self, choice: models.Choice) -> str:
         """Return what to know of the model that is chosen."""
@@ -126,15 +129,24 @@ class Options:
 
     def reload_models(self) -> None:
         """Look again which models there are, and choose what the settings say."""
+        self._offer(models.choices(), settings.text(settings.MODEL))
+
+    def _look_for_models(self) -> None:
+        """Offer what came or went meanwhile, as by hand in the user's folder; the choice stays what it is."""
+        found, chosen = models.choices(), self._choice().key
+        # Of a chosen model that is gone Apply says so: no other one in its stead.
+        if found != self._choices and chosen in [choice.key for choice in found]:
+            self._offer(found, chosen)
+
+    def _offer(self, choices: List[models.Choice], chosen: str) -> None:
         selector = self._ui.modelSelector
         was_blocked = selector.blockSignals(True)
-        self._choices = models.choices()
+        self._choices = choices
         selector.clear()
-        for choice in self._choices:
+        for choice in choices:
             selector.addItem(choice.title)
-        keys = [choice.key for choice in self._choices]
-        kept = settings.text(settings.MODEL)
-        selector.currentIndex = keys.index(kept) if kept in keys else 0
+        keys = [choice.key for choice in choices]
+        selector.currentIndex = keys.index(chosen) if chosen in keys else 0
         selector.blockSignals(was_blocked)
 
     def _fill(self) -> None:

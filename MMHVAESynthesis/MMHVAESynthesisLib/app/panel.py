@@ -135,6 +135,7 @@ class Panel:
         self.inputs.update()
         self.outputs.update()
         self.options.update()
+        self.results.let_repeat(not self.work.is_running)
         self.registration.update()
         if self.work.shown_for not in (None, self.inputs.nodes()):
             self.work.forget()
@@ -196,6 +197,8 @@ class Panel:
         self._torch = "" if works else pytorch.problem()
         if said:
             self.work.say(said, torch_works=works)
+        if works:
+            self.machine.look_again()
 
     def _on_torch(self, problem: str) -> None:
         self._torch = problem

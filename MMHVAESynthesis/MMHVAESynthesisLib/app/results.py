@@ -26,7 +26,7 @@ class Results:
         self._ui = ui
         self._runs: List[Run] = []
         self._chosen: Optional[str] = None
-        self._filling = False
+        self._filling, self._may_repeat = False, True
         ui.compareButton.connect("clicked(bool)", self.on_compare)
         ui.formerLayoutButton.connect("clicked(bool)", self.on_former_layout)
         ui.overlayCheckBox.connect("toggled(bool)", self.on_overlay)
@@ -40,11 +40,10 @@ class Results:
         table.connect("itemSelectionChanged()", self._on_selection)
         table.connect("cellClicked(int,int)", lambda *_args: self._on_selection())
         # The table's menu holds on to the actions; PythonQt would free them without these references.
-        self._actions = [
-            self._action(_("Compare side by side"), self.on_compare),
-            self._action(_("Repeat with the same settings"), lambda *_args: repeat(self.chosen())),
-            self._action(_("Delete the volumes of this run"), self.on_delete),
-        ]
+        compare = self._action(_("Compare side by side"), self.on_compare)
+        self._repeat_action = self._action(_("Repeat with the same settings"), lambda *_args: repeat(self.chosen()))
+        delete = self._action(_("Delete the volumes of this run"), self.on_delete)
+        self._actions = [compare, self._repeat_action, delete]
         self.update()
 
     def chosen(self) -> Optional[Run]:
@@ -58,6 +57,11 @@ class Results:
     def update(self) -> None:
         """Show the scene's runs as they are now."""
         self._list(runs())
+
+    def let_repeat(self, allowed: bool) -> None:
+        """Offer to repeat a run, or not, as while another goes on."""
+        self._may_repeat = allowed
+        self._update_buttons()
 
     def forget(self) -> None:
         """Show no runs: the scene goes away, and their volumes with it."""
@@ -148,6 +152,7 @@ class Results:
         ui.overlayCheckBox.enabled = ui.overlaySlider.enabled = mapped
         for action in self._actions:
             action.enabled = bool(self._runs)
+        self._repeat_action.enabled = bool(self._runs) and self._may_repeat
 
 
 def _volumes(run: Run) -> List[Any]:

@@ -13,8 +13,9 @@ MODEL, MODEL_FILE, LICENCES, DEVICE, WORKERS, ENGINE = (
 
 
 def text(key: str, default: str = "") -> str:
-    """Return a setting."""
-    return slicer.util.settingsValue(key, default)
+    """Return a setting; what somebody else wrote there that is no text, as a list, counts as none."""
+    value = slicer.util.settingsValue(key, default)
+    return value if isinstance(value, str) else default
 
 
 def number(key: str, default: int = 0) -> int:

@@ -10,12 +10,10 @@ from slicer.i18n import tr as _
 
 from ..errors import MMHVAEError, TorchError
 from ..scene.provenance import noted
-from . import texts
+from . import colours, texts
 from .jobs import CANCELLED, DONE, Job, memory_ran_out, nameless
 from .runner import Runner
 
-_WRONG = "color: #c0392b"
-_WARNED = "color: #b9770e"
 _DOUBLE_CLICK_SECONDS = 0.6
 """So long a click on Cancel is taken for the second one of a double click on Apply."""
 
@@ -125,7 +123,7 @@ class Work:
     def warn(self, warnings: Sequence[str]) -> None:
         """Show warnings of the library."""
         self._ui.warningsLabel.setText("\n".join(f"⚠ {warning}" for warning in warnings))
-        self._ui.warningsLabel.setStyleSheet(_WARNED)
+        self._ui.warningsLabel.setStyleSheet(colours.doubtful())
         self._ui.warningsLabel.setVisible(bool(warnings))
 
     def warn_of(self, node: Any) -> None:
@@ -166,7 +164,7 @@ class Work:
         ui.progressBar.setVisible(running)
         if not running:
             ui.statusLabel.setText("\n".join(filter(None, [self._outcome, missing])))
-            ui.statusLabel.setStyleSheet(_WRONG if self._failed else "")
+            ui.statusLabel.setStyleSheet(colours.wrong() if self._failed else "")
         ui.statusLabel.setVisible(bool(ui.statusLabel.text))
 
     @property
@@ -227,7 +225,11 @@ class Work:
             job = self._runner.job
             text = (job.log() if job is not None else self._log) or _("(nothing yet)")
             if text != self._ui.logText.plainText:
+                # The end, where the news is, unless the user reads further up.
+                bar = self._ui.logText.verticalScrollBar()
+                place = None if bar.value == bar.maximum else bar.value
                 self._ui.logText.setPlainText(text)
+                bar.setValue(bar.maximum if place is None else place)
 
 
 def copy(text: str) -> None:
