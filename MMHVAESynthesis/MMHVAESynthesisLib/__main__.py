@@ -35,6 +35,11 @@ COMMANDS = {
 result and, where there is more to say than the files of its ``outputs``, describe(result) -> text. An ``exit_code``
 in the result is the command's; ``warnings`` in it, or in its ``provenance``, are logged."""
 
+_PURPOSE = (
+    "Synthesise missing intra-operative ultrasound, T2, ceT1 and FLAIR from those at hand, and register pre-operative "
+    "MR through them. For research, not for clinical use. COMMAND --help lists a command's options."
+)
+
 _WATCH_SECONDS = 0.2
 
 _CLOSED = (
@@ -47,7 +52,7 @@ log = logging.getLogger(__name__)
 
 def parser(command: Optional[str] = None) -> argparse.ArgumentParser:
     """Return the parser of one command, or of all where it is none of them: no room is loaded without need."""
-    top = argparse.ArgumentParser(prog="python -m MMHVAESynthesisLib", description=__doc__.splitlines()[0])
+    top = argparse.ArgumentParser(prog="python -m MMHVAESynthesisLib", description=_PURPOSE)
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in [command] if command in COMMANDS else COMMANDS:

@@ -114,6 +114,9 @@ def test_other_settings_are_said_by_the_list_and_need_a_word(folder, model, caps
     assert main([*other, "--list"]) == 0
     said = capsys.readouterr().out
     assert "2 finished cases were made with other settings (seed 0, now 3)" in said and "--overwrite" in said
+    assert main([*other, "--list", "--overwrite"]) == 0
+    said = capsys.readouterr().out
+    assert "(seed 0, now 3)" in said and "give --overwrite" not in said and "They will be replaced" in said
     assert main([*other, "--list", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["result"]["other_settings"]) == ["2", "Größe 1"]
     assert main(words(folder, model, "--list")) == 0 and "other settings" not in capsys.readouterr().out

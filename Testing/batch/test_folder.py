@@ -114,6 +114,16 @@ def test_mr_that_is_preoperative_by_name_is_not_taken_to_lie_on_the_ultrasound(t
     assert list(find_cases(folder, register=True)[0].preoperative) == ["t2", "flair"]
 
 
+@pytest.mark.parametrize("register", [False, True])
+def test_a_preview_in_a_folder_is_no_mr_of_the_patient(tree, register):
+    one, two = find_cases(
+        tree("1/us.nrrd", "1/preview-T2.nrrd", "2/us.nrrd", "2/T2.nrrd", "2/2_preview-T2.nrrd"), register
+    )
+    assert list({**one.inputs, **one.preoperative}) == ["us"] and "Not used: 1/preview-T2.nrrd." in one.notes
+    assert not two.problem and {**two.inputs, **two.preoperative}["t2"].endswith("T2.nrrd") and not one.problem
+    assert "Not used: 2/2_preview-T2.nrrd." in two.notes
+
+
 def test_a_case_of_which_nothing_is_recognised_is_a_problem(tree):
     one, _ = find_cases(tree("1/scan.nrrd", "2/us.nrrd"))
     assert "No volume looks like iUS, T2, ceT1, FLAIR by its name (1/scan.nrrd)" in one.problem
@@ -164,6 +174,14 @@ def test_nor_are_results_further_down_or_named_in_a_roundabout_way(tree):
     assert list(found(find_cases(folder / "1" / "..", results=folder / "1" / ".." / "out"))) == ["1"]
     inside = find_cases(folder, results=folder / "1" / "out")
     assert found(inside)["1"] == {"us": "us.nrrd"}
+
+
+def test_a_case_whose_folder_is_given_for_the_results_is_said_to_be_left_out(tree, caplog):
+    folder = tree("1/anat/us.nrrd", "2/us.nrrd", "results/2/provenance.json", "results/2/2_synthetic-T2.nrrd")
+    assert list(found(find_cases(folder, results=folder / "1"))) == ["2"]
+    assert "No case, being the folder for the results, though volumes lie in it" in caplog.text
+    caplog.clear()
+    assert list(found(find_cases(folder, results=folder / "results"))) == ["1", "2"] and not caplog.text
 
 
 def test_files_beside_folders_of_cases_are_cases_too(tree, caplog):

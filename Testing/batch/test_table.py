@@ -39,6 +39,12 @@ def test_tables_as_spreadsheets_write_them(table, separator, encoding, end):
     assert list(case.inputs) == ["us"] and list(case.preoperative) == ["flair"]
 
 
+def test_empty_columns_behind_the_others_are_none(table):
+    """As spreadsheets write them where something once stood."""
+    first, second = read_table(table("case;us;;\n1;a.nrrd;;\n2;b.nrrd\n"))
+    assert (first.name, second.name) == ("1", "2") and list(first.inputs) == ["us"]
+
+
 def test_a_case_without_volumes_is_a_case_with_a_problem(table):
     first, second = read_table(table("case,us,preoperative_t2\n1,a.nrrd,\n2,,t2.nrrd\n"))
     assert not first.problem and "no volume to synthesise from" in second.problem
@@ -60,9 +66,13 @@ def test_a_case_without_volumes_is_a_case_with_a_problem(table):
         ("case,us\n.hidden,a\n", "cannot have this name"),
         ("case,us\n,a\n", "must have 1 to 100 characters"),
         (f"case,us\n{'x' * 101},a\n", "must have 1 to 100 characters"),
+        (f"case,us\n{'я' * 96},a\n", "at most 190 bytes"),
         ("case,us\n1,a,b\n", "line 2: more cells than columns"),
         ('case,us\n"1,a\n', "cannot be read as CSV"),
         ("case,us\nMüller,a\n".encode("latin-1"), "not in UTF-8"),
+        ("case,us\n1,a\n".encode("utf-16-le"), "not in UTF-8"),
+        ("case,us,,\n1,a,,b.nrrd\n", "line 2: more cells than columns"),
+        ("case,,us\n1,,a\n", "a column without a name"),
     ],
 )
 def test_a_wrong_table_is_an_error_before_any_work(table, content, message):

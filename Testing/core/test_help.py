@@ -27,3 +27,13 @@ def test_models_are_named_in_the_same_words_by_all(command):
     assert options(command)["model"].help == (
         "a model's name (see the command models) or its file; default: the one that models marks with *"
     )
+
+
+def test_help_says_what_the_program_is_for():
+    said = parser().format_help()
+    assert "ultrasound" in said.split("positional arguments")[0] and "``" not in said
+
+
+def test_the_temperature_of_a_batch_is_said_as_it_is():
+    """With several samples it is 0.7 where cases are registered, too."""
+    assert "of one sample" in options("batch")["temperature"].help

@@ -15,6 +15,8 @@ CASES = "cases"
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _LONGEST = 100
+_MOST_BYTES = 190
+"""With what is put before and behind it while its results are made, a folder's name has 255 at most."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ def checked_name(name: str) -> str:
     """
     if not name or len(name) > _LONGEST:
         raise InputError(f"A case's name must have 1 to {_LONGEST} characters, not {len(name)}: {name[:40]!r}.")
+    if len(name.encode("utf-8", "surrogatepass")) > _MOST_BYTES:
+        raise InputError(
+            f"The case {name[:40]!r}... cannot have this name: give it at most {_MOST_BYTES} bytes (a letter with an "
+            "accent has 2, others up to 4)."
+        )
     if NO_FILE_NAME.search(name) or name[0] in ". " or name[-1] in ". " or _RESERVED.fullmatch(name):
         raise InputError(
             f"The case {name!r} cannot have this name, which is to be a folder's: leave out "

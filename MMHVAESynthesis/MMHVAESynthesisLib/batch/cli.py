@@ -53,13 +53,14 @@ def run(
     """Do all cases.
 
     :return: What ``BatchResult.summary`` says; with ``--list`` the ``cases``, each with its ``problem`` where there is
-        one, ``other_settings`` (``{case: what differs}`` of finished ones that would be replaced) and ``exit_code``.
+        one, ``other_settings`` (``{case: what differs}`` of finished ones that would be replaced), ``overwrite``
+        (whether they may be) and ``exit_code``.
     :raises MMHVAEError: when no case could be done.
     """
     settings = _settings(args)
     cases = cases_of(args.manifest, args.folder, args.register, args.output_dir)
     if args.list:
-        return _listed(cases, settings, expanded(args.output_dir))
+        return {**_listed(cases, settings, expanded(args.output_dir)), "overwrite": args.overwrite}
     from .runner import run_batch
 
     return run_batch(cases, settings, args.output_dir, progress, cancel, args.scheduler, args.overwrite).summary()
@@ -120,14 +121,15 @@ def _counted(what: str, cases: Sequence[str]) -> str:
 
 
 def _lines_of_list(result: Mapping[str, Any]) -> List[str]:
-    from .former import HOW, in_words
+    from .former import ALLOWED, HOW, in_words
 
     lines = [line for case in result["cases"] for line in _described(Case(**case))]
     wrong = sum(bool(case["problem"]) for case in result["cases"])
     number = len(result["cases"])
     lines.append(f"{number} case{'s' if number > 1 else ''}: {number - wrong} can be done, {wrong} cannot.")
     if result["other_settings"]:
-        lines.append(f"{in_words(result['other_settings'], result['output_dir'])} {HOW}")
+        what = ALLOWED if result["overwrite"] else HOW
+        lines.append(f"{in_words(result['other_settings'], result['output_dir'])} {what}")
     return lines
 
 

@@ -9,9 +9,10 @@
 Results of earlier batches are no cases. A folder that holds images in other formats alone, or may not be read, is a
 case with a problem. What is left out is logged.
 
-What a file shows is guessed from its name (``modalities.recognise``). Every guess is noted. Of several files of a case
-that look like one modality, the one is taken whose name says that it was taken before (``USpredura``, ``US-before``,
-``preop``); where not exactly one does, the case is a problem and not a choice.
+What a file shows is guessed from its name (``modalities.recognise``), and each guess is noted; what this software calls
+synthetic, previews too, shows nothing of the patient. Of several files of a case that look like one modality, the one
+is taken whose name says that it was taken before (``USpredura``, ``US-before``, ``preop``); where not exactly one does,
+the case is a problem and not a choice.
 """
 
 import logging
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Tuple, Union
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, is_preoperative, label, labels, recognise
+from ..modalities import MODALITIES, US, is_preoperative, is_synthetic_name, label, labels, recognise
 from ..paths import check_letters, expanded, printable
 from ..volumes import files
 from .case_folder import is_results
@@ -105,12 +106,25 @@ def _looked_into(folders: List[Path], results: Optional[Path]) -> Tuple[Dict[str
 
 
 def _may_hold_cases(path: Path, results: Optional[Path]) -> bool:
-    if path.name.startswith(".") or (results is not None and Path(place(str(path))) == results):
+    if path.name.startswith("."):
+        return False
+    if results is not None and Path(place(str(path))) == results:
+        if _holds_volumes(path):
+            _tell("No case, being the folder for the results, though volumes lie in it", [path])
         return False
     if is_results(path):
         _tell("No case, being results of an earlier batch", [path])
         return False
     return True
+
+
+def _holds_volumes(folder: Path) -> bool:
+    """Return whether volumes lie in a folder that are neither results nor synthetic, at any depth."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not (name.startswith(".") or is_results(Path(root, name)))]
+        if any(_is_volume(Path(name)) and not name.startswith(".") and not is_synthetic_name(name) for name in names):
+            return True
+    return False
 
 
 def _images(folder: Path, results: Optional[Path]) -> List[Path]:
@@ -253,6 +267,8 @@ def _recognised(name: str, volumes: List[Path]) -> Tuple[Dict[str, List[Path]], 
 
 
 def _guess(case: str, path: Path) -> Optional[str]:
+    if is_synthetic_name(path.name):  # a preview says what it shows, and is none of the patient's
+        return None
     # The case's own name may hold anything, "T2-study" too, and says nothing of the file.
     rest = path.name[len(case) :] if path.name.startswith(case) else path.name
     return recognise(rest if rest.strip("-_. ") else path.name)

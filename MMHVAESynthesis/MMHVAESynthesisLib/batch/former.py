@@ -19,6 +19,9 @@ _REGISTRATION = "registration"
 HOW = "They would be replaced: choose another folder for the results, or give --overwrite (in Python overwrite=True)."
 """What to do, to be said behind :func:`in_words`."""
 
+ALLOWED = "They will be replaced, as --overwrite allows."
+"""The same where that was said already."""
+
 
 def made_otherwise(
     cases: Sequence[Case], settings: Settings, output: Path, digest: Optional[str]

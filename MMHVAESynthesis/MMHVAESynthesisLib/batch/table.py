@@ -48,14 +48,16 @@ def read_table(source: Union[str, Path]) -> List[Case]:
 
 
 def _text(path: Path) -> str:
+    wrong = f"The table {path} is not in UTF-8: save it as 'CSV UTF-8', as spreadsheets offer it."
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"The table {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"The table {path} is not in UTF-8: save it as 'CSV UTF-8', as spreadsheets offer it."
-        ) from error
+        raise InputError(wrong) from error
+    if "\0" in text:  # UTF-16 without its mark is valid UTF-8
+        raise InputError(wrong)
+    return text
 
 
 def _rows(text: str, path: Path) -> List[Tuple[int, Dict[str, str]]]:
@@ -64,7 +66,7 @@ def _rows(text: str, path: Path) -> List[Tuple[int, Dict[str, str]]]:
     separator = max(_SEPARATORS, key=first.count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        columns = [_column(name, path) for name in next(reader, [])]
+        columns = [_column(name, path) for name in _without_empty_end(next(reader, []))]
         if CASE not in columns or len(set(columns)) != len(columns):
             raise InputError(
                 f"The table {path} must begin with a line of column names, each once, 'case' among them. Columns: "
@@ -81,10 +83,18 @@ def _rows(text: str, path: Path) -> List[Tuple[int, Dict[str, str]]]:
         raise InputError(f"The table {path} cannot be read as CSV: {error}.") from error
 
 
+def _without_empty_end(cells: List[str]) -> List[str]:
+    """Return cells without the empty ones at the end, as spreadsheets write them where something once stood."""
+    filled = [number for number, cell in enumerate(cells, 1) if cell.strip()]
+    return cells[: max(filled, default=0)]
+
+
 def _column(name: str, path: Path) -> str:
     key = name.strip().lower().replace("-", "_")
     start = PREOPERATIVE if key.startswith(PREOPERATIVE) else ""
     key = start + modality_of(key[len(start) :])
+    if not key:
+        raise InputError(f"The table {path} has a column without a name before others: name it, or remove it.")
     if key not in COLUMNS:
         raise InputError(f"The table {path} has an unknown column {name!r}. Columns: {', '.join(COLUMNS)}.")
     return key

@@ -76,7 +76,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         type=float,
         default=0.7,
-        help="0 to 1; default 0.7 (batch --register: 0)",
+        help="0 to 1; default 0.7 (batch --register of one sample: 0)",
     )
     parser.add_argument(
         "--samples",
