@@ -2,14 +2,15 @@ import argparse
 import dataclasses
 import json
 import sys
+import threading
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
-from MMHVAESynthesisLib.errors import DependencyError, InputError, OutputError
-from MMHVAESynthesisLib.evaluation import cli, samples
+from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError, OutputError
+from MMHVAESynthesisLib.evaluation import cli, running, samples
 from MMHVAESynthesisLib.evaluation import evaluate as evaluating
 from MMHVAESynthesisLib.models import checkpoint
 from MMHVAESynthesisLib.models.header import ModelHeader
@@ -122,6 +123,23 @@ def test_what_cannot_be_done_is_refused_before_a_case_is_loaded(data, model, tmp
         with pytest.raises(InputError, match=f"planes must be 1 or more, not {wrong}"):
             run("--data", data, "--model", model, "--output-dir", tmp_path / "out", "--planes", wrong)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_stops_within_a_sample(data, model, tmp_path, monkeypatch):
+    cancel, runs = threading.Event(), []
+
+    def ask_to_stop_after(*given, **more):
+        runs.append(given)
+        cancel.set()
+        return running.run(*given, **more)
+
+    monkeypatch.setattr(evaluating, "run", ask_to_stop_after)
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    words = ["--data", str(data), "--model", str(model), "--output-dir", str(tmp_path / "out"), "--planes", "1"]
+    with pytest.raises(Cancelled):
+        cli.run(parser.parse_args(words), cancel=cancel)
+    assert len(runs) == 1 and not (tmp_path / "out").exists()
 
 
 def test_former_results_stay_unless_told_otherwise_and_then_go_altogether(data, model, tmp_path, monkeypatch):

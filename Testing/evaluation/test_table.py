@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from MMHVAESynthesisLib.evaluation.cli import describe
 from MMHVAESynthesisLib.evaluation.metrics import Perceptual
 from MMHVAESynthesisLib.evaluation.table import Table, input_sets, violations
 from MMHVAESynthesisLib.evaluation.verdicts import verdicts
@@ -102,6 +103,16 @@ def test_what_is_not_given_is_judged_by_itself():
     more, absent = list(verdicts(sweeps, Table(), {}, {}, sweeps).values())[-2:]
     assert not more["met"] and more["worst_loss_db"] == pytest.approx(4)
     assert absent["met"] and absent["worst_loss_db"] == pytest.approx(-0.3)
+
+
+def test_a_goal_that_nothing_was_measured_of_is_neither_met_nor_missed():
+    """A model of two modalities has no target that a further input leaves not given."""
+    sweeps = table(us="us:39 t2:20", t2="t2:30 us:18", us_t2="us:38.95 t2:29.95")
+    found = verdicts(sweeps, Table(), {}, {}, sweeps)
+    more, absent = list(found.values())[-2:]
+    assert more["met"] and absent["met"] is None
+    said = describe({"verdicts": found, "folder": "figures"}).splitlines()
+    assert said[-3].endswith(": met") and said[-2].endswith(": nothing to judge by")
 
 
 def test_a_lower_ssim_fails_in_spite_of_the_margin():

@@ -113,7 +113,8 @@ def test_progress_counts_the_slices_of_all_directions_and_a_preview_shows_its_ow
     occupied = array(us) > 0
     planes = [occupied.any(axis=tuple(a for a in range(3) if a != axis)).sum() for axis in range(3)]
     assert last.total == sum(planes)
-    shown = preview(SynthesisRequest({"us": us}, model=of_crops, device="cpu", temperature=0), 16)
+    shown = preview(SynthesisRequest({"us": us}, model=of_crops, device="cpu", temperature=0, workers=1), 16)
+    assert shown.seconds == pytest.approx(3 * planes[0] * shown.seconds_per_slice)
     alone = run({"us": us}, of_crops, temperature=0, directions=1)
     for target, image in shown.images.items():
         np.testing.assert_allclose(array(image)[0], array(alone.images[target])[16], atol=1e-3)

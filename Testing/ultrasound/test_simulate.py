@@ -132,6 +132,17 @@ def test_one_contrast_is_enough(modality):
     assert us[us > 0].std() > 2
 
 
+@pytest.mark.parametrize("offset", [40, -40])
+def test_a_background_that_is_not_0_changes_nothing(offset):
+    contrasts, _ = volumes()
+    moved = {m: sitk.Cast(contrast, sitk.sitkInt16) + offset for m, contrast in contrasts.items()}
+    first, second = (simulate_sweep(given, 1, None, 1.5, SETTINGS) for given in (contrasts, moved))
+    assert first.pose == second.pose
+    np.testing.assert_allclose(
+        sitk.GetArrayFromImage(first.us).astype(float), sitk.GetArrayFromImage(second.us), atol=1
+    )
+
+
 def test_contrasts_on_different_grids_are_brought_together():
     contrasts, label = volumes()
     contrasts["flair"] = sitk.Resample(

@@ -69,9 +69,20 @@ def test_thick_planes_stay_and_thin_ones_are_resampled():
     assert thin.grid.planes.step == 2.5 and thin.grid.planes.count == 11
 
 
+def test_between_thin_planes_the_nearer_one_counts_for_more():
+    array = np.broadcast_to(np.arange(10, 22, dtype=np.float32)[:, None, None], (12, 32, 32))
+    case = PreparedCase({"us": volume(array, (0.5, 0.5, 0.3))}, ORDER, 0.5, 32)
+    at = case.grid.planes.start + case.grid.planes.step * np.array(case.planes)
+    expected = np.clip(10 + at, 10, 21)
+    scaled = (expected - expected.min()) / np.ptp(expected) * (1 + 255 / 256) - 255 / 256
+    found = [case.plane(plane)["us"][5, 7] for plane in case.planes]
+    np.testing.assert_allclose(found, scaled, atol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.8, 0.4, 0.3)])
 @pytest.mark.parametrize("direction", [OBLIQUE, LEFT_HANDED, PERMUTED])
-def test_inputs_on_other_grids_meet_in_world_space(direction):
-    us = volume(np.full((6, 24, 24), 50, np.uint8), (0.5, 0.5, 0.5), (10, -20, 30), OBLIQUE)
+def test_inputs_on_other_grids_meet_in_world_space(direction, spacing):
+    us = volume(np.full((6, 24, 24), 50, np.uint8), spacing, (10, -20, 30), OBLIQUE)
     mr = volume(np.zeros((40, 40, 40)), (1.1, 0.9, 1.3), (0, 0, 0), direction)
     middle = us.TransformContinuousIndexToPhysicalPoint((11.5, 11.5, 2.5))
     there = mr.TransformContinuousIndexToPhysicalPoint((19.5, 19.5, 19.5))
@@ -82,16 +93,19 @@ def test_inputs_on_other_grids_meet_in_world_space(direction):
     case = PreparedCase({"t2": mr, "us": us}, ORDER, 0.5, 32)
     assert case.reference == "us" and case.modalities == ("us", "t2")
 
-    found, ranges = case.plane(4)["t2"], case.ranges["t2"]
+    number = case.planes[-2]
+    found, ranges = case.plane(number)["t2"], case.ranges["t2"]
     inside = found != -1
     intensities = (found + 255 / 256) / (1 + 255 / 256) * (ranges.high - ranges.low) + ranges.low
     i, j = np.nonzero(inside)
-    at = np.stack([i + case.grid.rows.start, j + case.grid.columns.start, np.full(i.size, 4.0)], axis=1)
+    places = zip((case.grid.rows, case.grid.columns, case.grid.planes), (i, j, np.full(i.size, number)))
+    at = np.stack([axis.start + axis.step * place for axis, place in places], axis=1)
     position = at @ (np.reshape(us.GetDirection(), (3, 3)) * us.GetSpacing()).T + us.GetOrigin()
     expected = (position - middle) @ (0.3, -0.5, 0.7) + 100 - ramp.min()
     clipped = np.minimum(expected, ranges.high)
     np.testing.assert_allclose(intensities[inside], clipped, atol=2e-3)
-    assert inside.sum() == 24 * 24
+    np.testing.assert_array_equal(inside, case.plane(number)["us"] != -1)
+    assert inside.sum() == np.prod(np.ceil(24 * np.array(spacing[:2]) / 0.5))
 
 
 def test_mr_is_cut_to_the_ultrasounds_field_with_its_holes_filled():

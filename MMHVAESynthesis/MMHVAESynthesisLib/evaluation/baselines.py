@@ -7,9 +7,9 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 from ..training.batches import Batch
+from ..volumes.intensity import BACKGROUND
 
 DEGREE = 3
-_BACKGROUND = -1.0
 _PIXELS = 400000
 
 
@@ -24,7 +24,7 @@ def _monomials(values: np.ndarray) -> np.ndarray:
 
 def _inside(batch: Batch, inputs: Sequence[str]) -> np.ndarray:
     """Return the mask of a run: where its first input is not background, (B, 1, S, S)."""
-    return batch.inputs[inputs[0]] > _BACKGROUND
+    return batch.inputs[inputs[0]] > BACKGROUND
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Polynomial:
         """Return the images of a batch, (B, 1, S, S), in the network's range, background outside the mask."""
         mask = _inside(batch, self.inputs)
         values = np.stack([batch.inputs[name][mask] for name in self.inputs], axis=1).astype(np.float64)
-        image = np.full(mask.shape, _BACKGROUND, np.float32)
+        image = np.full(mask.shape, BACKGROUND, np.float32)
         image[mask] = np.clip(_monomials(values) @ self.coefficients, -1, 1)
         return image
 
@@ -86,7 +86,7 @@ class DepthProfile:
     def __call__(self, batch: Batch, depth: np.ndarray) -> np.ndarray:
         """Return the images of a batch, (B, 1, S, S); depths that were not fitted have the value of the nearest."""
         mask = _inside(batch, (self.first,))
-        image = np.full(mask.shape, _BACKGROUND, np.float32)
+        image = np.full(mask.shape, BACKGROUND, np.float32)
         image[mask] = np.interp(np.floor(depth[mask]), self.depths, self.values)
         return image
 

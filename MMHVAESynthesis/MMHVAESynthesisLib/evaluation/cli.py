@@ -13,6 +13,8 @@ from ..training.cases import data_folder
 from ..volumes.files import check_writable
 from .metrics import require_structural_similarity
 
+_NOTHING = "nothing to judge by"
+
 HELP = "measure a model on held-out cases: the paper's tables and figures"
 
 
@@ -67,5 +69,5 @@ def describe(result: Dict[str, Any]) -> str:
 def _verdict(found: Mapping[str, Any]) -> str:
     """Return in words whether a goal is met, or for which modalities."""
     if "met" in found:
-        return "met" if found["met"] else "not met"
-    return ", ".join(f"{label(target)} {_verdict(each)}" for target, each in found.items()) or "nothing to judge by"
+        return {True: "met", False: "not met", None: _NOTHING}[found["met"]]
+    return ", ".join(f"{label(target)} {_verdict(each)}" for target, each in found.items()) or _NOTHING

@@ -63,7 +63,7 @@ class Evaluation:
     :param to_train: Cases that the polynomial is fitted on; the model's own training cases.
     :param folder: Where tables and pictures go; made where it is absent.
     :param planes: At most so many slices a sweep and head.
-    :param reporter: Counts the sets of inputs.
+    :param reporter: Counts the sets of inputs; asked before each sample and baseline whether to stop.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Evaluation:
         go by a case's place among the held-out ones: with other cases beside it its sweeps are others, so that figures
         compare only where the same cases are held out. From one contrast alone no iUS is simulated, as in training.
         """
+        self._reporter.check()
         mr = set(case.modalities) - {US}
         if US not in self.config.sizes.modalities or not mr & set(self.config.sizes.modalities):
             return []
@@ -109,6 +110,7 @@ class Evaluation:
 
     def _swept(self, case: Case, planes: int, seed: int) -> Optional[Sample]:
         """Return planes of one simulated sweep over a training case; None where it has too little MR for one."""
+        self._reporter.check()
         if US in case.modalities or len(case.modalities) < 2 or US not in self.config.sizes.modalities:
             return None
         return simulated(case, self.config, planes, seed, at_tumour=True)
@@ -128,6 +130,7 @@ class Evaluation:
         for inputs in input_sets(present):
             for number, sample in enumerate(samples):
                 if set(inputs) <= set(sample.batch.inputs):
+                    self._reporter.check()
                     images = run(self.network, sample.batch, inputs, seed=number).images
                     for target, wanted in sample.batch.targets.items():
                         table.add(inputs, target, wanted, images[target], self.perceptual, number)
@@ -145,6 +148,7 @@ class Evaluation:
         trained, itself = Table(), Table()
         modalities = [name for name in self.config.sizes.modalities if name != US]
         for source, target in baselines.pairs(modalities):
+            self._reporter.check()
             fitting = [batch for batch in self.fitting if {source, target} <= set(batch.inputs)]
             general = baselines.Polynomial.fit(fitting, (source,), target) if fitting else None
             for sample in self.heads:
@@ -162,6 +166,7 @@ class Evaluation:
         trained, itself = Table(), Table()
         swept = [(sample.batch, sample.depth) for sample in self.swept]
         for name in self.config.sizes.modalities:
+            self._reporter.check()
             fitting = [(batch, depth) for batch, depth in swept if name in batch.targets]
             general = baselines.DepthProfile.fit(fitting, US, name) if fitting else None
             for sample in self.sweeps:
@@ -179,6 +184,7 @@ class Evaluation:
         correlations = {}
         network, from_us = self.network, (US,)
         for sample in self.real:
+            self._reporter.check()
             places, middle = _spread(sample.batch.size, 4), sample.batch.size // 2
             rows = pictures.synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
@@ -187,6 +193,7 @@ class Evaluation:
             titles = pictures.titles_of_temperature(network, from_us)
             pictures.save_grid(rows, self.folder / results.TEMPERATURE.format(sample.case), *titles)
         for number, sample in enumerate(self.sweeps):
+            self._reporter.check()
             places, middle = _spread(sample.batch.size, 3), sample.batch.size // 2
             rows = pictures.synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)

@@ -1,4 +1,4 @@
-"""The demonstrator's goals, each with its figures and whether it is met."""
+"""The demonstrator's goals, each with its figures and whether it is met; None where nothing was measured of it."""
 
 import math
 from typing import Any, Dict, List, Mapping
@@ -79,5 +79,5 @@ def _worst(rows: List[Mapping[str, Any]]) -> Dict[str, Any]:
     losses = [row["loss_db"] for row in rows]
     return {
         "worst_loss_db": max(losses, default=math.nan),
-        "met": bool(losses) and max(losses) <= WORSE_DB,
+        "met": max(losses) <= WORSE_DB if losses else None,
     }

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import MODALITIES, is_synthetic_name, label, of_synthetic_input, recognise
+from ..modalities import MODALITIES, US, is_synthetic_name, label, of_synthetic_input, recognise
 from ..models.header import ModelHeader
 from ..models.loading import load
 from ..network.sizes import in_published_order
@@ -158,5 +158,5 @@ def _images(request: SynthesisRequest) -> Dict[str, sitk.Image]:
         image = read(source) if is_file else source
         name = request.names.get(modality) or (str(source) if is_file else "")
         what = f"The {label(modality)} volume '{name}'" if name else f"The {label(modality)} volume"
-        images[modality] = checked(image, what, ultrasound=modality == "us")
+        images[modality] = checked(image, what, ultrasound=modality == US)
     return images

@@ -116,9 +116,9 @@ def _on_one_grid(contrasts: Mapping[str, sitk.Image], labels_given: Sequence[Opt
     grid = _grid_over(widest)
     arrays = {}
     for modality, image in given.items():
-        moved = _resampled(_intensities(image, modality), grid, sitk.sitkLinear)
-        arrays[modality] = sitk.GetArrayFromImage(moved)
-        if not arrays[modality].any() and sitk.GetArrayViewFromImage(image).any():
+        own = _intensities(image, modality)
+        arrays[modality] = sitk.GetArrayFromImage(_resampled(own, grid, sitk.sitkLinear))
+        if not arrays[modality].any() and sitk.GetArrayViewFromImage(own).any():
             others = labels(m for m, other in given.items() if other is widest)
             raise InputError(
                 f"The {labels([modality])} volume shows nothing where {others} lies: check that both belong to one "
@@ -130,12 +130,12 @@ def _on_one_grid(contrasts: Mapping[str, sitk.Image], labels_given: Sequence[Opt
 
 
 def _intensities(image: sitk.Image, modality: str) -> sitk.Image:
-    """Return an MR in float32 with a background of 0: the minimum is taken off one that has values below 0."""
+    """Return an MR in float32 with a background of 0: the minimum is taken off."""
     image = sitk.Cast(image, sitk.sitkFloat32)
     array = sitk.GetArrayViewFromImage(image)
     if not np.isfinite(array).all():
         raise InputError(f"The {labels([modality])} volume holds values that are not finite numbers.")
-    if array.min() >= 0:
+    if array.min() == 0:
         return image
     moved = sitk.GetImageFromArray(from_zero(array))
     moved.CopyInformation(image)

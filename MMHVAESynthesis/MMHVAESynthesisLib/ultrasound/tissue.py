@@ -248,8 +248,7 @@ def tissue_from_mr(
         csf = np.where(label > 0, inside_lesion, csf)
     else:
         bright = np.where(inside, _step(relative[FLAIR], 0.45, 0.10), 0) if FLAIR in relative else zero
-        oedema = _blur((bright * (1 - csf)).astype(np.float32), 0.7, spacing)
-        core = _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing)
+        core, oedema = _lesion_of_mr(bright * (1 - csf), enhancing, spacing)
         necrosis = zero
     surroundings = _blur(csf, 2.2, spacing)
     wide = ndimage.maximum_filter(_step(surroundings, 0.56, 0.05), size=2 * max(1, int(round(2.0 / spacing))) + 1)
@@ -258,13 +257,8 @@ def tissue_from_mr(
     if has_label:
         # A label has one value throughout; what MR shows inside is seen: cysts, and an echo that fades with the water.
         solid = 1 - _blur(np.where(label > 0, fluid, 0), 0.8, spacing)
-        tumour, oedema, necrosis = core * solid, oedema * solid, necrosis * solid
-        if FLAIR in relative:
-            flair = relative[FLAIR]
-            of_tumour, of_oedema = np.clip(0.5 + 0.6 * flair, 0.4, 1.2), np.clip(0.3 + flair / 0.6, 0.3, 1.3)
-            if FLAIR in unseen:
-                of_tumour, of_oedema = (np.where(unseen[FLAIR], 1, factor) for factor in (of_tumour, of_oedema))
-            tumour, oedema = tumour * of_tumour, oedema * of_oedema
+        of_tumour, of_oedema = _echoes_of_water(relative, unseen)
+        tumour, oedema, necrosis = core * solid * of_tumour, oedema * solid * of_oedema, necrosis * solid
     thin = _sulci(_by_what_is_seen(_like_fluid, relative, unseen), inside, spacing)
     if CET1 in relative:
         shown = inside & ~unseen[CET1] if CET1 in unseen else inside
@@ -275,6 +269,28 @@ def tissue_from_mr(
     return Tissue(
         inside.astype(np.float32), fluid, sulcus, grey, tumour, oedema, necrosis, enhancing.astype(np.float32), choroid
     )
+
+
+def _lesion_of_mr(bright: np.ndarray, enhancing: np.ndarray, spacing: float):
+    """Return soft tumour and oedema where there is no label: what is bright in FLAIR, and what enhances within it.
+
+    :param bright: Fraction of what is bright in FLAIR and no fluid.
+    :param enhancing: From :func:`_enhancing`.
+    """
+    oedema = _blur(bright.astype(np.float32), 0.7, spacing)
+    return _blur((enhancing * _blur(oedema, 4.0, spacing)).astype(np.float32), 1.0, spacing), oedema
+
+
+def _echoes_of_water(relative: Mapping[str, np.ndarray], unseen: Mapping[str, np.ndarray]):
+    """Return factors of tumour and of oedema, which grow with the water that FLAIR shows; 1 where it shows nothing."""
+    if FLAIR not in relative:
+        return np.float32(1), np.float32(1)
+    flair = relative[FLAIR]
+    factors = np.clip(0.5 + 0.6 * flair, 0.4, 1.2), np.clip(0.3 + flair / 0.6, 0.3, 1.3)
+    if FLAIR not in unseen:
+        return factors
+    of_tumour, of_oedema = (np.where(unseen[FLAIR], 1, factor) for factor in factors)
+    return of_tumour, of_oedema
 
 
 def _lesion_of_label(label: np.ndarray, spacing: float):

@@ -108,9 +108,13 @@ class _ResampledSource(_Source):
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the reference an input covers, found while its range was."""
+    """How much of the reference an input covers, found while its range was.
 
-    voxels: int
+    :param of_reference: Its voxels above 0 on the model's grid, as a part of the reference's.
+    :param fullest_plane: The largest part of the network's size that its voxels above 0 take up in a plane; with
+        several tiles it may be above 1.
+    """
+
     of_reference: float
     fullest_plane: float
 
@@ -170,7 +174,7 @@ class PreparedCase:
                     f"{label(modality)} and {label(self.reference)} do not overlap: check that both volumes belong to "
                     "this patient and lie in one place (transforms applied?)."
                 )
-        coverage = {m: Coverage(f.count, f.count / total, fullest[m]) for m, f in finders.items()}
+        coverage = {m: Coverage(f.count / total, fullest[m]) for m, f in finders.items()}
         return {m: f.range() for m, f in finders.items()}, coverage, not_empty
 
     def _intensities(self, plane: int) -> Dict[str, np.ndarray]:
