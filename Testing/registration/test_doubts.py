@@ -10,6 +10,7 @@ from MMHVAESynthesisLib.registration.frame import gap, pose_of
 from MMHVAESynthesisLib.registration.problem import prepare
 from MMHVAESynthesisLib.registration.search import Peak
 from MMHVAESynthesisLib.registration.solution import Rival, Solution
+from MMHVAESynthesisLib.registration.stepwise import StepwiseEngine
 from MMHVAESynthesisLib.request import RegistrationRequest
 
 from . import phantom
@@ -22,6 +23,7 @@ class Finding:
     """An engine that finds the truth, and again ``apart`` mm from it, and the same."""
 
     name, device, apart, rivals = "finding", "cpu", 0.5, None
+    informed = StepwiseEngine.informed
 
     def steps(self, request, starts):
         return 0
@@ -36,7 +38,7 @@ def at_chance(monkeypatch):
     """Lets the placement have as many times the information that chance gives, and the search find some peaks."""
 
     def stand(above, *peaks):
-        monkeypatch.setattr(engine.Chance, "times", lambda *_: above)
+        monkeypatch.setattr(engine, "times_chance", lambda *_: above)
         monkeypatch.setattr(engine.search, "search", lambda *_: list(peaks))
 
     return stand

@@ -7,13 +7,14 @@ from scipy import ndimage
 
 from MMHVAESynthesisLib.errors import Cancelled
 from MMHVAESynthesisLib.progress import Reporter
-from MMHVAESynthesisLib.registration import search, similarity
-from MMHVAESynthesisLib.registration.chance import PLACEMENTS, Chance, drawn
+from MMHVAESynthesisLib.registration import chance, search, similarity
+from MMHVAESynthesisLib.registration.chance import times_chance
 from MMHVAESynthesisLib.registration.frame import Frame, apply, gap, nearest_orthonormal, pose_of, rotation
 from MMHVAESynthesisLib.registration.mattes import MattesDescent
 from MMHVAESynthesisLib.registration.parts import halves, perturbed
 from MMHVAESynthesisLib.registration.problem import prepare
 from MMHVAESynthesisLib.registration.pyramid import Level
+from MMHVAESynthesisLib.registration.stepwise import StepwiseEngine
 from MMHVAESynthesisLib.request import RegistrationRequest
 
 from . import phantom
@@ -194,30 +195,45 @@ def test_search_alone_comes_near_from_afar(problem, truth):
 
 
 def test_the_truth_stands_out_from_chance_and_no_other_place_does(problem, truth):
-    chance = Chance.of(problem, Reporter("chance", 1))
-    above = [
-        chance.times(pose, np.mean(similarity.information(problem.pyramid.level(2), pose)))
-        for pose in (truth, np.eye(4), pose_of(np.eye(3), np.array([500.0, 0, 0])))
-    ]
+    def informed(poses):
+        return [np.mean(similarity.information(problem.pyramid.level(2), pose)) for pose in poses]
+
+    places = truth, np.eye(4), pose_of(np.eye(3), np.array([500.0, 0, 0]))
+    above = [times_chance(pose, problem.points, informed) for pose in places]
     assert above[0] > 10 and 0 < above[1] < 1.5 and above[2] == 0
 
 
-def test_chance_is_what_one_in_ten_placements_elsewhere_exceeds(problem):
+def test_chance_is_what_one_in_ten_placements_elsewhere_exceeds(problem, monkeypatch):
     poses = [pose_of(np.eye(3), np.array([shift, 0, 0])) for shift in (*range(20, 31), 15.0)]
-    chance = Chance(poses, np.array([*range(11), 1000]) / 100, problem.points)
-    assert chance.times(np.eye(4), 0.27) == pytest.approx(3), "what lies near is no other answer"
-    assert Chance(poses[-1:], np.ones(1), problem.points).times(np.eye(4), 0.27) > 100
+    monkeypatch.setattr(chance, "drawn", lambda points: poses)
+
+    def informed(asked):
+        assert len(asked) == 12, "what lies near is no other answer"
+        return [0.27, *np.arange(11) / 100]
+
+    assert times_chance(np.eye(4), problem.points, informed) == pytest.approx(3)
+    monkeypatch.setattr(chance, "drawn", lambda points: poses[-1:])
+    assert times_chance(np.eye(4), problem.points, lambda asked: [0.27]) > 100
 
 
 def test_placements_for_chance_lie_within_what_is_searched_and_are_drawn_alike(problem):
-    poses = drawn(problem.points)
+    poses = chance.drawn(problem.points)
     gaps = [gap(pose, np.eye(4), problem.points) for pose in poses]
-    assert len(poses) == PLACEMENTS and max(gaps) <= search.FARTHEST and np.std(gaps) > 5
-    assert all(np.array_equal(*pair) for pair in zip(poses, drawn(problem.points)))
-    cancel = threading.Event()
-    cancel.set()
-    with pytest.raises(Cancelled):
-        Chance.of(problem, Reporter("chance", 1, None, cancel))
+    assert len(poses) == chance.PLACEMENTS and max(gaps) <= search.FARTHEST and np.std(gaps) > 5
+    assert all(np.array_equal(*pair) for pair in zip(poses, chance.drawn(problem.points)))
+
+
+def test_the_engines_tell_the_same_of_placements(problem, truth):
+    pytest.importorskip("torch", reason="PyTorch is not installed: the LNCC engine cannot run")
+    from MMHVAESynthesisLib.registration.lncc_engine import LnccEngine
+
+    poses = [truth, np.eye(4), *chance.drawn(problem.points)[:3]]
+    ours, others = (
+        engine.informed(problem, poses, Reporter("test", 1))
+        for engine in (LnccEngine("cpu"), StepwiseEngine(MattesDescent(0)))
+    )
+    assert ours == pytest.approx(others, rel=0.15, abs=0.01), "the first looks at every second window along each axis"
+    assert ours[0] > 5 * max(ours[1:])
 
 
 def test_no_peak_lies_farther_off_than_is_looked_for(problem, monkeypatch):

@@ -144,6 +144,7 @@ def test_affine_never_stretches_beyond_its_bounds(head, field, name):
 
 class WorseEngine:
     name, device = "worse", "cpu"
+    informed = StepwiseEngine.informed
 
     def steps(self, request, starts):
         return 0

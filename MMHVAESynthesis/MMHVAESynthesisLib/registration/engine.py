@@ -16,7 +16,7 @@ from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..request import RegistrationRequest
 from . import search
 from .brainsfit import BrainsFitDescent, BrainsFitRunner, executable_runner
-from .chance import Chance
+from .chance import times_chance
 from .completion import Completion, complete
 from .frame import distances, gap
 from .mattes import MattesDescent
@@ -30,7 +30,7 @@ from .transforms import transform_of
 log = logging.getLogger(__name__)
 
 LEAST, BY_CHANCE, STANDS_OUT = 2.0, 2.4, 3.5
-"""Times the information that chance gives (see :class:`Chance`): what a result needs that stands apart, what speaks for
+"""Times the information that chance gives (see :mod:`.chance`): what a result needs that stands apart, what speaks for
 one that does not, and what leaves no doubt. See :func:`_is_likely`.
 """
 
@@ -140,7 +140,8 @@ def register(
     report.step(engine.steps(request, most) - engine.steps(request, len(starts)))
     advice = _advice(problem, found)
     solution = engine.solve(problem, request, starts, report)
-    solution = _judged(solution, starts, found, problem, Chance.of(problem, report), advice)
+    above = times_chance(solution.pose, problem.points, lambda poses: engine.informed(problem, poses, report))
+    solution = _judged(dataclasses.replace(solution, above_chance=above), starts, found, problem, advice)
     solution = _with_rivals(_reproduced(solution, problem.points, LOST, "Repeats of the registration end", advice))
     solution = _against_start(solution, problem)
     solution = _reproduced(solution, problem.points, TORN, "Placements that fit almost as well lie", advice)
@@ -186,7 +187,6 @@ def _judged(
     starts: List[np.ndarray],
     found: Sequence[Sequence[search.Peak]],
     problem: Problem,
-    chance: Chance,
     advice: str,
 ) -> Solution:
     """Return a solution with what other placements say of it: whether it stands out from them.
@@ -194,9 +194,7 @@ def _judged(
     :param found: What each search found; empty where none was asked for.
     :param advice: What to do where it does not.
     """
-    told = float(np.mean(information(problem.pyramid.level(2), solution.pose)))
-    above = chance.times(solution.pose, told)
-    solution = dataclasses.replace(solution, above_chance=above)
+    above = solution.above_chance
     if not starts[1:]:
         return _unsearched(solution, is_searched=bool(found))
     rival = _elsewhere(solution, starts, problem)

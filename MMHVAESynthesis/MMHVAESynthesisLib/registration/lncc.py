@@ -77,7 +77,7 @@ class Landscape:
         fixed = torch.tensor(level.fixed, device=device)
         self.shape = level.fixed.shape[1:]
         field = np.stack([level.mask & part for part in parts])
-        where = field & np.stack([[seen(level, pose, p) for p in range(len(fixed))] for pose in poses])
+        where = field & np.stack([seen(level, pose) for pose in poses])
         sampled = np.flatnonzero(where.any(axis=(0, 1)))
         start = fixed[0].numel() * np.arange(len(poses))[:, None]
         self.sampled = torch.tensor((start + sampled).ravel(), device=device)
@@ -175,6 +175,14 @@ class _Adam:
         mean = self.mean / (1 - self.MEAN_DECAY**self.steps)
         square = self.square / (1 - self.SQUARE_DECAY**self.steps)
         self.parameters += size * mean / (square.sqrt() + 1e-12)
+
+
+@torch.no_grad()
+def informed(level: Level, poses: Sequence[np.ndarray], stride: int, device: torch.device) -> List[float]:
+    """Return the information of (4, 4) local poses, nats, of windows around every ``stride``-th voxel."""
+    whole = np.ones(level.fixed.shape[1:], dtype=bool)
+    landscape = Landscape(level, poses, [whole] * len(poses), stride, device)
+    return landscape.metric(landscape.poses).tolist()
 
 
 def descend(

@@ -3,7 +3,8 @@
 The best of those goes on at 1 mm, and is repeated on halves of the field.
 """
 
-from typing import Any, List, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from ..progress import Reporter
 from ..request import AFFINE, RegistrationRequest
 from ..threads import ONE_TORCH_THREAD
 from .frame import gap
-from .lncc import Schedule, descend
+from .lncc import Schedule, descend, informed
 from .parts import halves, perturbed
 from .problem import Problem
 from .pyramid import Level
@@ -106,15 +107,33 @@ class LnccEngine:
 
         :raises DeviceError: when the device's memory runs out.
         """
-        device = self._device
+        with self._computing():
+            return self._solve(problem, request, starts, report, self._device)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
         try:
             # The volumes are small: on two cores with other work, products on two threads took five times as long.
             with ONE_TORCH_THREAD:
-                return self._solve(problem, request, starts, report, device)
+                yield
         except torch.cuda.OutOfMemoryError as error:
             raise DeviceError(
-                f"The memory of {device} ran out: close what else uses it, or choose the device 'cpu'."
+                f"The memory of {self._device} ran out: close what else uses it, or choose the device 'cpu'."
             ) from error
+
+    def informed(self, problem: Problem, poses: Sequence[np.ndarray], report: Reporter) -> List[float]:
+        """Return the information, nats, at (4, 4) local poses, at 2 mm.
+
+        :raises DeviceError: when the device's memory runs out.
+        """
+        level = problem.pyramid.level(2)
+
+        def batch(cut: slice):
+            return lambda relay: informed(level, poses[cut], MIDDLE.window_stride, self._device)
+
+        with self._computing():
+            found = together([batch(cut) for cut in _cuts(len(poses), _BATCH)], report)
+        return [value for values in found for value in values]
 
     def _solve(self, problem: Problem, request: RegistrationRequest, starts, report: Reporter, device) -> Solution:
         pyramid, points = problem.pyramid, problem.points

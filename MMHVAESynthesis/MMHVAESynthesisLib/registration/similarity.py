@@ -24,24 +24,31 @@ LEAST_FILLED = 0.25
 """Part of a window that must lie in the field of view for the window to count."""
 
 
-def moved(level: Level, pose: np.ndarray, pair: int) -> np.ndarray:
-    """Return the moving volume of a pair at the fixed voxels under a (4, 4) local pose, (X, Y, Z), edges repeated."""
-    at = level.moving_indices(apply(pose, level.fixed_points())).T
-    values = ndimage.map_coordinates(level.moving[pair], at, order=1, mode="nearest", output=np.float32)
-    return values.reshape(level.fixed.shape[1:])
-
-
-def seen(level: Level, pose: np.ndarray, pair: int) -> np.ndarray:
-    """Return where both images of a pair have data under a local pose, (X, Y, Z) bool."""
-    there = level.valid_at(pair, level.moving_indices(apply(pose, level.fixed_points())))
-    return level.mask[pair] & there.reshape(level.fixed.shape[1:])
+def seen(level: Level, pose: np.ndarray) -> np.ndarray:
+    """Return where both images of each pair have data under a (4, 4) local pose, (P, X, Y, Z) bool."""
+    return _seen(level, _indices(level, pose))
 
 
 def overlap(level: Level, pose: np.ndarray) -> float:
     """Return the part of the field of view, 0 to 1, in which every pair has data under a local pose."""
-    return min(
-        float(seen(level, pose, pair).sum() / max(level.mask[pair].sum(), 1)) for pair in range(len(level.fixed))
-    )
+    return min(float(there.sum() / max(mask.sum(), 1)) for there, mask in zip(seen(level, pose), level.mask))
+
+
+def _indices(level: Level, pose: np.ndarray) -> np.ndarray:
+    """Return where the fixed voxels lie in the moving arrays under a local pose, (X * Y * Z, 3) in voxels."""
+    return level.moving_indices(apply(pose, level.fixed_points()))
+
+
+def _seen(level: Level, indices: np.ndarray) -> np.ndarray:
+    there = np.stack([level.valid_at(pair, indices) for pair in range(len(level.fixed))])
+    return level.mask & there.reshape(level.mask.shape)
+
+
+def _moved(level: Level, indices: np.ndarray) -> np.ndarray:
+    """Return the moving volumes at the fixed voxels, (P, X, Y, Z), edges repeated."""
+    at = np.ascontiguousarray(indices.T)
+    values = [ndimage.map_coordinates(each, at, order=1, mode="nearest", output=np.float32) for each in level.moving]
+    return np.stack(values).reshape(level.fixed.shape)
 
 
 def lncc(level: Level, pose: np.ndarray) -> List[float]:
@@ -70,10 +77,9 @@ def _nats(correlation: np.ndarray) -> np.ndarray:
 
 def _of_pairs(level: Level, pose: np.ndarray, floor: float, told: Callable) -> List[float]:
     """Return for each pair the mean of ``told``, a function of the local correlations, over voxels and windows."""
-    return [
-        _of_pair(level.fixed[p], moved(level, pose, p), seen(level, pose, p), level.mask[p], floor, told)
-        for p in range(len(level.fixed))
-    ]
+    indices = _indices(level, pose)
+    pairs = zip(level.fixed, _moved(level, indices), _seen(level, indices), level.mask)
+    return [_of_pair(*pair, floor, told) for pair in pairs]
 
 
 def _of_pair(

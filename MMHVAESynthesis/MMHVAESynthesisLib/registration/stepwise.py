@@ -3,7 +3,7 @@
 Without a search the one start comes by a chain of smoothed volumes: 4 mm, then 2 mm from where that ended.
 """
 
-from typing import Optional, Protocol, Sequence
+from typing import List, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .problem import Problem
 from .pyramid import Level
 from .similarity import information
 from .solution import MOST_STRETCH, Solution, stretched_alike
+from .together import together
 
 LEAST_SAMPLES = 2000
 """Voxels that a descent looks at, where the field has as many: mutual information of fewer is mostly chance."""
@@ -88,6 +89,15 @@ class StepwiseEngine:
                 pose = max(rigid, stretched, key=lambda found: information(fine, found)[pair])
         used = problem.modalities[pair] if len(problem.modalities) > 1 else None
         return Solution(pose, stretched_alike(repeats, rigid, pose), refined_on=used)
+
+    def informed(self, problem: Problem, poses: Sequence[np.ndarray], report: Reporter) -> List[float]:
+        """Return the information, nats, at (4, 4) local poses, at 2 mm."""
+        level = problem.pyramid.level(2)
+
+        def at(pose: np.ndarray):
+            return lambda relay: float(np.mean(information(level, pose)))
+
+        return together([at(pose) for pose in poses], report)
 
 
 def sampled_part(part: float, mask: np.ndarray) -> float:
