@@ -48,8 +48,9 @@ def at_chance(monkeypatch):
 def registered(field, monkeypatch):
     monkeypatch.setattr(engine, "choose_engine", lambda *_: Finding())
 
-    def run(moving, **settings):
-        return engine.register(RegistrationRequest({"t2": field}, {"t2": moving}, completion=False, **settings))
+    def run(moving, contrasts=("t2",), **settings):
+        fixed, moved = ({name: image * n for n, name in enumerate(contrasts, 1)} for image in (field, moving))
+        return engine.register(RegistrationRequest(fixed, moved, completion=False, **settings))
 
     return run
 
@@ -57,10 +58,10 @@ def registered(field, monkeypatch):
 @pytest.mark.parametrize(
     ("above", "apart", "said", "is_kept"),
     [
-        (2.3, 3.5, "no more than by chance", True),
-        (2.3, 2.0, "resemble each other little", False),
-        (2.5, 3.5, "resemble each other little", False),
-        (2.5, 6.0, "Repeats of the registration end 4 mm apart", True),
+        (3.2, 3.5, "no more than by chance", True),
+        (3.2, 2.0, "resemble each other little", False),
+        (3.4, 3.5, "resemble each other little", False),
+        (3.4, 6.0, "Repeats of the registration end 4 mm apart", True),
         (3.6, 3.0, None, False),
         (3.6, 6.0, "Repeats of the registration end 4 mm apart", True),
     ],
@@ -155,13 +156,13 @@ LITTLE, CHANCE = "resemble each other little", "no more than by chance"
         (1.0, 13, 0.86, 3.6, None, False),
         (1.0, 13, 0.91, 3.6, "A placement 13 mm away fits 91 % as well as the best", True),
         (3.5, 13, 0.82, 3.6, None, False),
-        (3.5, 13, 0.82, 2.3, CHANCE, True),
-        (1.0, 13, 0.82, 2.3, LITTLE, False),
-        (3.5, 13, 0.69, 2.1, LITTLE, False),
-        (3.5, 13, 0.69, 1.9, CHANCE, True),
+        (3.5, 13, 0.82, 3.2, CHANCE, True),
+        (1.0, 13, 0.82, 3.2, LITTLE, False),
+        (3.5, 13, 0.69, 3.4, LITTLE, False),
+        (3.5, 13, 0.69, 3.2, CHANCE, True),
         (3.5, 11, 0.95, 3.6, "Another placement fits almost as well", False),
         (3.5, 11, 0.89, 3.6, None, False),
-        (3.5, 11, 0.89, 2.3, CHANCE, True),
+        (3.5, 11, 0.89, 3.2, CHANCE, True),
     ],
 )
 def test_how_a_result_stands_out_from_other_placements_decides(
@@ -185,7 +186,23 @@ def test_a_result_that_descents_from_elsewhere_reach_as_well_stands_alone(
     monkeypatch.setattr(Finding, "rivals", [])
     peak = Peak(pose_of(np.eye(3), np.array([5.0, away, 0])), 0.5)
     at_chance(2.3, peak)
-    assert registered(phantom.carried(head, MOTION), starts=2).kept_start is is_kept
+    result = registered(phantom.carried(head, MOTION), contrasts=("t2", "cet1"), starts=2)
+    assert result.kept_start is is_kept
+
+
+@pytest.mark.parametrize(
+    ("repeats", "share", "above", "is_kept"),
+    [(3.5, 0.82, 2.5, False), (3.5, 0.82, 2.3, True), (3.5, 0.69, 2.1, False), (3.5, 0.69, 1.9, True)],
+)
+def test_several_contrasts_need_less_since_each_could_contradict(
+    head, registered, at_chance, monkeypatch, repeats, share, above, is_kept
+):
+    monkeypatch.setattr(Finding, "apart", repeats)
+    monkeypatch.setattr(Finding, "rivals", [Rival(pose_of(np.eye(3), np.array([5.0, 0, 13])), share, 13)])
+    at_chance(above, Peak(TRUTH, 0.5))
+    moving = phantom.carried(head, MOTION)
+    assert registered(moving, contrasts=("t2", "flair"), starts=2).kept_start is is_kept
+    assert registered(moving, starts=2).kept_start
 
 
 def test_a_start_that_a_descent_at_4_mm_would_lead_away_from_the_truth_is_followed_at_2_mm_too():
