@@ -59,7 +59,7 @@ def registered(field, monkeypatch):
     ("above", "apart", "said", "is_kept"),
     [
         (3.2, 3.5, "no more than by chance", True),
-        (3.2, 2.0, "resemble each other little", False),
+        (3.2, 3.3, "resemble each other little", False),
         (3.4, 3.5, "resemble each other little", False),
         (3.4, 6.0, "Repeats of the registration end 4 mm apart", True),
         (3.6, 3.0, None, False),

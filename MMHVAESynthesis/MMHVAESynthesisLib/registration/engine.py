@@ -79,7 +79,7 @@ rival, from the second as good.
 APART = 3.0
 """mm between start and result from which on they are two placements."""
 
-REPEATED, LOST = 2.0, 4.0
+REPEATED, LOST = 2.4, 4.0
 """mm that a result's repeats lie apart: within the first that speaks for it, beyond the second it is not taken."""
 
 TORN = 8.0
