@@ -236,11 +236,27 @@ def test_the_engines_tell_the_same_of_placements(problem, truth):
     assert ours[0] > 5 * max(ours[1:])
 
 
+def test_chance_can_be_cancelled_though_it_takes_no_steps(problem):
+    asked = []
+
+    class Later:
+        def is_set(self):
+            asked.append(None)
+            return len(asked) > 3
+
+    with pytest.raises(Cancelled):
+        StepwiseEngine(MattesDescent(0)).informed(
+            problem, chance.drawn(problem.points), Reporter("test", 1, None, Later())
+        )
+    assert len(asked) == 4
+
+
 def test_no_peak_lies_farther_off_than_is_looked_for(problem, monkeypatch):
     gaps = [gap(peak.pose, np.eye(4), problem.points) for peak in steps_of(problem, 6)[0]]
     assert 20 < max(gaps) <= search.FARTHEST
     monkeypatch.setattr(search, "FARTHEST", 20.0)
-    assert all(gap(peak.pose, np.eye(4), problem.points) <= 20 for peak in steps_of(problem, 6)[0])
+    nearer = steps_of(problem, 6)[0]
+    assert nearer and all(gap(peak.pose, np.eye(4), problem.points) <= 20 for peak in nearer)
 
 
 def test_peaks_lie_apart(problem):

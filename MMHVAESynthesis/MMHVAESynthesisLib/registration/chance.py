@@ -27,7 +27,8 @@ _LEAST = 1e-3
 def times_chance(pose: np.ndarray, points: np.ndarray, informed: Informed) -> float:
     """Return how many times the information a (4, 4) local pose has that one in ten placements elsewhere exceeds.
 
-    The placements are drawn at random, alike each time, within what a search looks at.
+    The placements are drawn at random, alike each time, as far from the start as a result may lie; those that the MR
+    does not reach tell less.
 
     :param points: (N, 3) local points of the field of view, mm.
     """

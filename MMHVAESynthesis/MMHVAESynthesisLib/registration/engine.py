@@ -394,7 +394,7 @@ def _provenance(
         "completed": [],
         **completion.provenance,
         **({} if solution.refined_on is None else {"refined_on": solution.refined_on}),
-        "above_chance": None if solution.above_chance is None else round(solution.above_chance, 3),
+        "above_chance": round(solution.above_chance, 3),
         "starts": request.starts,
         "seed": request.seed,
         "device": engine.device,

@@ -37,9 +37,9 @@ FARTHEST_SHIFT = 36.0
 """mm along each axis."""
 
 FARTHEST = 34.0
-"""mm, root mean square over the field of view, beyond which no placement is looked for: MR that lies farther off is to
-be moved nearer by hand, and what fits there by chance would only hide the truth. It is 4 mm more than the benchmark's
-capture range, since a peak is that inexact.
+"""mm, root mean square over the field of view, beyond which no peak is taken for a place to start, nor an end for a
+result: MR that lies farther off is to be moved nearer by hand, and what fits there by chance would only hide the truth.
+It is 4 mm more than the benchmark's capture range, since a peak is that inexact.
 """
 
 LEAST_OVERLAP = 0.5

@@ -65,6 +65,7 @@ def together(parts: Sequence[Callable[[Any], Any]], report: Reporter) -> List[An
         try:
             for _ in parts:
                 _report_until_one_ends(relay, report)
+                report.check()
         except BaseException:
             relay.stop()
             raise
