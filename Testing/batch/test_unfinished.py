@@ -5,12 +5,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-from MMHVAESynthesisLib.batch import case_folder, unfinished, work  # noqa: E402
+from MMHVAESynthesisLib.batch import case_folder, runner, unfinished, work  # noqa: E402
 from MMHVAESynthesisLib.batch.cases import Case  # noqa: E402
 from MMHVAESynthesisLib.batch.runner import run_batch  # noqa: E402
 from MMHVAESynthesisLib.errors import OutputError  # noqa: E402
@@ -46,6 +47,29 @@ def of(folder, pid, host=None, job="0123abcd", case="A", days=0.0, kind="part"):
     then = time.time() - 24 * 3600 * days
     os.utime(path, (then, then))
     return path
+
+
+def test_a_case_leaves_nothing_beside_its_own_folder_wherever_it_is_cut_off(tmp_path, cases, settings, monkeypatch):
+    out, beside, looking = tmp_path / "out", set(), []
+
+    def look(event, arguments):
+        if looking and event in ("open", "os.mkdir", "os.rename"):
+            paths = [Path(os.fsdecode(each)) for each in arguments if isinstance(each, (str, bytes, os.PathLike))]
+            beside.update(path.name for path in paths if path.parent == out)
+
+    def watched(*given):
+        looking.append(True)
+        try:
+            return process(*given)
+        finally:
+            looking.clear()
+
+    process = work.process
+    monkeypatch.setattr(runner, "process", watched)
+    sys.addaudithook(look)
+    result = run_batch(cases[:1], settings, out)
+    assert [outcome.reason for outcome in result.outcomes] == [""]
+    assert beside == {"a", unfinished.part_name("a", next(iter(beside - {"a"})).split("-")[-1].split(".")[0])}
 
 
 def test_the_same_batch_twice_at_once_gets_along(tmp_path, cases, settings, monkeypatch):

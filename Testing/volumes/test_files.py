@@ -2,9 +2,12 @@ import gzip
 import logging
 import os
 import shutil
+import signal
 import struct
+import subprocess
 import sys
 import uuid
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,6 +99,35 @@ def test_folder_that_cannot_be_written(tmp_path):
         files.check_writable(tmp_path / "new", 10**18)
     assert files.check_writable(tmp_path / "new", 1000) == tmp_path / "new"
     assert not os.listdir(tmp_path / "new")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux' own")
+def test_a_process_that_is_killed_while_it_looks_whether_it_can_write_leaves_nothing(tmp_path):
+    try:
+        os.close(os.open(tmp_path, os.O_TMPFILE | os.O_RDWR))
+    except OSError as error:
+        pytest.skip(f"no files without a name on this disk: {error}")
+    killed = """
+import os, signal, sys
+from MMHVAESynthesisLib.volumes.files import check_writable
+events = []
+def look(event, _):
+    if event in ("open", "os.remove", "os.rename"):
+        events.append(event)
+        if len(events) > int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(look)
+check_writable(sys.argv[1])
+events.append("end")
+print(len(events))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[2])}
+    ends = []
+    for operations in range(5):
+        words = [sys.executable, "-c", killed, str(tmp_path), str(operations)]
+        ends.append(subprocess.run(words, env=environment, stdout=subprocess.PIPE).returncode)
+        assert os.listdir(tmp_path) == []
+    assert ends[0] == -signal.SIGKILL and ends[-1] == 0
 
 
 @pytest.mark.parametrize(

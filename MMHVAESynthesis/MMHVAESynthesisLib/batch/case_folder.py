@@ -162,7 +162,13 @@ class CaseFolder:
     def __enter__(self) -> Path:
         self.clear()
         unfinished.begin(self._part)
-        self._part.mkdir()
+        try:
+            self._part.mkdir()
+        except OSError as error:
+            unfinished.end(self._part)
+            raise OutputError(
+                f"Cannot write into {self._output}: {error.strerror or error}. Choose another folder."
+            ) from error
         return self._part
 
     def __exit__(self, *_) -> None:

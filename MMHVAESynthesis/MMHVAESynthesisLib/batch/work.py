@@ -133,7 +133,7 @@ def _process(job: Job, progress, cancel) -> Tuple[str, Mapping[str, Any]]:
     if is_finished(folder.path, provenance):
         folder.clear()
         return KEPT, read_provenance(folder.path) or provenance
-    files.check_writable(output, _bytes_needed(case, job.settings))
+    files.check_room(output, _bytes_needed(case, job.settings))
     with folder as part, named_as({part: folder.path}):
         facts = _results(job, part, progress, cancel)
         provenance["model"].update(facts.pop("model"))

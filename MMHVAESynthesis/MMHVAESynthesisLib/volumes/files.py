@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Callable, Iterable, List, Tuple, TypeVar, Union
@@ -157,21 +158,43 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
     :raises OutputError: when they cannot; the message says why.
     """
     path = expanded(folder)
-    # Threads of this process, or machines that share the folder, may do the same at the same moment.
-    probe = path / f".mmhvae-{uuid.uuid4().hex}.probe"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-        free = shutil.disk_usage(path).free
+        _make_a_file(path)
     except OSError as error:
-        raise OutputError(f"Cannot write into {path}: {error.strerror or error}. Choose another folder.") from error
+        raise _cannot_write(path, error) from error
+    check_room(path, expected_bytes)
+    return path
+
+
+def _make_a_file(folder: Path) -> None:
+    """Make a file that does not stay, be this process killed meanwhile: without a name, where there is such a thing."""
+    if os.name == "nt":
+        # Not by tempfile, which tries one name after the other for ages where Windows lets none be made.
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY
+        os.close(os.open(folder / f".mmhvae-{uuid.uuid4().hex}.probe", flags))
+    else:
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+def check_room(folder: Path, expected_bytes: int) -> None:
+    """Make sure that ``expected_bytes`` more fit on a folder's disk.
+
+    :raises OutputError: when they do not; the message says how many do.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
     if free < expected_bytes:
         raise OutputError(
-            f"{path} has {free / 1e6:.0f} MB left, the results need {expected_bytes / 1e6:.0f} MB: "
+            f"{folder} has {free / 1e6:.0f} MB left, the results need {expected_bytes / 1e6:.0f} MB: "
             "free some space or choose another folder."
         )
-    return path
+
+
+def _cannot_write(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another folder.")
 
 
 def check_names(targets: Iterable[Path]) -> None:
