@@ -93,13 +93,13 @@ def search(pyramid: Pyramid, points: np.ndarray, count: int, report: Reporter) -
     fine = evened(pyramid.level(4), EVENED[4])
     coarse = evened(pyramid.level(8), EVENED[8])
     if min(mask.sum() for mask in coarse.mask) >= LEAST_VOXELS:
-        firsts = sorted(_peaks(coarse, turns, 1, report), key=lambda peak: -peak.correlation)
+        firsts = sorted(_peaks(coarse, turns, points, 1, report), key=lambda peak: -peak.correlation)
         turns = [peak.pose[:3, :3] for peak in firsts[:KEPT]]
         report.step(KEPT - len(turns))
     else:
         report.step(KEPT)
-    near = [peak for peak in _peaks(fine, turns, count, report) if is_near(peak.pose, points)]
-    return _apart(sorted(near, key=lambda peak: -peak.correlation), points, count)
+    found = _peaks(fine, turns, points, count, report)
+    return _apart(sorted(found, key=lambda peak: -peak.correlation), points, count)
 
 
 def is_near(pose: np.ndarray, points: np.ndarray) -> bool:
@@ -126,15 +126,15 @@ def _evened(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
     return np.where(where, (values - mean) / spread, 0).astype(np.float32)
 
 
-def _peaks(level: Level, turns: Sequence[np.ndarray], count: int, report: Reporter) -> List[Peak]:
-    """Return the best ``count`` peaks over the shifts of each rotation (3, 3)."""
+def _peaks(level: Level, turns: Sequence[np.ndarray], points: np.ndarray, count: int, report: Reporter) -> List[Peak]:
+    """Return the best ``count`` near peaks over the shifts of each rotation (3, 3)."""
     correlator = _Correlator(level)
 
     def of(some: Sequence[np.ndarray]):
         def part(relay: Any) -> List[Peak]:
             peaks = []
             for turn in some:
-                peaks.extend(correlator.best(turn, count))
+                peaks.extend(correlator.best(turn, points, count))
                 relay.step()
             return peaks
 
@@ -184,15 +184,18 @@ class _Correlator:
         """Return the correlation at shifts of -reach to reach along each axis."""
         return fft.irfftn(spectrum, self.shape, axes=(-3, -2, -1))[(..., *(slice(0, 2 * self.reach + 1),) * 3)]
 
-    def best(self, turn: np.ndarray, count: int) -> List[Peak]:
-        """Return the ``count`` best local maxima over the shifts, for one rotation (3, 3)."""
+    def best(self, turn: np.ndarray, points: np.ndarray, count: int) -> List[Peak]:
+        """Return the ``count`` best local maxima over the shifts that are near, for one rotation (3, 3)."""
         correlation = self._correlation(turn)
         maxima = (correlation == ndimage.maximum_filter(correlation, 3, mode="nearest")) & (correlation > 0)
         where = np.argwhere(maxima)
         values = correlation[maxima]
-        best = np.argsort(-values, kind="stable")[:count]
-        shifts = (where[best] - self.reach) * self.level.spacing
-        return [Peak(pose_of(turn, turn @ shift), float(value)) for shift, value in zip(shifts, values[best])]
+        shifts = (where - self.reach) * self.level.spacing
+        peaks = (
+            Peak(pose_of(turn, turn @ shifts[best]), float(values[best])) for best in np.argsort(-values, kind="stable")
+        )
+        # What lies too far off must not take the place of what is near.
+        return list(itertools.islice((peak for peak in peaks if is_near(peak.pose, points)), count))
 
     def _correlation(self, turn: np.ndarray) -> np.ndarray:
         """Return the pairs' mean correlation over the shifts; -1 where overlap or variance does not let it count."""
