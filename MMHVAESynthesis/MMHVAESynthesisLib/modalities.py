@@ -137,3 +137,19 @@ def _recognise_mr(text: str, agent: bool) -> Optional[str]:
     if _T2.search(text) and not _T2_STAR.search(text):
         return T2
     return None
+
+
+def other_modality(modality: str, name: str) -> Optional[str]:
+    """Return what an input's name, or its file's, says that it is, where no part of it says what it is given as.
+
+    Names speak of other modalities too: ``iUS_on_T2.nrrd`` lies in the space of a T2.
+
+    >>> other_modality("us", "T2.nrrd"), other_modality("us", "iUS_on_T2.nrrd"), other_modality("us", "scan.nrrd")
+    ('t2', None, None)
+    """
+    other = recognise(name)
+    if modality not in MODALITIES or other in (None, modality):
+        return None
+    words = re.findall(r"[A-Za-z0-9*+]+", name)
+    parts = (" ".join(words[i:j]) for j in range(len(words) + 1) for i in range(j))
+    return None if any(recognise(part) == modality for part in parts) else other

@@ -354,6 +354,43 @@ def test_the_uncertainty_is_laid_over_and_taken_away(slicer, layout, ready, chil
     assert all(composite.GetForegroundVolumeID() is None for composite in composites(layout).values())
 
 
+def test_an_overlay_that_has_nothing_to_show_says_so(slicer, layout, ready, child):
+    run(ready, child)
+    box = ready.ui.overlayCheckBox
+    assert box.enabled is False and "tick Uncertainty" in box.toolTip
+    run(ready, child, uncertainty=True)
+    assert "tick Uncertainty" not in box.toolTip
+    ready.ui.runsTable.selectRow(1)
+    box.checked = True
+    assert box.text == "Uncertainty as overlay: none for what is shown"
+    ready.ui.runsTable.selectRow(0)
+    assert box.text == "Uncertainty as overlay"
+    ready.ui.compareButton.click()
+    assert box.text == "Uncertainty as overlay"
+    ready.ui.formerLayoutButton.click()
+    ready.ui.runsTable.selectRow(1)
+    box.checked = False
+    assert box.text == "Uncertainty as overlay"
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute("MMHVAE.role") == "uncertainty":
+            slicer.mrmlScene.RemoveNode(node)
+    settle()
+    assert box.enabled is False and "tick Uncertainty" in box.toolTip, "the run still notes its samples"
+
+
+def test_the_overlay_of_a_saved_scene_can_be_taken_away_with_one_click(slicer, layout, ready, child, tmp_path):
+    run(ready, child, uncertainty=True)
+    box = ready.ui.overlayCheckBox
+    box.checked = True
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    assert box.checked is False
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    assert box.checked is True and all(each.GetForegroundVolumeID() for each in composites(layout).values())
+    box.checked = False
+    assert not any(each.GetForegroundVolumeID() for each in composites(layout).values())
+
+
 def test_the_runs_of_a_saved_scene_come_back(slicer, layout, ready, child, tmp_path):
     run(ready, child, targets=("t2",), seed=3)
     slicer.util.saveScene(str(tmp_path / "case.mrb"), {})

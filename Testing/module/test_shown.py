@@ -13,7 +13,11 @@ from .driving import apply, finish, poll
 def preview(panel, child, scenes):
     """Press Preview and let the child end with a slice of T2 and FLAIR."""
     panel.ui.previewButton.click()
-    made = scenes.result({"us": panel.ui.usSelector.currentNode()}, ("t2", "flair")).images
+    end_preview(panel, child, scenes.result({"us": panel.ui.usSelector.currentNode()}, ("t2", "flair")).images)
+
+
+def end_preview(panel, child, made):
+    """Let the child end with a slice of each volume."""
     child.finish({modality: image[:, :, 2:3] for modality, image in made.items()})
     said = json.loads(child.process.waiting.pop())["result"]
     child.process.say(result={"outputs": said["outputs"], "plane": 2, "seconds": 300.0, "warnings": ["Odd."]})
@@ -78,6 +82,31 @@ def test_a_preview_is_shown_for_its_inputs_only(slicer, ready, scenes, child):
     assert shown(ready) == "Choose at least one input volume first."
 
 
+def test_a_preview_that_came_too_late_for_its_inputs_says_so(slicer, ready, scenes, child):
+    ready.ui.previewButton.click()
+    made = scenes.result({"us": ready.ui.usSelector.currentNode()}, ("t2",)).images
+    ready.ui.flairSelector.setCurrentNode(scenes.volume("Doe-FLAIR"))
+    end_preview(ready, child, made)
+    assert "inputs were changed" in shown(ready) and "Preview again" in shown(ready)
+    assert "(picture)" not in shown(ready) and "Odd." not in shown(ready)
+    ready.ui.previewButton.click()
+    ready.exit()
+    end_preview(ready, child, made)
+    ready.enter()
+    assert "(picture)" in shown(ready)
+
+
+def test_a_preview_does_not_need_the_volumes_that_apply_would_write(slicer, ready, scenes, child):
+    mine = scenes.volume("Mine")
+    ready.ui.t2Output.setCurrentNode(mine)
+    ready.ui.previewButton.click()
+    made = scenes.result({"us": ready.ui.usSelector.currentNode()}, ("t2",)).images
+    slicer.mrmlScene.RemoveNode(mine)
+    assert child.process.deeds == []
+    end_preview(ready, child, made)
+    assert "(picture)" in shown(ready) and "SYNTHETIC preview" in shown(ready)
+
+
 def test_warnings_of_the_run_are_shown_until_the_next(ready, child):
     apply(ready)
     finish(ready, child, warnings=["iUS fills little."])
@@ -85,6 +114,19 @@ def test_warnings_of_the_run_are_shown_until_the_next(ready, child):
     apply(ready)
     assert ready.ui.warningsLabel.isHidden()
     ready.panel.work.stop()
+
+
+def test_an_input_that_is_called_as_another_contrast_is_doubted_before_and_after(ready, scenes, child):
+    ready.ui.usSelector.setCurrentNode(scenes.volume("Doe T2"))
+    ready.ui.flairSelector.setCurrentNode(scenes.volume("Doe FLAIR on T2"))
+    assert ready.ui.usState.text.startswith("Looks like T2 by its name") and "voxels" in ready.ui.usState.text
+    assert ready.ui.usState.styleSheet != "" and ready.ui.flairState.styleSheet == ""
+    said = "'Doe T2' is given as iUS and looks like T2 by its name: is it the right volume?"
+    preview(ready, child, scenes)
+    assert said in shown(ready)
+    apply(ready)
+    finish(ready, child)
+    assert said in shown(ready) and "Doe FLAIR" not in ready.ui.warningsLabel.text
 
 
 def test_what_a_run_brought_is_still_told_when_the_inputs_change(ready, scenes, child):

@@ -160,6 +160,26 @@ def test_given_nodes_are_overwritten_in_place(slicer, outputs, provenance, scene
     assert provenance.is_synthetic(mine)
 
 
+def test_a_synthesis_is_not_saved_into_the_file_of_the_scan_that_it_takes_the_place_of(
+    slicer, outputs, scenes, tmp_path, monkeypatch
+):
+    us, scan, file = scenes.volume("US"), scenes.volume("My T2"), tmp_path / "T2 of a patient.nrrd"
+    inputs = {"us": us}
+    assert slicer.util.saveNode(scan, str(file), {})
+    storage, result = scan.GetStorageNode(), scenes.result(inputs, targets=("t2",))
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs.provenance, "note", lambda *_: (_ for _ in ()).throw(RuntimeError("no")))
+        with pytest.raises(RuntimeError):
+            outputs.add(result, inputs, {"t2": scan})
+    assert scan.GetStorageNode() is storage and storage.GetFileName() == str(file)
+    outputs.add(result, inputs, {"t2": scan})
+    assert scan.GetStorageNode() is None and storage.GetScene() is None
+    # What was saved as a synthesis is one, and its file is the place for the next.
+    assert slicer.util.saveNode(scan, str(tmp_path / "synthetic.nrrd"), {})
+    outputs.add(scenes.result(inputs, targets=("t2",), seed=7), inputs, {"t2": scan})
+    assert scan.GetStorageNode().GetFileName() == str(tmp_path / "synthetic.nrrd")
+
+
 @pytest.mark.parametrize("samples", [1, 2])
 def test_a_second_run_into_the_same_node_leaves_nothing_of_the_first(slicer, outputs, provenance, scenes, samples):
     first = {"us": scenes.volume("US"), "flair": scenes.volume("F")}

@@ -7,7 +7,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, label, labels
+from ..modalities import MODALITIES, US, label, labels, other_modality
 from . import colours, texts
 from .guess import guess
 
@@ -158,8 +158,9 @@ class Inputs:
             state.setText("")
             return
         problem = _problem(f"The {label(modality)}", node)
-        state.setText(problem or _described(node, guessed))
-        state.setStyleSheet(colours.wrong() if problem else colours.doubtful() if guessed else "")
+        other = other_modality(modality, node.GetName() or "")
+        state.setText(problem or _described(node, guessed, other))
+        state.setStyleSheet(colours.wrong() if problem else colours.doubtful() if guessed or other else "")
 
 
 def _colour_problem() -> str:
@@ -180,10 +181,12 @@ def _problem(what: str, node: Any) -> str:
     return ""
 
 
-def _described(node: Any, guessed: bool) -> str:
+def _described(node: Any, guessed: bool, other: Optional[str]) -> str:
     parts = [texts.grid(node.GetImageData().GetDimensions(), node.GetSpacing())]
     if node.GetParentTransformNode() is not None:
         parts.append(_("under '{name}'").format(name=node.GetParentTransformNode().GetName()))
+    if other is not None:
+        parts.insert(0, _("Looks like {modality} by its name").format(modality=label(other)))
     if guessed:
         parts.insert(0, _("Guessed, please check"))
     return " · ".join(parts)

@@ -65,6 +65,7 @@ class Panel:
             section.bind(parameters)
         if parameters is not None:
             self._torch = pytorch.problem()
+            self.results.follow()
             self.results.update()
         self.update()
 
@@ -270,7 +271,8 @@ class Panel:
             work = prepare(
                 self.inputs.nodes(),
                 self.outputs.targets(),
-                self.outputs.nodes(),
+                # A preview writes into no volume, and so needs none.
+                None if preview else self.outputs.nodes(),
                 model=model,
                 temperature=parameters.temperature,
                 samples=self.outputs.samples(),
@@ -293,6 +295,8 @@ class Panel:
     def _show_preview(self, work: Any, shown: Any) -> str:
         from .preview import show
 
+        if self._parameters is not None and self.inputs.nodes() != work.sources:
+            return _("The inputs were changed while the preview was computed: it is not shown. Preview again.")
         self.work.shown_for = work.sources
         self.work.warn([*shown.warnings, *work.input_warnings()])
         return show(self.ui.previewPicture, shown, self.work.seconds)

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from ..modalities import labels
 from ..scene import layouts, overlay
+from ..scene.provenance import uncertainty_node
 from ..scene.runs import Run, runs
 
 _MODEL_COLUMN, _WIDEST_MODEL = 3, 90
@@ -27,6 +28,7 @@ class Results:
         self._runs: List[Run] = []
         self._chosen: Optional[str] = None
         self._filling, self._may_repeat = False, True
+        self._overlay_words = ui.overlayCheckBox.text, ui.overlayCheckBox.toolTip
         ui.compareButton.connect("clicked(bool)", self.on_compare)
         ui.formerLayoutButton.connect("clicked(bool)", self.on_former_layout)
         ui.overlayCheckBox.connect("toggled(bool)", self.on_overlay)
@@ -63,8 +65,16 @@ class Results:
         self._may_repeat = allowed
         self._update_buttons()
 
+    def follow(self) -> None:
+        """Have the box say whether maps are laid over, as in a scene that was saved so; it changes no view."""
+        box = self._ui.overlayCheckBox
+        was_blocked = box.blockSignals(True)
+        box.checked = overlay.is_shown()
+        box.blockSignals(was_blocked)
+
     def forget(self) -> None:
         """Show no runs: the scene goes away, and their volumes with it."""
+        self._ui.overlayCheckBox.checked = False
         self._list([])
 
     def _list(self, made: List[Run]) -> None:
@@ -115,11 +125,13 @@ class Results:
     def on_former_layout(self, *_args) -> None:
         """Go back to the layout from before the comparison."""
         layouts.restore()
+        self.on_overlay()
         self._update_buttons()
 
     def on_overlay(self, *_args) -> None:
         """Lay the uncertainty maps over what is shown, or take them away."""
         overlay.show(self._ui.overlaySlider.value if self._ui.overlayCheckBox.checked else None)
+        self._update_overlay()
 
     def on_delete(self, *_args) -> None:
         """Delete the volumes of the chosen run, after asking."""
@@ -148,11 +160,20 @@ class Results:
         ui = self._ui
         ui.compareButton.enabled = bool(self._runs)
         ui.formerLayoutButton.enabled = layouts.is_comparing()
-        mapped = any(run.setting("samples", 1) > 1 for run in self._runs)
-        ui.overlayCheckBox.enabled = ui.overlaySlider.enabled = mapped
+        self._update_overlay()
         for action in self._actions:
             action.enabled = bool(self._runs)
         self._repeat_action.enabled = bool(self._runs) and self._may_repeat
+
+    def _update_overlay(self) -> None:
+        """Let the maps be laid over where there are any, and say where that shows nothing."""
+        box, (text, tip) = self._ui.overlayCheckBox, self._overlay_words
+        mapped = any(uncertainty_node(node) is not None for run in self._runs for node in run.outputs.values())
+        box.enabled = self._ui.overlaySlider.enabled = mapped
+        none = _("No run here has a map of its uncertainty: tick Uncertainty in the section Outputs, and Apply.")
+        box.toolTip = tip if mapped else none
+        is_idle = mapped and box.checked and not overlay.is_shown()
+        box.text = _("{overlay}: none for what is shown").format(overlay=text) if is_idle else text
 
 
 def _volumes(run: Run) -> List[Any]:

@@ -57,8 +57,10 @@ def add(result: Any, inputs: Mapping[str, Any], given: Optional[Mapping[str, Any
 
     New volumes lie on the grid and under the parent transform of the run's reference input, in a folder of the run
     beside it in the subject hierarchy. A node in ``given`` (from :func:`checked`) is overwritten in its place and keeps
-    its name and display; the uncertainty map that it had leaves the scene. That of a returned node is found with
-    :func:`provenance.uncertainty_node`; it is always a new volume. When anything fails, the scene is left as it was.
+    its name and display; the uncertainty map that it had leaves the scene. So does where it was read from, unless this
+    software had made it: Slicer's Save would propose to put the synthesis into the file of a patient's scan. The map
+    of a returned node is found with :func:`provenance.uncertainty_node`; it is always a new volume. When anything
+    fails, the scene is left as it was.
 
     :param result: A ``SynthesisResult``.
     :param inputs: ``{modality: node}``, the reference among them; of the others some may have left the scene meanwhile.
@@ -71,11 +73,22 @@ def add(result: Any, inputs: Mapping[str, Any], given: Optional[Mapping[str, Any
             raise InputError(f"'{node.GetName()}' left the scene during the synthesis: nothing was added.")
     inputs = {modality: node for modality, node in inputs.items() if node.GetScene() is not None}
     former = [provenance.uncertainty_node(node) for node in given.values()]
+    scans = [node for node in given.values() if not provenance.is_synthetic(node)]
     with ExitStack() as undo:
         nodes = _Run(result, inputs, given, undo).add()
         undo.pop_all()
     _remove_unused(former)
+    for node in scans:
+        _forget_file(node)
     return nodes
+
+
+def _forget_file(node: Any) -> None:
+    """Let a volume belong to no file, so that it is saved under a name that is asked for."""
+    storage = node.GetStorageNode()
+    if storage is not None:
+        node.SetAndObserveStorageNodeID(None)
+        slicer.mrmlScene.RemoveNode(storage)
 
 
 def _remove_unused(maps: Sequence[Optional[Any]]) -> None:

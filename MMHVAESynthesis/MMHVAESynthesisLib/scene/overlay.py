@@ -7,23 +7,30 @@ import slicer
 from .provenance import ROLE_UNCERTAINTY, noted, uncertainty_node
 
 
-def show(opacity: Optional[float]) -> int:
+def show(opacity: Optional[float]) -> None:
     """Lay the uncertainty maps over the synthetic volumes that are shown as background.
 
     :param opacity: 0 to 1; None takes the maps away.
-    :return: How many views show a map then.
     """
-    count = 0
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         background = _node(composite.GetBackgroundVolumeID())
         wanted = None if opacity is None or background is None else uncertainty_node(background)
         if wanted is not None:
             composite.SetForegroundVolumeID(wanted.GetID())
             composite.SetForegroundOpacity(opacity)
-            count += 1
         elif _is_map(_node(composite.GetForegroundVolumeID())):
             composite.SetForegroundVolumeID(None)
-    return count
+
+
+def is_shown() -> bool:
+    """Return whether an uncertainty map lies over what a view of the layout shows."""
+    views = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
+    names = {view.GetLayoutName() for view in views}
+    return any(
+        _is_map(_node(composite.GetForegroundVolumeID()))
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        if composite.GetLayoutName() in names
+    )
 
 
 def _node(node_id: Optional[str]) -> Optional[Any]:

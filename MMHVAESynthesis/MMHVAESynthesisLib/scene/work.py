@@ -1,15 +1,17 @@
 """A synthesis from the scene into the scene: what is the same whoever computes it, this process or a child."""
 
 import logging
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
-from ..modalities import MODALITIES
+from ..modalities import MODALITIES, label, other_modality
 from ..request import SynthesisRequest
 from . import annotations, nodes, provenance
 from . import outputs as results
@@ -25,12 +27,14 @@ class SceneSynthesis:
     :param sources: ``{modality: input node}``.
     :param given: ``{modality: node to overwrite}``.
     :param grid: Of the reference input when its voxels were copied; see :func:`_grid`.
+    :param states: Of all inputs then; see :func:`_states`.
     """
 
     request: Optional[SynthesisRequest]
     sources: Dict[str, Any]
     given: Dict[str, Any]
     grid: Tuple[Any, np.ndarray, np.ndarray]
+    states: Dict[str, Tuple[Any, Any]]
 
     def without_images(self) -> "SceneSynthesis":
         """Return what :meth:`add` needs, so that the copies of the inputs can be freed while a child works."""
@@ -42,7 +46,7 @@ class SceneSynthesis:
 
     def input_warnings(self) -> List[str]:
         """Return what is to be said of the inputs, as nodes of the scene, beside what the engine says of them."""
-        return provenance.input_warnings(self.sources)
+        return [*provenance.input_warnings(self.sources), *self._doubts()]
 
     def add(self, result: Any) -> Dict[str, Any]:
         """Add a ``SynthesisResult`` of the request to the scene, log its warnings, and return ``{modality: node}``.
@@ -57,12 +61,36 @@ class SceneSynthesis:
                 "frame of a sequence was chosen): the result has no place now, and nothing was added. Apply again."
             )
         result = provenance.with_input_warnings(result, self.sources)
+        result = provenance.with_warnings(result, [*self._doubts(), *self._changes()])
         for warning in result.warnings:
             log.warning(warning)
         added = results.add(result, self.sources, self.given)
         # A volume of the user's that is shown may have become synthetic.
         annotations.refresh()
         return added
+
+    def _doubts(self) -> List[str]:
+        """Return a warning for every input that is called as another modality."""
+        names = {modality: node.GetName() or "" for modality, node in self.sources.items()}
+        others = {modality: other_modality(modality, name) for modality, name in names.items()}
+        return [
+            f"'{names[modality]}' is given as {label(modality)} and looks like {label(other)} by its name: is it the "
+            "right volume?"
+            for modality, other in others.items()
+            if other is not None
+        ]
+
+    def _changes(self) -> List[str]:
+        """Return a warning for every input that is still in the scene and not what was copied of it."""
+        here = {modality: node for modality, node in self.sources.items() if node.GetScene() is not None}
+        if _reference(self.sources) not in here.values():
+            return []
+        return [
+            f"'{here[modality].GetName()}' has changed since this was begun (its voxels, or how it lies to the other "
+            "inputs): the result is made of what it was then. Apply again for what it is now."
+            for modality, state in _states(here).items()
+            if not _are_same(state, self.states[modality])
+        ]
 
 
 def prepare(
@@ -82,7 +110,7 @@ def prepare(
     given = results.checked(outputs, sources, targets)
     names = {modality: node.GetName() for modality, node in sources.items()}
     request = SynthesisRequest(nodes.to_images(sources), targets, names=names, **settings)
-    return SceneSynthesis(request, sources, given, _grid(_reference(sources)))
+    return SceneSynthesis(request, sources, given, _grid(_reference(sources)), _states(sources))
 
 
 def _reference(sources: Mapping[str, Any]) -> Any:
@@ -93,6 +121,40 @@ def _reference(sources: Mapping[str, Any]) -> Any:
 def _grid(node: Any) -> Tuple[Any, np.ndarray, np.ndarray]:
     """Return a volume's size, and its (4, 4) matrices from voxel indices to RAS in mm: its own, and the world's."""
     return node.GetImageData().GetDimensions(), _own_matrix(node), nodes.world_matrix(node, "The input")
+
+
+def _states(sources: Mapping[str, Any]) -> Dict[str, Tuple[Optional[int], Optional[np.ndarray]]]:
+    """Return a checksum of each input's voxels, and its (4, 4) matrix from voxel indices to those of the reference.
+
+    None stands for voxels that are not there, and for a place that no matrix tells.
+    """
+    reference = _reference(sources)
+    to_world = _place(reference)
+    states: Dict[str, Tuple[Optional[int], Optional[np.ndarray]]] = {}
+    for modality, node in sources.items():
+        place = None if to_world is None else _place(node)
+        together = None if place is None else np.linalg.solve(to_world, place)
+        # The results go with the reference, wherever it lies.
+        states[modality] = _checksum(node), np.eye(4) if node is reference else together
+    return states
+
+
+def _checksum(node: Any) -> Optional[int]:
+    data = node.GetImageData()
+    scalars = None if data is None else data.GetPointData().GetScalars()
+    return None if scalars is None else zlib.crc32(np.ascontiguousarray(vtk_to_numpy(scalars)))
+
+
+def _place(node: Any) -> Optional[np.ndarray]:
+    try:
+        return nodes.world_matrix(node, "The input")
+    except InputError:
+        return None
+
+
+def _are_same(state: Tuple[Optional[int], Optional[np.ndarray]], before: Tuple[int, np.ndarray]) -> bool:
+    voxels, place = state
+    return voxels == before[0] and place is not None and _alike(place, before[1])
 
 
 def _own_matrix(node: Any) -> np.ndarray:

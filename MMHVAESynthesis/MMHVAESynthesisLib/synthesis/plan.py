@@ -1,15 +1,14 @@
 """From a request to everything that its work needs, with all checks made before any work starts."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, is_synthetic_name, label, of_synthetic_input, recognise
+from ..modalities import US, is_synthetic_name, label, of_synthetic_input, other_modality
 from ..models.header import ModelHeader
 from ..models.loading import load
 from ..network.sizes import in_published_order
@@ -108,29 +107,13 @@ def _of_names(request: SynthesisRequest) -> List[str]:
     """Return a warning for every input whose file is called as this software calls what it makes, or as another one."""
     files = {m: Path(source).name for m, source in request.inputs.items() if isinstance(source, (str, Path))}
     signs = [of_synthetic_input(modality, name) for modality, name in files.items() if is_synthetic_name(name)]
-    others = {modality: _other_modality(modality, name) for modality, name in files.items()}
+    others = {modality: other_modality(modality, name) for modality, name in files.items()}
     return signs + [
         f"'{files[modality]}' is given as {label(modality)} and looks like {label(other)} by its name: is it the right "
         "file?"
         for modality, other in others.items()
         if other is not None
     ]
-
-
-def _other_modality(modality: str, name: str) -> Optional[str]:
-    """Return what a file's name says that an input is, where no part of it says what the input is given as.
-
-    Names speak of other modalities too: ``iUS_on_T2.nrrd`` lies in the space of a T2.
-
-    >>> _other_modality("us", "T2.nrrd"), _other_modality("us", "iUS_on_T2.nrrd"), _other_modality("us", "scan.nrrd")
-    ('t2', None, None)
-    """
-    other = recognise(name)
-    if modality not in MODALITIES or other in (None, modality):
-        return None
-    words = re.findall(r"[A-Za-z0-9*+]+", name)
-    parts = (" ".join(words[i:j]) for j in range(len(words) + 1) for i in range(j))
-    return None if any(recognise(part) == modality for part in parts) else other
 
 
 def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:
