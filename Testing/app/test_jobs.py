@@ -2,7 +2,8 @@ import pytest
 
 from MMHVAESynthesisLib import errors
 from MMHVAESynthesisLib.app import jobs
-from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job, JobError
+from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
+from MMHVAESynthesisLib.app.process import JobError
 
 from .fakes import FakeStart
 

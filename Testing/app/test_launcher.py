@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from MMHVAESynthesisLib.app import process
-from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job, JobError
+from MMHVAESynthesisLib.app.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
+from MMHVAESynthesisLib.app.process import JobError
 
 from .test_process import gone, wait
 

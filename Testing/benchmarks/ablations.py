@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"))
 import numpy as np  # noqa: E402
 
 from MMHVAESynthesisLib.evaluation.metrics import Perceptual  # noqa: E402
-from MMHVAESynthesisLib.evaluation.running import run  # noqa: E402
 from MMHVAESynthesisLib.evaluation.samples import simulated  # noqa: E402
 from MMHVAESynthesisLib.evaluation.table import Table, input_sets  # noqa: E402
 from MMHVAESynthesisLib.modalities import label  # noqa: E402
 from MMHVAESynthesisLib.training import cases, presets  # noqa: E402
 from MMHVAESynthesisLib.training.loop import train  # noqa: E402
+from MMHVAESynthesisLib.training.running import run  # noqa: E402
 
 NAMES = ("ablation-product", "ablation-average", "ablation-zero-fill", "ablation-three-levels", "ablation-one-level")
 

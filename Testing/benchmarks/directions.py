@@ -28,13 +28,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"), st
 import unseen  # noqa: E402
 
 from MMHVAESynthesisLib.evaluation.evaluate import training_configuration  # noqa: E402
-from MMHVAESynthesisLib.evaluation.metrics import counts, psnr, ssim  # noqa: E402
+from MMHVAESynthesisLib.evaluation.metrics import ssim  # noqa: E402
 from MMHVAESynthesisLib.modalities import US, label  # noqa: E402
 from MMHVAESynthesisLib.models.loading import load  # noqa: E402
 from MMHVAESynthesisLib.request import SynthesisRequest  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
 from MMHVAESynthesisLib.training import cases as case_folders  # noqa: E402
 from MMHVAESynthesisLib.training.cases import harmonised  # noqa: E402
+from MMHVAESynthesisLib.training.psnr import counts, psnr  # noqa: E402
 from MMHVAESynthesisLib.training.sweeps import sweep_over  # noqa: E402
 
 DIRECTIONS = (1, 3)

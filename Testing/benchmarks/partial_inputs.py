@@ -27,12 +27,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MMHVAESynthesis"), st
 import unseen  # noqa: E402
 
 from MMHVAESynthesisLib.evaluation.evaluate import training_configuration  # noqa: E402
-from MMHVAESynthesisLib.evaluation.metrics import to_8bit  # noqa: E402
-from MMHVAESynthesisLib.evaluation.running import TEMPERATURE, noise_of  # noqa: E402
 from MMHVAESynthesisLib.evaluation.samples import mr_only, simulated  # noqa: E402
 from MMHVAESynthesisLib.modalities import US, labels  # noqa: E402
 from MMHVAESynthesisLib.models.loading import load  # noqa: E402
 from MMHVAESynthesisLib.training import cases as case_folders  # noqa: E402
+from MMHVAESynthesisLib.training.psnr import to_8bit  # noqa: E402
+from MMHVAESynthesisLib.training.running import TEMPERATURE, noise_of  # noqa: E402
 from MMHVAESynthesisLib.volumes.cover import uncovered  # noqa: E402
 
 PAIRS = {"head": [("t2", "flair"), ("t2", "cet1"), ("cet1", "flair")], "sweep": [("us", "t2"), ("us", "flair")]}

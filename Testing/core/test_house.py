@@ -41,6 +41,8 @@ def test_a_room_knows_what_it_may(path):
     if room(path) == "network":
         assert packages.isdisjoint({"SimpleITK", "numpy", "scipy"})
         assert rooms <= {"errors", "modalities"}
+    if room(path) == "training":
+        assert "evaluation" not in rooms
     if room(path) == "volumes":
         assert packages.isdisjoint({"torch", "scipy"})
         assert rooms <= {"errors", "modalities", "paths"}

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from MMHVAESynthesisLib.errors import Cancelled, DependencyError, InputError, OutputError
-from MMHVAESynthesisLib.evaluation import cli, running, samples
+from MMHVAESynthesisLib.evaluation import cli, samples
 from MMHVAESynthesisLib.evaluation import evaluate as evaluating
 from MMHVAESynthesisLib.models import checkpoint
 from MMHVAESynthesisLib.models.header import ModelHeader
@@ -18,7 +18,7 @@ from MMHVAESynthesisLib.models.loading import load as load_model
 from MMHVAESynthesisLib.network.model import MMHVAE
 from MMHVAESynthesisLib.network.sizes import NetworkSizes
 from MMHVAESynthesisLib.progress import Reporter
-from MMHVAESynthesisLib.training import cases
+from MMHVAESynthesisLib.training import cases, running
 from MMHVAESynthesisLib.training.config import DataConfig, TrainingConfig
 
 pytest.importorskip("skimage", reason="scikit-image is not installed")

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from MMHVAESynthesisLib import paths
 from MMHVAESynthesisLib.errors import DeviceError, InputError, OutputError
-from MMHVAESynthesisLib.volumes import files
+from MMHVAESynthesisLib.volumes import files, naming
 
 from .making import LEFT_HANDED, OBLIQUE, ball, volume
 
@@ -128,39 +128,6 @@ print(len(events))
         ends.append(subprocess.run(words, env=environment, stdout=subprocess.PIPE).returncode)
         assert os.listdir(tmp_path) == []
     assert ends[0] == -signal.SIGKILL and ends[-1] == 0
-
-
-@pytest.mark.parametrize(
-    ("header", "named"),
-    [
-        ("ElementDataFile = a b.raw\n", ["a b.raw"]),
-        ("NDims = 3\r\nElementDataFile = a1.raw\r\n", ["a1.raw"]),
-        ("ElementDataFile = LOCAL\na1.raw\n", []),
-        ("ElementDataFile = LIST\na1.raw\na2.raw\nabsent.raw\n", ["a1.raw", "a2.raw"]),
-        ("ElementDataFile = a%d.raw 1 3 1\n", ["a1.raw", "a2.raw", "a3.raw"]),
-        ("NRRD0004\n# about\ndata file: ./a1.raw\n", ["a1.raw"]),
-        ("NRRD0004\ndatafile: a%d.raw 3 1 -2\n", ["a3.raw", "a1.raw"]),
-        ("NRRD0004\ndata file: LIST 2\na1.raw\na3.raw\n", ["a1.raw", "a3.raw"]),
-        ("NRRD0004\ndata file: a%s%s.raw 1 2 1\n", []),
-        ("NRRD0004\nsizes: 2 2 2\n\ndata file: a1.raw\n", []),
-        ("", []),
-    ],
-)
-def test_files_of_the_voxels_are_found_by_their_header(tmp_path, header, named):
-    for name in ("a b.raw", "a1.raw", "a2.raw", "a3.raw"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "case.mhd").write_bytes(header.encode())
-    (tmp_path / "case.nii").write_bytes(header.encode())
-    assert files.voxel_files(tmp_path / "case.mhd") == [tmp_path / name for name in named]
-    assert files.voxel_files(tmp_path / "case.nii") == []
-
-
-def test_the_other_file_of_a_pair_is_found_whichever_is_named(tmp_path):
-    for name in ("case.hdr", "case.img", "other.hdr", "lone.img"):
-        (tmp_path / name).write_bytes(b"")
-    assert files.voxel_files(tmp_path / "case.hdr") == [tmp_path / "case.img"]
-    assert files.voxel_files(tmp_path / "case.img") == [tmp_path / "case.hdr"]
-    assert files.voxel_files(tmp_path / "other.hdr") == files.voxel_files(tmp_path / "lone.img") == []
 
 
 def make_bad_files(folder):
@@ -310,7 +277,7 @@ def test_an_ending_in_capital_letters_is_read(tmp_path, monkeypatch, ending, lin
 
 @pytest.mark.parametrize("name", ["case.nrrd", "CASE.Nii.gz", "CASE.MHA"])
 def test_a_header_is_judged_without_its_voxels(tmp_path, monkeypatch, name):
-    grey = files.write(volume(ball()), tmp_path / f"grey{files.suffix(tmp_path / name)}")
+    grey = files.write(volume(ball()), tmp_path / f"grey{naming.suffix(tmp_path / name)}")
     shutil.move(grey, tmp_path / name)
     monkeypatch.setattr(sitk.ImageFileReader, "Execute", lambda *_: pytest.fail("the voxels were read"))
     files.check_header(tmp_path / name)
@@ -324,7 +291,7 @@ def test_a_pair_in_capital_letters_is_read_and_a_header_alone_is_to_be_renamed(t
     sitk.WriteImage(volume(ball()), str(tmp_path / "case.img"))
     for ending in (".hdr", ".img"):
         (tmp_path / f"case{ending}").rename(tmp_path / f"PAIR{ending.upper()}")
-    assert files.voxel_files(tmp_path / "PAIR.HDR") == [tmp_path / "PAIR.IMG"]
+    assert naming.voxel_files(tmp_path / "PAIR.HDR") == [tmp_path / "PAIR.IMG"]
     np.testing.assert_array_equal(voxels(tmp_path / "PAIR.HDR"), ball())
     sitk.WriteImage(volume(ball()), str(tmp_path / "case.mhd"))
     (tmp_path / "case.mhd").rename(tmp_path / "OTHER.MHD")

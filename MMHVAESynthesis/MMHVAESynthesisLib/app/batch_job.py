@@ -17,8 +17,8 @@ from ..models import catalogue
 from ..paths import absolute
 from ..progress import Progress, ProgressCallback
 from . import texts
-from .jobs import CANCELLED, DONE, RUNNING, Job, JobError
-from .process import Start
+from .jobs import CANCELLED, DONE, RUNNING, Job
+from .process import JobError, Start
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from ..progress import Progress
 from ..request import RegistrationRequest
 from ..scene import closing
 from .i18n import _
-from .jobs import CANCELLED, DONE, FAILED, RUNNING, JobError, nameless, silence_since
+from .jobs import CANCELLED, DONE, FAILED, RUNNING, nameless, silence_since
+from .process import JobError
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from ..errors import DeviceError, MMHVAEError
 from ..volumes import files
 from .i18n import _
-from .jobs import DONE, FAILED, RUNNING, Job, JobError, memory_ran_out
-from .process import Start
+from .jobs import DONE, FAILED, RUNNING, Job, memory_ran_out
+from .process import JobError, Start
 
 _PREFIX = "mmhvae-job-"
 _LEFT_BEHIND = 7 * 24 * 3600.0

@@ -20,7 +20,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set
 from ..errors import InputError, OutputError
 from ..modalities import MODALITIES, label
 from ..paths import move
-from ..volumes.files import WRITABLE, voxel_files
+from ..volumes.files import WRITABLE
+from ..volumes.naming import voxel_files
 from . import unfinished
 
 log = logging.getLogger(__name__)

@@ -84,23 +84,13 @@ def _listed(cases: Sequence[Case], settings: Settings, output: Path) -> Dict[str
 
 def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
-        synthesis.targets_of(args),
-        args.model,
-        args.temperature,
-        args.samples,
-        args.seed,
-        args.device,
-        args.noise,
-        args.half,
-        args.batch,
-        args.workers,
-        args.directions,
-        args.format,
-        args.register,
-        args.kind,
-        args.engine,
-        args.starts,
-        args.completion,
+        **synthesis.settings_of(args),
+        format=args.format,
+        register=args.register,
+        kind=args.kind,
+        engine=args.engine,
+        starts=args.starts,
+        completion=args.completion,
     )
 
 

@@ -24,7 +24,7 @@ from typing import Dict, Iterable, List, Optional, Set, Tuple, Union
 from ..errors import InputError
 from ..modalities import MODALITIES, US, is_preoperative, is_synthetic_name, label, labels, recognise
 from ..paths import check_letters, expanded, printable
-from ..volumes import files
+from ..volumes import files, naming
 from .case_folder import is_results
 from .cases import Case, checked_name, folder_identity, place, usable
 
@@ -156,7 +156,7 @@ def _can_be_a_case(name: str) -> bool:
 
 
 def _is_volume(path: Path) -> bool:
-    return files.suffix(path) in _READABLE
+    return naming.suffix(path) in _READABLE
 
 
 def _looks_foreign(path: Path) -> bool:
@@ -194,7 +194,7 @@ def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
         start = _START.match(path.name)
         # Without figures before the modality a file says nothing of its case. It is called by its whole name, and so
         # seen: as what is nobody's where that says what it shows, else as a case.
-        name = start.group(1) if start and recognise(start.group(1)) is None else files.stem(path)
+        name = start.group(1) if start and recognise(start.group(1)) is None else naming.stem(path)
         groups.setdefault(name, []).append(path)
     return groups
 

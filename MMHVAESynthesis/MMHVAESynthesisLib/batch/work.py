@@ -22,7 +22,7 @@ from ..registration import figures, transforms
 from ..registration.engine import choose_engine, register
 from ..synthesis.engine import synthesize
 from ..synthesis.result import SynthesisResult
-from ..volumes import checks, files
+from ..volumes import checks, files, naming
 from . import pictures, quality
 from .case_folder import FORMAT, CaseFolder, described, is_finished, is_ours, read_provenance
 from .cases import Case
@@ -217,7 +217,7 @@ def _write_registration(
 
 
 def _write_volumes(case: Case, settings: Settings, result: SynthesisResult, part: Path) -> None:
-    own = files.suffix(Path(case.inputs[result.reference]))
+    own = naming.suffix(Path(case.inputs[result.reference]))
     ending = settings.format or (own if own in files.WRITABLE else ".nrrd")
     for images, suffix in ((result.images, ""), (result.uncertainty, "-uncertainty")):
         for target, image in images.items():

@@ -16,9 +16,10 @@ from ..training import cases as case_folders
 from ..training import config as configurations
 from ..training.cases import Case
 from ..training.config import DataConfig, TrainingConfig
+from ..training.pictures import save_grid, synthesis
+from ..training.running import TEMPERATURE, run
 from . import baselines, pictures, results
 from .metrics import Perceptual
-from .running import TEMPERATURE, run
 from .samples import Sample, mr_only, plain, simulated
 from .table import Table, input_sets, violations
 from .verdicts import WORSE_DB, verdicts
@@ -186,22 +187,22 @@ class Evaluation:
         for sample in self.real:
             self._reporter.check()
             places, middle = _spread(sample.batch.size, 4), sample.batch.size // 2
-            rows = pictures.synthesis(network, sample.batch, places, from_us)
+            rows = synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
-            pictures.save_grid(rows, self.folder / results.REAL.format(sample.case), *titles)
+            save_grid(rows, self.folder / results.REAL.format(sample.case), *titles)
             rows = pictures.temperature(network, sample.batch, middle, from_us)
             titles = pictures.titles_of_temperature(network, from_us)
-            pictures.save_grid(rows, self.folder / results.TEMPERATURE.format(sample.case), *titles)
+            save_grid(rows, self.folder / results.TEMPERATURE.format(sample.case), *titles)
         for number, sample in enumerate(self.sweeps):
             self._reporter.check()
             places, middle = _spread(sample.batch.size, 3), sample.batch.size // 2
-            rows = pictures.synthesis(network, sample.batch, places, from_us)
+            rows = synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
-            pictures.save_grid(rows, self.folder / results.SWEEP.format(number, sample.case), *titles)
+            save_grid(rows, self.folder / results.SWEEP.format(number, sample.case), *titles)
             figure = pictures.latents(network, sample.batch, middle)
             if figure is not None:
                 titles = pictures.titles_of_latents(sample.batch)
-                pictures.save_grid(figure[0], self.folder / results.LATENTS.format(number, sample.case), *titles)
+                save_grid(figure[0], self.folder / results.LATENTS.format(number, sample.case), *titles)
                 correlations[f"{number} {sample.case}"] = np.round(figure[1], 3).tolist()
         return correlations
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..modalities import label, labels
 from ..paths import move
-from .metrics import Perceptual, counts, psnr, ssim, to_8bit
+from ..training.psnr import counts, psnr, to_8bit
+from .metrics import Perceptual, ssim
 
 Inputs = Tuple[str, ...]
 METRICS = ("psnr", "ssim", "lpips")

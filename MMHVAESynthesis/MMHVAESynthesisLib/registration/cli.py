@@ -17,7 +17,7 @@ from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_pl
 from ..paths import absolute, expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..request import AFFINE, ENGINES, RIGID, RegistrationRequest
-from ..volumes import files
+from ..volumes import files, naming
 from ..volumes.checks import checked
 from . import figures, landmarks, transforms
 from .engine import register
@@ -28,6 +28,16 @@ HELP = "register pre-operative MR to the ultrasound through synthetic MR"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
+    _add_inputs(parser)
+    _add_transform(parser)
+    _add_search(parser)
+    _add_completion(parser)
+    _add_landmarks(parser)
+    _add_pictures(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
     for modality in MR:
         for name, what in (
             (modality, f"pre-operative {DESCRIPTIONS[modality]}"),
@@ -40,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=Once,
         help="the ultrasound, or a mask of its field of view; default: where the synthetic MR are above 0",
     )
+
+
+def _add_transform(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -49,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resampled-dir", metavar="DIR", help="also write the MR resampled onto the synthetic MR's grid"
     )
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--initial", metavar="FILE", help="linear transform to start from")
     parser.add_argument("--kind", choices=(RIGID, AFFINE), default=RIGID, help="default %(default)s")
     parser.add_argument(
@@ -72,6 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the repeats that give the confidence, and of the voxels that mattes draws; default %(default)s",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N; default %(default)s")
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-completion",
         dest="completion",
@@ -84,6 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="of the completion: the model that made the synthetic MR; default: the one that models marks with *",
     )
+
+
+def _add_landmarks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--landmarks", metavar="FILE", help="MNI .tag file, MR first, ultrasound second: report the TRE"
     )
@@ -93,6 +115,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the same landmarks in the MR, in the same order or with the same labels",
     )
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--displacement",
         metavar="FILE",
@@ -100,7 +125,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "deformed",
     )
     parser.add_argument("--checkerboard", metavar="FILE", help="also write a checkerboard picture, .png")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
 
 
 def run(
@@ -221,7 +245,7 @@ def _folders(args: argparse.Namespace) -> List[Path]:
 
 def _resampled(args: argparse.Namespace, modality: str, source: str) -> Path:
     """Return where an MR that is resampled is written."""
-    return expanded(args.resampled_dir) / f"{files.stem(Path(source))}_registered-{label(modality)}.nrrd"
+    return expanded(args.resampled_dir) / f"{naming.stem(Path(source))}_registered-{label(modality)}.nrrd"
 
 
 def _check_unpaired(args: argparse.Namespace, request: RegistrationRequest) -> None:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..errors import InputError, OutputError
 from ..paths import check_letters, expanded, move
 from ..volumes import checks
-from ..volumes.preparation import filled
+from ..volumes.cover import filled
 from .frame import nearest_orthonormal
 from .transforms import matrix_of
 

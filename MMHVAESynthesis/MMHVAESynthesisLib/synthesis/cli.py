@@ -22,7 +22,7 @@ from ..outputs import (
 from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..request import NOISE_INDEPENDENT, NOISE_SHARED, ONE_DIRECTION, THREE_DIRECTIONS, SynthesisRequest
-from ..volumes import files
+from ..volumes import files, naming
 from . import record
 from .engine import preview, synthesize
 from .result import SynthesisResult
@@ -107,9 +107,21 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def targets_of(args: argparse.Namespace) -> Optional[List[str]]:
-    """Return the modalities that ``--targets`` names; None for all."""
-    return None if args.targets is None else ",".join(args.targets).replace(",", " ").split()
+def settings_of(args: argparse.Namespace) -> Dict[str, Any]:
+    """Return what the options of :func:`add_settings`, but for ``--format``, say, in a request's words."""
+    return {
+        "targets": None if args.targets is None else ",".join(args.targets).replace(",", " ").split(),
+        "model": args.model,
+        "temperature": args.temperature,
+        "samples": args.samples,
+        "seed": args.seed,
+        "device": args.device,
+        "noise": args.noise,
+        "half_precision": args.half,
+        "batch": args.batch,
+        "workers": args.workers,
+        "directions": args.directions,
+    }
 
 
 def run(
@@ -171,20 +183,7 @@ def _request(args: argparse.Namespace) -> SynthesisRequest:
     inputs = {modality: getattr(args, modality) for modality in MODALITIES if getattr(args, modality) is not None}
     if not inputs:
         raise InputError("There is no input: give at least one of " + ", ".join(f"--{m}" for m in MODALITIES) + ".")
-    return SynthesisRequest(
-        inputs,
-        targets_of(args),
-        args.model,
-        args.temperature,
-        args.samples,
-        args.seed,
-        args.device,
-        args.noise,
-        args.half,
-        args.batch,
-        args.workers,
-        args.directions,
-    )
+    return SynthesisRequest(inputs, **settings_of(args))
 
 
 class _Outputs:
@@ -195,9 +194,9 @@ class _Outputs:
         self._overwrite = args.overwrite
         self._compress = not args.uncompressed
         reference = expanded(request.inputs[in_published_order(request.inputs)[0]])
-        own = args.format or files.suffix(reference)
+        own = args.format or naming.suffix(reference)
         self._ending = own if own in files.WRITABLE else ".nrrd"
-        self._base = files.stem(reference) if args.name is None else args.name
+        self._base = naming.stem(reference) if args.name is None else args.name
         self._reference = reference
 
     def check(self, request: SynthesisRequest) -> None:

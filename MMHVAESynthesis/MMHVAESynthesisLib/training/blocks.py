@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..modalities import US
-from ..volumes.preparation import filled
+from ..volumes.cover import filled
 from .batches import Batch, window
 from .cases import Case, harmonised, intensity_range
 from .config import DataConfig, TrainingConfig

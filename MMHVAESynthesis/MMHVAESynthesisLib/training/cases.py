@@ -13,8 +13,9 @@ from scipy import ndimage
 from ..errors import InputError
 from ..modalities import MODALITIES, US
 from ..volumes.checks import checked
-from ..volumes.files import read, same_geometry, stem, suffix
-from ..volumes.intensity import IntensityRange, from_zero
+from ..volumes.files import read, same_geometry
+from ..volumes.intensity import IntensityRange, image_from_zero
+from ..volumes.naming import stem, suffix
 from .config import HELD_OUT, DataConfig
 
 log = logging.getLogger(__name__)
@@ -216,21 +217,11 @@ def _read(path: Path, config: DataConfig, name: str) -> sitk.Image:
     if name != LABEL:
         image = checked(image, str(path), ultrasound=name == US)
         # Before resampling, which takes what lies outside for 0: then that is background.
-        image = image if name == US else _from_zero(image)
+        image = image if name == US else image_from_zero(image)
     image = _resampled(image, config.spacing, name == LABEL)
     if name != LABEL and not (sitk.GetArrayViewFromImage(image) > 0).any():
         raise InputError(f"{path} holds less than a voxel of {config.spacing:g} mm. Choose another volume.")
     return image
-
-
-def _from_zero(image: sitk.Image) -> sitk.Image:
-    """Return an MR as intensities from 0 on (preprocessing.md); one whose minimum is 0 as it is, in its own type."""
-    array = sitk.GetArrayViewFromImage(image)
-    if array.min() == 0:
-        return image
-    moved = sitk.GetImageFromArray(from_zero(array))
-    moved.CopyInformation(image)
-    return moved
 
 
 def load(folder: Path, config: DataConfig) -> Optional[Case]:

@@ -9,14 +9,14 @@ from typing import Dict, List, Sequence, Set, Tuple
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation import pictures
-from ..evaluation.metrics import counts, psnr, to_8bit
-from ..evaluation.running import run
 from ..modalities import US
 from ..network.model import MMHVAE
 from .batches import Batch, BatchSource, source
 from .cases import Case
 from .config import TrainingConfig
+from .pictures import save_grid, synthesis
+from .psnr import counts, psnr, to_8bit
+from .running import run
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class Validation:
         rows = []
         for number, batch in enumerate(self._paired[:2] + self._real[:2]):
             if US in batch.inputs:
-                rows += pictures.synthesis(network, batch, range(min(batch.size, 2)), (US,), number)
+                rows += synthesis(network, batch, range(min(batch.size, 2)), (US,), number)
         if rows:
-            pictures.save_grid(rows, path)
+            save_grid(rows, path)
 
 
 def _fixed(cases: Sequence[Case], config: TrainingConfig, kind: str) -> List[Batch]:

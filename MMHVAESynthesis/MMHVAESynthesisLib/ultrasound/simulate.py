@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..modalities import CET1, FLAIR, T2, labels
 from ..volumes.checks import check_extent
-from ..volumes.intensity import from_zero
+from ..volumes.intensity import image_from_zero
 from .appearance import Appearance, draw_appearance
 from .probe import SweepSettings
 from .render import render
@@ -132,14 +132,9 @@ def _on_one_grid(contrasts: Mapping[str, sitk.Image], labels_given: Sequence[Opt
 def _intensities(image: sitk.Image, modality: str) -> sitk.Image:
     """Return an MR in float32 with a background of 0: the minimum is taken off."""
     image = sitk.Cast(image, sitk.sitkFloat32)
-    array = sitk.GetArrayViewFromImage(image)
-    if not np.isfinite(array).all():
+    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
         raise InputError(f"The {labels([modality])} volume holds values that are not finite numbers.")
-    if array.min() == 0:
-        return image
-    moved = sitk.GetImageFromArray(from_zero(array))
-    moved.CopyInformation(image)
-    return moved
+    return image_from_zero(image)
 
 
 def _widest(images: Sequence[sitk.Image]) -> sitk.Image:

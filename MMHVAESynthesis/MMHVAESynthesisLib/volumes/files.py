@@ -178,11 +178,12 @@ def _make_a_file(folder: Path) -> None:
 
 
 def check_room(folder: Path, expected_bytes: int) -> None:
-    """Make sure that ``expected_bytes`` more fit on a folder's disk.
+    """Make ``folder`` if need be and make sure that ``expected_bytes`` more fit on its disk.
 
     :raises OutputError: when they do not; the message says how many do.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise _cannot_write(folder, error) from error

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 
 BACKGROUND = np.float32(-1)
 """The value outside a volume's mask, in inputs and outputs of the network."""
@@ -53,6 +54,16 @@ def from_zero(volume: np.ndarray) -> np.ndarray:
     """Return a whole MR volume as intensities of 0 and more, float32, 0 for background."""
     lowest = float(volume.min())
     return shifted(volume, lowest, is_zero_filled(volume, lowest))
+
+
+def image_from_zero(image: sitk.Image) -> sitk.Image:
+    """Return an MR as intensities of 0 and more, float32; one whose minimum is 0 as it is, in its own type."""
+    array = sitk.GetArrayViewFromImage(image)
+    if array.min() == 0:
+        return image
+    moved = sitk.GetImageFromArray(from_zero(array))
+    moved.CopyInformation(image)
+    return moved
 
 
 class RangeFinder:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..network.model import MMHVAE
-from ..training.batches import Batch
+from .batches import Batch
 
 TEMPERATURE = 0.7
 """Of the published prediction."""
