@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -34,11 +36,24 @@ def test_l2_is_the_square_of_half_the_difference_and_asks_for_the_mean():
     assert l1_term(guesses[1], truth) > l1_term(guesses[0], truth)
 
 
-def test_what_is_given_is_the_part_of_l1_over_the_inputs():
+def test_what_is_given_counts_by_the_logarithm_of_its_error_slice_by_slice():
     outputs, targets = {"us": image(1, 1), "t2": image(0, 0)}, {"us": image(-1, 1), "t2": image(0.5, 0.5)}
-    assert given_term(outputs, targets, ("us",)) == pytest.approx(0.5 / 2)
-    assert given_term(outputs, targets, ("us", "t2")) == pytest.approx(l1_term(outputs, targets))
+    # us: half the squares of (1, 0) are 0.5 in the mean; t2: 0.25^2.
+    us, t2 = math.log(0.5) / 2, math.log(0.25)
+    assert given_term(outputs, targets, ("us",)) == pytest.approx(us / 2, rel=1e-4)
+    assert given_term(outputs, targets, ("us", "t2")) == pytest.approx((us + t2) / 2, rel=1e-4)
     assert given_term(outputs, targets, ("flair",)) == 0
+    # Ten times less error in one slice of two counts as much where the slice was good already: 20 dB, 10 in the mean.
+    truth = {"t2": torch.zeros(2, 1, 2, 2)}
+    terms = []
+    for errors in ((0.4, 0.1), (0.04, 0.1), (0.4, 0.01)):
+        guess = torch.tensor(errors).reshape(2, 1, 1, 1).expand(2, 1, 2, 2).clone().requires_grad_()
+        terms.append(given_term({"t2": guess}, truth, ("t2",)))
+    assert (terms[0] - terms[1]).item() == pytest.approx(math.log(10) / 2, rel=0.02)
+    assert (terms[0] - terms[2]).item() == pytest.approx(math.log(10) / 2, rel=0.1)
+    exact = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    given_term({"t2": exact}, {"t2": torch.zeros(1, 1, 2, 2)}, ("t2",)).backward()
+    assert torch.isfinite(exact.grad).all()
 
 
 def test_kl_is_summed_over_levels_and_divided_by_pixels_and_modalities():

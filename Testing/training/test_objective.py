@@ -59,6 +59,12 @@ def differences(one, images, names):
     return [float(np.abs(images[name].numpy() - one.targets[name]).mean()) / 2 for name in names]
 
 
+def log_errors(one, images, names):
+    """Return the logarithm of the root mean square of (output - target) / 2, the mean over slices."""
+    squares = [(((images[name].numpy() - one.targets[name]) / 2) ** 2).mean((1, 2, 3)) for name in names]
+    return [float(np.log(each + 1e-5).mean()) / 2 for each in squares]
+
+
 def adversarial(images, discriminators):
     with torch.no_grad():
         return float(np.mean([float(((discriminators[m](images[m]) - 1) ** 2).mean()) for m in TINY.modalities]))
@@ -72,7 +78,7 @@ def expected(config, one, passes, discriminators, kl_weight, gan_weight):
     squares = [
         np.mean([(((each.images[m].numpy() - one.targets[m]) / 2) ** 2).mean() for m in one.targets]) for each in passes
     ]
-    given = [sum(differences(one, each.images, each.seen)) / len(one.targets) for each in passes]
+    given = [sum(log_errors(one, each.images, each.seen)) / len(one.targets) for each in passes]
     loss = config.l1_weight * sum(l1) + kl_weight * sum(kl) + gan_weight * sum(gan)
     loss += config.l2_weight * sum(squares) + config.given_weight * sum(given)
     return {"loss": loss, "l1": sum(l1), "kl": sum(kl), "gan": sum(gan)}

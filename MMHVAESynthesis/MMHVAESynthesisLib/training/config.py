@@ -98,7 +98,7 @@ class TrainingConfig:
     :param restart_epoch: Adamax's state is made anew at its start; 0 means never.
     :param l1_weight: Of the L1 term; 1 as published (the forerunner's 100).
     :param l2_weight: Of a squared term beside it (:func:`.losses.l2_term`); not in the paper.
-    :param given_weight: Of the L1 term once more, over the targets that the pass was given as inputs
+    :param given_weight: Of the logarithm of the error of what the pass was given as inputs
         (:func:`.losses.given_term`); not in the paper.
     :param kl_weight: Of the KL term, reached linearly after ``kl_epochs``.
     :param gan_weight: Of the adversarial term, from ``gan_epoch``; 0 means no discriminators at all.

@@ -59,7 +59,7 @@ def demonstrator() -> TrainingConfig:
         subsets="one",
         l1_weight=0.3,
         l2_weight=6.0,
-        given_weight=1.5,
+        given_weight=0.5,
         restart_epoch=0,
         kl_epochs=16,
         gan_weight=0.0,
