@@ -22,6 +22,7 @@ DESCRIPTIONS = {
 }
 
 _OWN_NAME = re.compile(r"_synthetic-\w|(^|_)preview-(iUS|T2|ceT1|FLAIR)\b|\bsynthetic \w+( uncertainty)? \(MMHVAE\)")
+_OWN_CONTRAST = re.compile(r"(?:_synthetic-|(?:^|_)preview-|\bsynthetic )(iUS|T2|ceT1|FLAIR)\b")
 
 # Patterns for names as _words writes them: lower case, words apart by single spaces.
 _SYNTHETIC = re.compile(r"\b(synth\w*|mmhvae|predicted|generated|uncertainty|stdev)\b")
@@ -146,7 +147,13 @@ def other_modality(modality: str, name: str) -> Optional[str]:
 
     >>> other_modality("us", "T2.nrrd"), other_modality("us", "iUS_on_T2.nrrd"), other_modality("us", "scan.nrrd")
     ('t2', None, None)
+    >>> other_modality("t2", "us_synthetic-FLAIR.nrrd"), other_modality("flair", "us_synthetic-FLAIR.nrrd")
+    ('flair', None)
     """
+    own = _OWN_CONTRAST.search(name) if is_synthetic_name(name) else None
+    if own:
+        other = next(each for each in MODALITIES if label(each) == own.group(1))
+        return None if other == modality else other
     other = recognise(name)
     if modality not in MODALITIES or other in (None, modality):
         return None

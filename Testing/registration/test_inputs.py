@@ -162,6 +162,19 @@ def test_a_synthetic_file_given_as_acquired_is_warned_of(head, field, tmp_path):
     assert any("'us_synthetic-T2.nrrd' is itself synthetic" in warning for warning in problem.warnings)
 
 
+def test_a_volume_that_is_called_as_another_contrast_is_warned_of(head, field, tmp_path):
+    sitk.WriteImage(field, str(tmp_path / "us_synthetic-FLAIR.nrrd"))
+    fixed, moving = {"t2": tmp_path / "us_synthetic-FLAIR.nrrd"}, {"t2": head}
+    said = prepare(RegistrationRequest(fixed, moving, names={"t2": "Doe ceT1"})).warnings
+    assert [warning for warning in said if "is it the right volume?" in warning] == [
+        "The synthetic T2 ('us_synthetic-FLAIR.nrrd') looks like FLAIR by its name: is it the right volume?",
+        "The pre-operative T2 ('Doe ceT1') looks like ceT1 by its name: is it the right volume?",
+    ]
+    for name in ("Doe", "T2 on FLAIR", "t2.nrrd"):
+        said = prepare(RegistrationRequest({"t2": field}, moving, names={"t2": name})).warnings
+        assert not any("looks like" in warning for warning in said)
+
+
 @pytest.mark.parametrize(("name", "is_warned_of"), [("us_synthetic-T2.nrrd", True), ("Doe T2.nrrd", False)])
 def test_a_synthetic_image_given_as_acquired_is_warned_of_by_its_name(head, field, name, is_warned_of):
     problem = prepare(RegistrationRequest({"t2": field}, {"t2": head}, names={"t2": name}))

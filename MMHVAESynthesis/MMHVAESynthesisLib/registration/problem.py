@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ..errors import InputError
-from ..modalities import US, is_synthetic_name, label, labels, of_synthetic_input
+from ..modalities import US, is_synthetic_name, label, labels, of_synthetic_input, other_modality
 from ..request import ImageSource, RegistrationRequest
 from ..volumes import checks, files
 from . import transforms
@@ -91,7 +91,8 @@ def prepare(request: RegistrationRequest) -> Problem:
     points = _some(points)
     notes = [_own_image(fixed[modality], moving[modality], modality) for modality in request.pairs]
     notes += [_MIRRORED] if np.linalg.det(initial[:3, :3]) < 0 else []
-    warnings = [*_unused(request), *_synthetic_files(request), *(note for note in notes if note)]
+    warnings = [*_unused(request), *_synthetic_files(request), *_called_otherwise(request)]
+    warnings += [note for note in notes if note]
     problem = Problem(request.pairs, frame, pyramid, points, initial, warnings)
     _check_fixed(problem)
     _check_overlap(problem, moving.values())
@@ -223,6 +224,19 @@ def _unused(request: RegistrationRequest) -> List[str]:
 
 def _synthetic_files(request: RegistrationRequest) -> List[str]:
     return [of_synthetic_input(modality, name) for modality, name in _called_synthetic(request).items()]
+
+
+def _called_otherwise(request: RegistrationRequest) -> List[str]:
+    """Return a warning for every volume whose name says another contrast than it is given as."""
+    fixed, moving = _file_names(request.fixed), {**_file_names(request.moving), **request.names}
+    given = [(m, fixed[m], _fixed_name(m)) for m in request.pairs if m in fixed]
+    given += [(m, moving[m], f"The pre-operative {label(m)}") for m in request.pairs if m in moving]
+    return [
+        f"{what} ('{name}') looks like {label(other)} by its name: is it the right volume?"
+        for modality, name, what in given
+        for other in [other_modality(modality, name)]
+        if other is not None
+    ]
 
 
 def _called_synthetic(request: RegistrationRequest) -> Dict[str, str]:
