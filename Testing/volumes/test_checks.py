@@ -53,7 +53,7 @@ def test_one_value_a_voxel_serves_even_where_it_could_be_several():
 def test_ultrasound_without_a_positive_voxel_is_empty():
     array = -ball().astype(np.int16)
     checked(volume(array), "T2")
-    with pytest.raises(InputError, match="empty"):
+    with pytest.raises(InputError, match=rf"empty: no voxel is above 0 \(they are {array.min()} to 0\)"):
         checked(volume(array), "iUS", ultrasound=True)
 
 

@@ -122,6 +122,11 @@ def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Imag
             f"{what} contains voxels of {largest:g}, which is no intensity: repair the volume first, for example by "
             "setting them to 0."
         )
+    if ultrasound and low < high <= 0:
+        raise InputError(
+            f"{what} is empty: no voxel is above 0 (they are {low:g} to {high:g}), where the background is 0 and what "
+            "the ultrasound shows above it. Choose another volume, or shift its values first."
+        )
     if high <= 0 if ultrasound else low == high:
         raise InputError(f"{what} is empty: all its voxels are {high:g}. Choose another volume.")
     return image

@@ -174,7 +174,7 @@ def _make_a_file(folder: Path) -> None:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY
         os.close(os.open(folder / f".mmhvae-{uuid.uuid4().hex}.probe", flags))
     else:
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(prefix=".mmhvae-", suffix=".probe", dir=folder).close()
 
 
 def check_room(folder: Path, expected_bytes: int) -> None:
