@@ -1,7 +1,7 @@
 """The four modalities: their keys, their names for people, and how to recognise a volume as one of them."""
 
 import re
-from typing import Mapping, Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 US, T2, CET1, FLAIR = "us", "t2", "cet1", "flair"
 
@@ -160,3 +160,17 @@ def other_modality(modality: str, name: str) -> Optional[str]:
     words = re.findall(r"[A-Za-z0-9*+]+", name)
     parts = (" ".join(words[i:j]) for j in range(len(words) + 1) for i in range(j))
     return None if any(recognise(part) == modality for part in parts) else other
+
+
+def of_other_modalities(names: Mapping[str, str], what: str) -> List[str]:
+    """Return a warning for every input (``{modality: name}``) that is called as another one.
+
+    :param what: What the names are of: ``file`` or ``volume``.
+    """
+    others = {modality: other_modality(modality, name) for modality, name in names.items()}
+    return [
+        f"'{names[modality]}' is given as {label(modality)} and looks like {label(other)} by its name: is it the right "
+        f"{what}?"
+        for modality, other in others.items()
+        if other is not None
+    ]

@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set
 from ..errors import InputError, OutputError
 from ..modalities import MODALITIES, label
 from ..paths import move
-from ..volumes.files import WRITABLE
+from ..volumes.files import WRITABLE, cannot_write
 from ..volumes.naming import voxel_files
 from . import unfinished
 
@@ -167,9 +167,7 @@ class CaseFolder:
             self._part.mkdir()
         except OSError as error:
             unfinished.end(self._part)
-            raise OutputError(
-                f"Cannot write into {self._output}: {error.strerror or error}. Choose another folder."
-            ) from error
+            raise cannot_write(self._output, error) from error
         return self._part
 
     def __exit__(self, *_) -> None:

@@ -11,7 +11,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
-from ..modalities import MODALITIES, label, other_modality
+from ..modalities import MODALITIES, of_other_modalities
 from ..request import SynthesisRequest
 from . import annotations, nodes, provenance
 from . import outputs as results
@@ -71,14 +71,7 @@ class SceneSynthesis:
 
     def _doubts(self) -> List[str]:
         """Return a warning for every input that is called as another modality."""
-        names = {modality: node.GetName() or "" for modality, node in self.sources.items()}
-        others = {modality: other_modality(modality, name) for modality, name in names.items()}
-        return [
-            f"'{names[modality]}' is given as {label(modality)} and looks like {label(other)} by its name: is it the "
-            "right volume?"
-            for modality, other in others.items()
-            if other is not None
-        ]
+        return of_other_modalities({m: node.GetName() or "" for m, node in self.sources.items()}, "volume")
 
     def _changes(self) -> List[str]:
         """Return a warning for every input that is still in the scene and not what was copied of it."""

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..modalities import US, is_synthetic_name, label, of_synthetic_input, other_modality
+from ..modalities import US, is_synthetic_name, label, of_other_modalities, of_synthetic_input
 from ..models.header import ModelHeader
 from ..models.loading import load
 from ..network.sizes import in_published_order
@@ -107,13 +107,7 @@ def _of_names(request: SynthesisRequest) -> List[str]:
     """Return a warning for every input whose file is called as this software calls what it makes, or as another one."""
     files = {m: Path(source).name for m, source in request.inputs.items() if isinstance(source, (str, Path))}
     signs = [of_synthetic_input(modality, name) for modality, name in files.items() if is_synthetic_name(name)]
-    others = {modality: other_modality(modality, name) for modality, name in files.items()}
-    return signs + [
-        f"'{files[modality]}' is given as {label(modality)} and looks like {label(other)} by its name: is it the right "
-        "file?"
-        for modality, other in others.items()
-        if other is not None
-    ]
+    return signs + of_other_modalities(files, "file")
 
 
 def _turned(images: Dict[str, sitk.Image], order: Order, header: ModelHeader) -> View:

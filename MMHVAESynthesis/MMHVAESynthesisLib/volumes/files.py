@@ -158,12 +158,11 @@ def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
     :raises OutputError: when they cannot; the message says why.
     """
     path = expanded(folder)
+    check_room(path, expected_bytes)
     try:
-        path.mkdir(parents=True, exist_ok=True)
         _make_a_file(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    check_room(path, expected_bytes)
+        raise cannot_write(path, error) from error
     return path
 
 
@@ -186,7 +185,7 @@ def check_room(folder: Path, expected_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     if free < expected_bytes:
         raise OutputError(
             f"{folder} has {free / 1e6:.0f} MB left, the results need {expected_bytes / 1e6:.0f} MB: "
@@ -194,7 +193,8 @@ def check_room(folder: Path, expected_bytes: int) -> None:
         )
 
 
-def _cannot_write(folder: Path, error: OSError) -> OutputError:
+def cannot_write(folder: Path, error: OSError) -> OutputError:
+    """Return the error of a folder into which nothing can be written."""
     return OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another folder.")
 
 
