@@ -6,8 +6,9 @@
     python3 Testing/run.py test [arguments]   the tests; the arguments go to pytest
     python3 Testing/run.py test39             the torch-free rooms' tests with Python 3.9, where this machine has one
 
-It makes private environments in the folder ``.venv`` of this checkout and installs nothing anywhere else. To start
-afresh, delete that folder. Only Python's own library is used here.
+It makes private environments in the folder ``.venv`` of this checkout, or in the folder that the environment variable
+MMHVAE_ENVIRONMENTS names (on another disk, say), and installs nothing anywhere else. To start afresh, delete that
+folder. Only Python's own library is used here.
 """
 
 import glob
@@ -20,7 +21,7 @@ import sys
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ENVIRONMENTS = os.path.join(ROOT, ".venv")
+ENVIRONMENTS = os.path.abspath(os.environ.get("MMHVAE_ENVIRONMENTS") or os.path.join(ROOT, ".venv"))
 REQUIREMENTS = os.path.join(ROOT, "Testing", "requirements.txt")
 REQUIREMENTS_39 = os.path.join(ROOT, "Testing", "requirements-python39.txt")
 SUITES_39 = ["Testing/core", "Testing/volumes", "Testing/ultrasound"]
@@ -165,8 +166,11 @@ def torch_requirement():
 
 def install_everything(environment):
     """Install what the tests and the demo need, with a torch for the CPU where one is to be had."""
-    if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
-        stop(f"there is too little space on the disk of {ROOT}: about 4 GB are needed.")
+    if shutil.disk_usage(ENVIRONMENTS).free < SPACE_NEEDED:
+        stop(
+            f"there is too little space on the disk of {ENVIRONMENTS}: about 4 GB are needed. The environment variable "
+            "MMHVAE_ENVIRONMENTS can name a folder elsewhere."
+        )
     print("This happens once, takes a few minutes and about 3 GB.")
     # Elsewhere the package index has none but builds for the CPU (and Apple's own processors).
     if sys.platform.startswith("linux"):

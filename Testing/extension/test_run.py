@@ -106,8 +106,16 @@ def test_full_disk_is_seen_before_anything_is_downloaded(run, environment, monke
     usage = run.shutil.disk_usage(".")
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=10**9))
     monkeypatch.setattr(environment, "pip", lambda *arguments: pytest.fail("pip was called"))
-    with pytest.raises(SystemExit, match="about 4 GB"):
+    with pytest.raises(SystemExit, match="about 4 GB.*MMHVAE_ENVIRONMENTS"):
         run.install_everything(environment)
+
+
+def test_environments_go_where_the_user_says(tmp_path):
+    place = "import run; print(run.Environment('python', '3', run.REQUIREMENTS).folder)"
+    for given, expected in ((str(tmp_path / "elsewhere"), tmp_path / "elsewhere"), ("", SCRIPT.parents[1] / ".venv")):
+        settings = {**os.environ, "PYTHONPATH": str(SCRIPT.parent), "MMHVAE_ENVIRONMENTS": given}
+        found = subprocess.run([sys.executable, "-c", place], env=settings, capture_output=True, text=True).stdout
+        assert found.strip() == str(expected / "python3")
 
 
 def test_torch_is_asked_for_in_a_cpu_build_first_and_its_absence_is_said(run, environment, monkeypatch, capsys):
