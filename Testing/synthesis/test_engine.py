@@ -248,6 +248,14 @@ def test_preview_is_that_slice_of_the_whole_and_estimates_it(model):
         preview(request, 0)
 
 
+def test_a_preview_tells_that_it_prepares_and_then_makes_the_slice(model):
+    told = []
+    request = SynthesisRequest({"us": fan(8, spacing=(0.5, 0.5, 1.0))}, model=model, device="cpu", workers=1)
+    preview(request, 3, progress=told.append)
+    stages = [(each.stage, each.done, each.total) for each in told]
+    assert stages == [("preparing", 0, 1), ("preparing", 1, 1), ("preview", 0, 1), ("preview", 1, 1)]
+
+
 @pytest.mark.parametrize("beside", [-1, 18])
 def test_a_preview_beside_the_volume_is_an_error_though_the_models_planes_are_thicker(model, beside):
     us = fan(20, spacing=(0.5, 0.5, 0.2))[:, :, 1:-1]

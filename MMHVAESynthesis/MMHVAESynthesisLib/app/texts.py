@@ -39,6 +39,7 @@ def running(progress: Optional[Progress], silent_seconds: float, stopping: bool)
     stage, _bracket, unit = progress.stage.partition(" (")
     known = {
         "preparing": _("Preparing"),
+        "preview": _("Preview"),
         "synthesis": _("Synthesis"),
         "completion": _("Completing contrasts"),
         "registration": _("Registration"),

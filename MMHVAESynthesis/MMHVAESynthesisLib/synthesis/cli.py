@@ -138,13 +138,18 @@ def run(
         check_file_name(args.name)
     with no_empty_folders(args.output_dir):
         if args.preview is not None:
-            return _run_preview(args, request, cancel)
+            return _run_preview(args, request, progress, cancel)
         outputs = _Outputs(args, request)
         outputs.check(request)
         return outputs.write(synthesize(request, progress, cancel, keep_model=False))
 
 
-def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Optional[CancelFlag]) -> Dict[str, Any]:
+def _run_preview(
+    args: argparse.Namespace,
+    request: SynthesisRequest,
+    progress: Optional[ProgressCallback],
+    cancel: Optional[CancelFlag],
+) -> Dict[str, Any]:
     folder = expanded(args.output_dir)
     start = "preview-" if args.name is None else f"{args.name}_preview-"
 
@@ -156,7 +161,7 @@ def _run_preview(args: argparse.Namespace, request: SynthesisRequest, cancel: Op
     check_absent(places, args.overwrite, _OTHERWISE)
     files.check_names(places)
     files.check_writable(folder)
-    shown = preview(request, None if args.preview is _MIDDLE else args.preview, cancel)
+    shown = preview(request, None if args.preview is _MIDDLE else args.preview, cancel, progress)
     written = {target: place(target) for target in shown.images}
     with put_in_place(list(written.values())) as parts:
         for target, image in shown.images.items():

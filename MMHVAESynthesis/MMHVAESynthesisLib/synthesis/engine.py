@@ -49,10 +49,16 @@ def synthesize(
     return SynthesisResult(images, uncertainty, plan.case.reference, provenance, list(plan.warnings))
 
 
-def preview(request: SynthesisRequest, plane: Optional[int] = None, cancel: Optional[CancelFlag] = None) -> Preview:
+def preview(
+    request: SynthesisRequest,
+    plane: Optional[int] = None,
+    cancel: Optional[CancelFlag] = None,
+    progress: Optional[ProgressCallback] = None,
+) -> Preview:
     """Synthesise one slice and estimate how long the whole request would take.
 
     :param plane: Index along K of the reference input; None takes the middle of what it holds.
+    :param progress: Called, in the calling thread, when the stages ``preparing`` and ``preview`` begin and end.
     :raises MMHVAEError: as :func:`synthesize`; also when the plane is empty.
     """
     require_torch()
@@ -60,8 +66,11 @@ def preview(request: SynthesisRequest, plane: Optional[int] = None, cancel: Opti
     from .plan import make_plan
     from .run import run_preview
 
+    reporter = Reporter("preparing", 1, progress, cancel)
     with memory_of():
-        return run_preview(make_plan(request), plane, cancel)
+        plan = make_plan(request)
+        reporter.step(warnings=plan.warnings)
+        return run_preview(plan, plane, progress, cancel)
 
 
 def _provenance(plan, seconds: float) -> Dict[str, Any]:

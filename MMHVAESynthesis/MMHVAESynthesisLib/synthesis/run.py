@@ -129,7 +129,12 @@ def _chunks(planes: Sequence[int], length: int) -> List[Sequence[int]]:
     return [planes[start : start + length] for start in range(0, len(planes), length)]
 
 
-def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] = None) -> Preview:
+def run_preview(
+    plan: Plan,
+    native: Optional[int],
+    progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
+) -> Preview:
     """Synthesise the plane of a plan that lies nearest to plane ``native`` of the reference, and time it.
 
     One plane is seen in its own direction only, whatever the request says of others.
@@ -138,9 +143,10 @@ def run_preview(plan: Plan, native: Optional[int], cancel: Optional[CancelFlag] 
     :raises InputError: when the reference has no such plane, or nothing in it.
     """
     plane = _nearest_plane(plan, native)
-    reporter = Reporter("preview", 1, None, cancel)
+    reporter = Reporter("preview", 1, progress, cancel)
     synthesizer = plan.synthesizer(View(ORDERS[0], plan.case), reporter.check)
     synthesized, seconds = on_one_torch_thread(_timed, synthesizer, plane)
+    reporter.step()
     k = native if native is not None else plan.case.grid.native_index(plane)
     images = Assembly.plane_images(plan.case, k, synthesized.reference, synthesized.mean)
     # As if the other directions had as many slices, of as many tiles.
