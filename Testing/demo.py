@@ -71,12 +71,14 @@ def synthesize(slicer, module, file, name):
 
 def save_scene(slicer, outputs):
     """Save each synthetic volume, each uncertainty map and the scene; return the files."""
+    from MMHVAESynthesisLib.modalities import label
     from MMHVAESynthesisLib.scene.provenance import uncertainty_node
 
     files = []
     for modality, node in outputs.items():
-        for suffix, volume in (("", node), ("_uncertainty", uncertainty_node(node))):
-            files.append(OUTPUT / f"synthetic_{modality}{suffix}.nrrd")
+        for suffix, volume in (("", node), ("-uncertainty", uncertainty_node(node))):
+            # As the command line calls them: by such names what is loaded again is known to be synthetic.
+            files.append(OUTPUT / f"iUS_synthetic-{label(modality)}{suffix}.nrrd")
             files[-1].unlink(missing_ok=True)
             slicer.util.saveNode(volume, str(files[-1]), {})
     files.append(OUTPUT / "demo.mrb")
