@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,26 @@ def test_results_of_earlier_batches_are_no_cases(tree, caplog, sign):
     assert "being results of an earlier batch" in caplog.text
     inside = tree("in/1/us.nrrd", *(f"in/1/{name}" for name in results)) / "in"
     assert found(find_cases(inside)) == {"1": {"us": "us.nrrd"}}
+
+
+def test_a_provenance_of_other_making_is_no_sign_of_results(tree, caplog):
+    folder = tree("A/us.nrrd", "B/US.nrrd", "B/anat/T2.nrrd")
+    for name in ("B", "B/anat"):
+        (folder / name / "provenance.json").write_text('{"Generator": "dcm2niix"}', encoding="utf-8")
+    assert found(find_cases(folder)) == {"A": {"us": "us.nrrd"}, "B": {"us": "US.nrrd", "t2": "T2.nrrd"}}
+    assert not caplog.text
+    assert list(found(find_cases(folder, results=folder / "B"))) == ["A"]
+    assert "No case, being the folder for the results, though volumes lie in it" in caplog.text
+
+
+@pytest.mark.parametrize("provenance", ["whole", "damaged"])
+def test_results_in_a_folder_of_another_name_are_still_results(tree, caplog, provenance):
+    folder = tree("1/us.nrrd", "Case1, first try/Case1_synthetic-T2.nrrd", "Case1, first try/Case1_registered-T2.nrrd")
+    about = {"format": 1, "inputs": {}, "preoperative": {}, "model": {"digest": "d"}, "settings": {}, "outputs": {}}
+    text = json.dumps(about) if provenance == "whole" else '{"format": 1,'
+    (folder / "Case1, first try" / "provenance.json").write_text(text, encoding="utf-8")
+    assert list(found(find_cases(folder))) == ["1"]
+    assert "being results of an earlier batch" in caplog.text
 
 
 def test_a_report_of_other_making_is_no_sign_of_results(tree):

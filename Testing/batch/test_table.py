@@ -45,6 +45,13 @@ def test_empty_columns_behind_the_others_are_none(table):
     assert (first.name, second.name) == ("1", "2") and list(first.inputs) == ["us"]
 
 
+@pytest.mark.parametrize("name", ["report.html", "Report.CSV"])
+def test_no_case_is_called_as_the_report_that_lies_beside_the_cases(table, name):
+    with pytest.raises(InputError, match=f"'{name}' cannot have this name, which the batch's report has"):
+        read_table(table(f"case,us\n{name},a.nrrd\n"))
+    assert read_table(table("case,us\nreport,a.nrrd\n"))[0].name == "report"
+
+
 def test_a_case_without_volumes_is_a_case_with_a_problem(table):
     first, second = read_table(table("case,us,preoperative_t2\n1,a.nrrd,\n2,,t2.nrrd\n"))
     assert not first.problem and "no volume to synthesise from" in second.problem

@@ -39,9 +39,9 @@ _PICTURES = rf"(input|synthetic|uncertainty|registered|pre-operative)-({_LABELS}
 
 
 def is_results(folder: Path) -> bool:
-    """Return whether a folder holds results: of a case, or those of a batch with its report."""
+    """Return whether a folder holds results: of a case, whatever it is called, or those of a batch with its report."""
     # Path.is_file would raise an error where the folder may not be entered.
-    return os.path.isfile(folder / PROVENANCE) or all(os.path.isfile(folder / name) for name in (REPORT, TABLE))
+    return is_ours(folder) or all(os.path.isfile(folder / name) for name in (REPORT, TABLE))
 
 
 def sha256(path: Path) -> str:
@@ -103,25 +103,27 @@ def read_provenance(folder: Path) -> Optional[Dict[str, Any]]:
         return None
 
 
-def is_ours(folder: Path, case: str) -> bool:
-    """Return whether a folder holds a case's results, be their provenance damaged."""
+def is_ours(folder: Path, case: Optional[str] = None) -> bool:
+    """Return whether a folder holds a case's results, be their provenance damaged; those of any case without one."""
     try:
         return (folder / PROVENANCE).is_file() and bool(own_files(folder, case))
     except OSError:
         return False
 
 
-def own_files(folder: Path, case: str) -> Set[str]:
+def own_files(folder: Path, case: Optional[str]) -> Set[str]:
     """Return the names of a folder's files that this software made.
 
-    The provenance says them; where it is damaged they are told by their names. Without one, nothing is ours.
+    The provenance says them; where it is damaged they are told by their names, which begin with that of the case, or
+    of any case where that is None. Without a provenance, nothing is ours.
     """
     outputs = (read_provenance(folder) or {}).get("outputs")
     if isinstance(outputs, dict):
         return {PROVENANCE, *outputs}
     if not (folder / PROVENANCE).is_file():
         return set()
-    ours = re.compile(rf"{re.escape(case)}_({_VOLUMES}|registration\.tfm)|{_PICTURES}")
+    start = ".+" if case is None else re.escape(case)
+    ours = re.compile(rf"{start}_({_VOLUMES}|registration\.tfm)|{_PICTURES}")
     found = {path.name for path in folder.iterdir() if ours.fullmatch(path.name)}
     # Other software calls a file so too.
     return {PROVENANCE, *found} if found else set()

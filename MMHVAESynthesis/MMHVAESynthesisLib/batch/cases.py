@@ -9,6 +9,7 @@ from typing import Dict, Iterable, List, Mapping, Tuple
 from ..errors import InputError
 from ..outputs import NO_FILE_NAME
 from ..paths import check_letters
+from .case_folder import REPORT, TABLE
 
 CASES = "cases"
 """The stage of progress that counts cases."""
@@ -72,6 +73,8 @@ def checked_name(name: str) -> str:
             f"The case {name!r} cannot have this name, which is to be a folder's: leave out "
             '< > : " / \\ | ? *, dots and blanks at the ends, and the names that Windows reserves.'
         )
+    if folder_identity(name) in (REPORT, TABLE):
+        raise InputError(f"The case {name!r} cannot have this name, which the batch's report has: choose another.")
     check_letters(name, InputError)
     return name
 
