@@ -185,6 +185,15 @@ def test_landmarks_in_another_order_are_paired_by_their_labels_and_that_is_said(
     assert in_order["tre"] == result["tre"] and landmarks.BY_LABEL not in in_order["provenance"]["warnings"]
 
 
+def test_landmarks_that_share_some_labels_only_are_warned_of(folder, tmp_path):
+    lists = lists_of_landmarks(folder, fixed="ABC", moving="ABC")
+    text = lists[3].read_text(encoding="utf-8")
+    lists[3].write_text(text.replace(",C\n", ",D\n"), encoding="utf-8")
+    result = run(folder, *lists, output=tmp_path / "T.h5")
+    (warning,) = (each for each in result["provenance"]["warnings"] if "share some of their labels only" in each)
+    assert "'C' in the ultrasound was paired with 'D' in the MR" in warning
+
+
 def test_one_list_of_landmarks_for_both_volumes_is_refused_before_any_work(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
     (tmp_path / "L.fcsv").write_text("# CoordinateSystem = LPS\n1,1,2,3\n", encoding="utf-8")

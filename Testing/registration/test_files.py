@@ -321,6 +321,33 @@ def test_labels_given_twice_say_nothing():
     assert landmarks.paired(*twice)[2] == ""
 
 
+@pytest.mark.parametrize(
+    ("moving", "said"),
+    [
+        (["F-1", "F-2", "F-3", "F-5"], "('F-4' in the ultrasound was paired with 'F-3' in the MR, by their order)"),
+        (["F-1", "F-2", "F-4", "F-6"], "('F-5' in the ultrasound was paired with 'F-6' in the MR, by their order)"),
+        (["A", "B", "C", "D"], ""),
+        (["F-1", "F-1", "F-3", "F-5"], ""),
+        (["F-1", "F-2", "F-4"], ""),
+    ],
+)
+def test_lists_that_share_some_labels_only_are_warned_of(moving, said):
+    """One point was removed of each, another one: by their order two points are paired that are none."""
+    fixed = landmarks.PointList(np.arange(12.0).reshape(4, 3), ["F-1", "F-2", "F-4", "F-5"])
+    moving = landmarks.PointList(fixed.points[: len(moving)] + 1, moving)
+    *points, warning = landmarks.paired(fixed, moving)
+    assert points[0] is fixed.points and points[1] is moving.points
+    assert said in warning and bool(warning) == bool(said)
+
+
+def test_the_label_of_a_point_that_was_not_placed_or_none_is_no_sign_of_false_pairs():
+    points = np.arange(9.0).reshape(3, 3)
+    last = np.vstack([points[:2], NONE])
+    pairs = [(points, ["A", "B", "C"], last, ["A", "B", "X"]), (points, ["", "B", "C"], points, ["", "X", "Y"])]
+    for fixed, labels, moving, others in pairs:
+        assert landmarks.paired(landmarks.PointList(fixed, labels), landmarks.PointList(moving, others))[2] == ""
+
+
 def test_a_landmark_that_was_not_placed_takes_its_pair_along_and_shifts_no_other():
     points = np.arange(12.0).reshape(4, 3)
     fixed, moving = points.copy(), points + [3, 4, 0]

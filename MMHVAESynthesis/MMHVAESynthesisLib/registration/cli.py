@@ -146,10 +146,10 @@ def run(
         report = _figures(result)
         provenance = result.provenance
         if points is not None:
-            *pairs, by_label = points
+            *pairs, how_paired = points
             report["tre"] = _tre(_initial(args), result, *pairs)
-            if by_label:
-                provenance = {**provenance, "warnings": [*provenance["warnings"], by_label]}
+            if how_paired:
+                provenance = {**provenance, "warnings": [*provenance["warnings"], how_paired]}
         report["initial"] = absolute(args.initial) if args.initial else None
         report["provenance"] = provenance
         return {**report, "outputs": _write(args, request, result, report)}
@@ -265,8 +265,8 @@ def _resolved(name: Union[str, Path]) -> Path:
 
 
 def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarray, str]]:
-    """Return fixed and moving landmarks, checked before any work, and a sentence where they were paired by label."""
-    by_label = ""
+    """Return fixed and moving landmarks, checked before any work, and a warning of how they were paired, or ""."""
+    how_paired = ""
     if args.landmarks and (args.fixed_landmarks or args.moving_landmarks):
         raise InputError("Landmarks are given twice: give --landmarks, or --fixed-landmarks and --moving-landmarks.")
     if args.landmarks:
@@ -278,13 +278,13 @@ def _landmarks(args: argparse.Namespace) -> Optional[Tuple[np.ndarray, np.ndarra
                 "lists, of the same points."
             )
         lists = map(landmarks.read_points, (args.fixed_landmarks, args.moving_landmarks))
-        fixed, moving, by_label = landmarks.paired(*lists)
+        fixed, moving, how_paired = landmarks.paired(*lists)
     elif args.fixed_landmarks or args.moving_landmarks:
         raise InputError("Landmarks are given for one volume only: give both --fixed-landmarks and --moving-landmarks.")
     else:
         return None
     landmarks.target_registration_error(sitk.Transform(), fixed, moving)
-    return fixed, moving, by_label
+    return fixed, moving, how_paired
 
 
 def _figures(result: RegistrationResult) -> Dict[str, Any]:

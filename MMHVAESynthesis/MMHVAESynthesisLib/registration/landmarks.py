@@ -93,12 +93,13 @@ def target_registration_error(
 
 
 def paired(fixed: PointList, moving: PointList) -> Tuple[np.ndarray, np.ndarray, str]:
-    """Return the points of two lists as pairs, and a sentence where these go by their labels, not by their order.
+    """Return the points of two lists as pairs, and a warning where their labels say another thing than their order.
 
-    That is where both have the same labels, each of them once, in another order: by their order the pairs would be
-    false, and so would their error.
+    Where both have the same labels, each of them once, in another order, the labels count: by their order the pairs
+    would be false, and so would their error. Where they share some labels only, it is the order that counts, and the
+    warning says that this may be what happened.
 
-    :return: Fixed and moving points, as they are where they go by their order; the sentence is empty then.
+    :return: Fixed and moving points, as they are where they go by their order; the warning is empty where none is due.
     """
     points, labels = [], []
     for each in (fixed, moving):
@@ -107,8 +108,27 @@ def paired(fixed: PointList, moving: PointList) -> Tuple[np.ndarray, np.ndarray,
         labels.append([label.strip() for label in each.labels[:count]])
     names, others = labels
     if names == others or len(set(names)) < len(names) or sorted(names) != sorted(others):
-        return fixed.points, moving.points, ""
+        return fixed.points, moving.points, _in_part(points, labels)
     return points[0], points[1][[others.index(name) for name in names]], BY_LABEL
+
+
+def _in_part(points: List[np.ndarray], labels: List[List[str]]) -> str:
+    """Return a warning where lists paired by their order share labels, each distinct, and not all; "" elsewhere.
+
+    :param points: (N, 3) of each list, NaN where not placed: such a pair counts for nothing.
+    """
+    if len(labels[0]) != len(labels[1]):
+        return ""
+    placed = ~np.isnan(np.hstack(points)).any(axis=1)
+    names, others = ([label for label, counts in zip(each, placed) if counts] for each in labels)
+    distinct = len(names) == len(set(names)) == len(set(others))
+    if not distinct or names == others or not set(names) & set(others) - {""}:
+        return ""
+    own, other = next(pair for pair in zip(names, others) if pair[0] != pair[1])
+    return (
+        f"The two lists of landmarks share some of their labels only ('{own}' in the ultrasound was paired with "
+        f"'{other}' in the MR, by their order): are these the same points? If not, their error means nothing."
+    )
 
 
 def _up_to_last_placed(points: np.ndarray) -> int:
