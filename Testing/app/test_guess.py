@@ -46,7 +46,7 @@ LISTINGS = [
 
 def volumes(listing):
     pairs = [each if isinstance(each, tuple) else (each, {}) for each in listing]
-    return [SimpleNamespace(node=object(), name=name, dicom=tags) for name, tags in pairs]
+    return [SimpleNamespace(node=object(), name=name, dicom=tags, patient="") for name, tags in pairs]
 
 
 @pytest.mark.parametrize(("listing", "chosen", "unclear"), LISTINGS, ids=[str(i) for i in range(len(LISTINGS))])
@@ -74,3 +74,48 @@ def test_mr_from_before_the_operation_is_left_out_beside_ultrasound_and_named():
     assert list(found.chosen) == ["flair"]
     assert "lie on one another: preop T2." in found.sentence()
     assert list(guess(listing, wanted=["t2", "flair"]).chosen) == ["t2", "flair"]
+
+
+def of_patients(**names):
+    """Volumes by the patient that they are of; ``nobody``: of none that is known."""
+    named = [(patient, name) for patient, each in names.items() for name in each]
+    return [
+        SimpleNamespace(node=object(), name=name, dicom={}, patient="" if patient == "nobody" else patient)
+        for patient, name in named
+    ]
+
+
+def names_of(found):
+    return {modality: volume.name for modality, volume in found.chosen.items()}
+
+
+def test_volumes_of_another_patient_than_the_ultrasounds_are_left_out_and_named():
+    listing = of_patients(Smith=["3D US predura", "T2 TSE"], Jones=["FLAIR AX", "T2 of Jones"], nobody=["t1ce"])
+    found = guess(listing)
+    assert names_of(found) == {"us": "3D US predura", "t2": "T2 TSE", "cet1": "t1ce"} and not found.unclear
+    assert found.sentence() == "Left out, being of another patient: FLAIR AX. Choose them if they belong here."
+    assert guess(listing, ["t2"]).unclear == {"t2": ("T2 TSE", "T2 of Jones")}, "nothing says who the patient is"
+
+
+def test_what_is_chosen_already_says_who_the_patient_is():
+    listing = of_patients(Smith=["T2 a", "iUS", "FLAIR a"], Jones=["T2 b", "US", "FLAIR b"])
+    assert set(guess(listing).unclear) == {"us", "t2", "flair"}
+    for number, name in enumerate(("FLAIR a", "FLAIR b")):
+        found = guess(listing, ["t2", "flair"], taken=[listing[3 * number].node, listing[3 * number + 1].node])
+        assert names_of(found) == {"flair": name}
+    found = guess(listing, taken=[listing[3].node])
+    assert names_of(found) == {"us": "US", "flair": "FLAIR b"}
+
+
+def test_where_no_mr_is_of_the_ultrasounds_patient_all_count():
+    """As of an ultrasound that was exported under another ID than the MR."""
+    listing = of_patients(Smith_OR=["iUS"], Smith=["T2"], nobody=["FLAIR"])
+    assert names_of(guess(listing)) == {"us": "iUS", "t2": "T2", "flair": "FLAIR"}
+    assert names_of(guess(listing, ["t2"], taken=[listing[0].node])) == {"t2": "T2"}
+    assert guess(listing).sentence() == ""
+
+
+def test_an_ultrasound_of_another_patient_keeps_no_mr_from_before_the_operation_out():
+    listing = of_patients(Smith=["T2", "preop FLAIR"], Jones=["iUS"])
+    found = guess(listing, ["us", "flair"], taken=[listing[0].node])
+    assert names_of(found) == {"flair": "preop FLAIR"} and "another patient: iUS." in found.sentence()

@@ -81,6 +81,29 @@ def test_several_mr_that_speak_for_a_contrast_are_left_to_the_user(paired, scene
     assert paired.ui.t2Preop.currentNode() is None and "preop_T2w, T2 of last year" in paired.ui.registrationState.text
 
 
+def test_the_proposed_mr_is_of_the_ultrasounds_patient(slicer, paired, scenes):
+    """And of any where none is of that one: the ultrasound may have been exported under another ID."""
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+
+    def belong(node, patient):
+        item = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), patient)
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), item)
+
+    def proposed():
+        paired.ui.proposeButton.click()
+        nodes = [getattr(paired.ui, f"{modality}Preop").currentNode() for modality in ("t2", "cet1")]
+        return [node.GetName() for node in nodes if node is not None]
+
+    t2, cet1 = paired.ui.t2Preop.currentNode(), paired.ui.cet1Preop.currentNode()
+    belong(paired.ui.usSelector.currentNode(), "Doe")
+    belong(cet1, "Roe")
+    assert proposed() == ["preop_T2w", "preop_t1_gd"]
+    belong(t2, "Doe")
+    belong(scenes.volume("T2 TSE"), "Roe")
+    assert proposed() == ["preop_T2w"]
+    assert "of another patient: preop_t1_gd." in paired.ui.registrationState.text
+
+
 def test_unfolding_proposes_where_nothing_is_chosen(ready, scenes, child):
     apply(ready)
     finish(ready, child)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -25,6 +26,67 @@ def test_what_was_hardened_since_cannot_be_sent_back_and_nothing_is(slicer, regi
     registration.undo(transform)
     for node, place in zip((pair[1], other), before):
         np.testing.assert_allclose(made.to_world(node), place, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["parent", "grandparent", "stand-in"])
+def test_nor_what_lies_under_a_transform_that_was_hardened_since(registration, plan, scenes, made, pair, shape):
+    """As the module Transforms hardens what lies directly under the registration's transform: no MR is among it."""
+    synthetic, mr = pair
+    inner = scenes.parent(mr, scenes.rotation(20), "Tracker")
+    if shape == "grandparent":
+        scenes.parent(inner, scenes.rotation(-50), "Room")
+    elif shape == "stand-in":
+        synthetic.SetAndObserveTransformNodeID(inner.GetID())
+    before = made.to_world(mr)
+    transform = registration.add(made.result(made.motion()), plan({"t2": synthetic}, {"t2": mr}))
+    (top,) = registration.placement.under(transform)
+    assert top is not mr
+    top.HardenTransform()
+    start = made.everything()
+    told = re.escape(f"'{top.GetName()}' was hardened or taken out of '{transform.GetName()}' since")
+    with pytest.raises(InputError, match=f"{told}.*Nothing was changed"):
+        registration.undo(transform)
+    assert made.everything() == start
+    # the way back that the sentence names
+    top.SetAndObserveTransformNodeID(scenes.linear("Back", np.linalg.inv(made.motion())).GetID())
+    top.HardenTransform()
+    top.SetAndObserveTransformNodeID(transform.GetID())
+    registration.undo(transform)
+    np.testing.assert_allclose(made.to_world(mr), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_where_the_transform_was_put_under_another_since_what_goes_back_lies_under_that(
+    slicer, registration, plan, scenes, made, pair, is_shared
+):
+    """The user takes all that lay in the world into the room, with one transform."""
+    synthetic, mr = pair
+    before, room = made.to_world(mr), made.motion(40, (100, 50, -20))
+    shared = None
+    if is_shared:
+        shared = scenes.parent(mr, scenes.rotation(20), "Tracker")
+        synthetic.SetAndObserveTransformNodeID(shared.GetID())
+        before = made.to_world(mr)
+    transform = registration.add(made.result(made.motion()), plan({"t2": synthetic}, {"t2": mr}))
+    into_room = scenes.parent(transform, room, "World to room")
+    (shared or synthetic).SetAndObserveTransformNodeID(into_room.GetID())
+    registration.undo(transform)
+    np.testing.assert_allclose(made.to_world(mr), room @ before, atol=1e-9)
+    assert mr.GetParentTransformNode() is (shared or into_room) and transform.GetScene() is None
+
+
+def test_a_stand_in_that_serves_on_does_so_under_what_the_transform_was_put_under(
+    slicer, registration, plan, scenes, made, pair
+):
+    synthetic, mr = pair
+    shared = scenes.parent(mr, scenes.rotation(20), "Tracker")
+    synthetic.SetAndObserveTransformNodeID(shared.GetID())
+    before, room = made.to_world(mr), made.motion(40, (100, 50, -20))
+    transform = registration.add(made.result(made.motion()), plan({"t2": synthetic}, {"t2": mr}))
+    slicer.mrmlScene.RemoveNode(shared)
+    scenes.parent(transform, room, "World to room")
+    registration.undo(transform)
+    np.testing.assert_allclose(made.to_world(mr), room @ before, atol=1e-9)
 
 
 def test_mr_that_the_synthesis_was_made_from_is_not_registered_to_it(registration, plan, scenes, made, pair):

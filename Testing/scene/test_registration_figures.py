@@ -52,6 +52,13 @@ def test_asked_again_after_the_transform_was_edited_it_is_brought_up_to_date(sli
     assert ((after > 0) == (before > 0)).mean() > 0.99 and after.max() > before.max() + 20
 
 
+def test_it_is_the_same_wherever_all_of_it_was_brought(slicer, made, transform, add_displacement):
+    before = slicer.util.arrayFromVolume(add_displacement(transform)).copy()
+    into_room = made.scenes.parent(transform, made.motion(40, (100.0, 50.0, -20.0), (3, 1, -1)), "World to room")
+    slicer.mrmlScene.GetFirstNodeByName("Tracker").SetAndObserveTransformNodeID(into_room.GetID())
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(add_displacement(transform)), before, atol=1e-3)
+
+
 def test_undo_takes_it_away(slicer, made, registration, transform, add_displacement):
     before = made.everything()["nodes"].keys() - {transform.GetID()}
     node = add_displacement(transform)

@@ -93,6 +93,32 @@ def test_the_checkerboard_runs_on_from_block_to_block_where_the_mr_lies_right(sl
     assert extra(slicer, *pair) == [board]
 
 
+def test_the_mr_is_shown_where_it_lay_beside_the_synthetic_one_wherever_all_of_it_was_brought(
+    slicer, view, composite, made, pair, transform
+):
+    own = made.scenes.matrix_of(pair[1])
+    before = np.linalg.inv(made.motion()) @ made.to_world(pair[1]) @ own
+    room = made.motion(40, (100.0, 50.0, -20.0))
+    into_room = made.scenes.parent(transform, room, "World to room")
+    pair[0].SetAndObserveTransformNodeID(into_room.GetID())
+    view.show(transform, view.FADE, True, 0.5)
+    np.testing.assert_allclose(made.scenes.matrix_of(shown(slicer, composite)[1]), room @ before, atol=1e-6)
+    # A later registration on top moves the MR within that world, and leaves the synthetic one there.
+    later = made.scenes.linear("Later", made.motion(-25))
+    later.SetAttribute("MMHVAE.registration", "1")
+    later.SetNodeReferenceID("MMHVAE.fixed.t2", pair[0].GetID())
+    later.SetAndObserveTransformNodeID(into_room.GetID())
+    transform.SetAndObserveTransformNodeID(later.GetID())
+    view.show(transform, view.FADE, True, 0.5)
+    np.testing.assert_allclose(made.scenes.matrix_of(shown(slicer, composite)[1]), room @ before, atol=1e-6)
+
+
+def test_under_a_non_linear_transform_it_is_not_known_either(view, made, pair, transform):
+    transform.SetAndObserveTransformNodeID(made.non_linear().GetID())
+    with pytest.raises(InputError, match="lies under a non-linear transform .'Brain shift'"):
+        view.show(transform, view.FADE, True, 0.5)
+
+
 def test_where_the_mr_lay_is_not_known_once_it_left_the_registration(view, pair, transform):
     pair[1].SetAndObserveTransformNodeID(None)
     with pytest.raises(InputError, match="'MR' lies no longer under"):

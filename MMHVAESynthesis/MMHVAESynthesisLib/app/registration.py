@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..errors import MMHVAEError, ModelError
-from ..modalities import MR, US
+from ..modalities import MODALITIES, MR, US
 from ..request import AFFINE, ENGINES, RIGID
 from ..scene.provenance import INPUT, is_synthetic, noted
 from ..scene.registrations import registrations
@@ -102,8 +102,9 @@ class Registration(VTKObservationMixin):
 
         made = runs()
         outputs = made[0].outputs if made else {}
-        # MR that they were made from would be found to lie right, wherever it lies: registering it is refused.
-        sources = [output.GetNodeReference(INPUT + modality) for output in outputs.values() for modality in MR]
+        # MR that they were made from would be found to lie right, wherever it lies: registering it is refused. The
+        # ultrasound says who the patient is.
+        sources = [output.GetNodeReference(INPUT + m) for output in outputs.values() for m in MODALITIES]
         found = guess(loaded_volumes(), MR, taken=[node for node in sources if node is not None])
         with slicer.util.NodeModify(self._parameters.parameterNode):
             for modality in MR:

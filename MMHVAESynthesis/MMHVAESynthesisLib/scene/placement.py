@@ -94,11 +94,12 @@ def put(moving: Iterable[Unit], transform: Any, undo: ExitStack) -> List[Any]:
 def take_out(transform: Any) -> List[Any]:
     """Give what lies under ``transform`` its former parents back, and return the stand-ins that serve no more.
 
-    A stand-in whose original has left the scene serves on in its place, in the world.
+    What had none, the world, goes to where ``transform`` itself lies: the world, or what it was put under since. So
+    does a stand-in whose original has left the scene, and serves on in its place.
     """
     done = []
     for node in under(transform):
-        node.SetAndObserveTransformNodeID(None)
+        node.SetAndObserveTransformNodeID(transform.GetTransformNodeID())
         if not is_stand_in(node):
             continue
         original = node.GetNodeReference(STANDS_FOR)

@@ -8,6 +8,7 @@ import logging
 from contextlib import ExitStack
 from typing import Any, List, Optional, Union
 
+import numpy as np
 import slicer
 import vtk
 
@@ -24,10 +25,11 @@ log = logging.getLogger(__name__)
 
 FIXED = provenance.PREFIX + "fixed."
 CARRIED = provenance.PREFIX + "carried"
+HELD = provenance.PREFIX + "held"
 TABLE = provenance.PREFIX + "table"
 DISPLACEMENT = provenance.PREFIX + "displacement"
-"""Roles of a transform node's references: to the synthetic MR by modality, to what it moves, to the table, to the
-volume of displacement that :mod:`.registration_figures` makes."""
+"""Roles of a transform node's references: to the synthetic MR by modality, to what it moves, to the transforms that lie
+between it and that, to the table, to the volume of displacement that :mod:`.registration_figures` makes."""
 
 
 def add(result: Any, planned: Plan) -> Any:
@@ -54,11 +56,13 @@ def add(result: Any, planned: Plan) -> Any:
 def undo(transform: Union[str, Any]) -> None:
     """Take a registration back: what it moved lies where it lay before; all that was made for it leaves the scene.
 
-    Whatever else was put under the transform since then goes back to the world with it. A node that the user put under
-    another transform stays as it is.
+    Whatever else was put under the transform since then goes back with it. Where the transform itself was put under
+    another one since, all that would lie in the world lies under that one. A node that the user put under another
+    transform stays as it is.
 
     :raises InputError: when the node is not the transform of a registration, a later one builds on it, or a node that
-        it moved was hardened since, or taken out of it into the world: that would stay, and no longer fit the others.
+        it moved, be it a transform with what is under it, was hardened since, or taken out of it into the world: that
+        would stay, and no longer fit the others.
     """
     node = checked(transform)
     lost = _no_longer_under(node)
@@ -103,8 +107,11 @@ def remove_empty_folders() -> None:
 
 def _no_longer_under(transform: Any) -> Optional[Any]:
     """Return a node that the registration moved and that lies in the world now, not under its transform."""
-    count = transform.GetNumberOfNodeReferences(CARRIED)
-    nodes = [transform.GetNthNodeReference(CARRIED, index) for index in range(count)]
+    nodes = [
+        transform.GetNthNodeReference(role, index)
+        for role in (CARRIED, HELD)
+        for index in range(transform.GetNumberOfNodeReferences(role))
+    ]
     return next((node for node in nodes if node is not None and node.GetParentTransformNode() is None), None)
 
 
@@ -127,6 +134,26 @@ def checked(transform: Union[str, Any]) -> Any:
     if not is_registration(node):
         raise InputError(f"'{node.GetName()}' is not the transform of a registration: choose one that is.")
     return node
+
+
+def space_of(transform: Any) -> np.ndarray:
+    """Return the (4, 4) matrix, RAS mm, from the world as it was for a registration to the world as it is now.
+
+    They differ where the user put the transform under another one since. A later registration on top of it is none of
+    these: what it moves, it moves within the world.
+
+    :raises InputError: when such a transform is not linear.
+    """
+    matrix = np.eye(4)
+    for over in placement.above(transform):
+        if not over.IsLinear():
+            raise InputError(
+                f"'{transform.GetName()}' lies under a non-linear transform ('{over.GetName()}'): take it out of that "
+                "first (module Transforms)."
+            )
+        if not is_registration(over):
+            matrix = slicer.util.arrayFromTransformMatrix(over) @ matrix
+    return matrix
 
 
 def synthetic_of(transform: Any) -> Optional[Any]:
@@ -159,6 +186,8 @@ class _Run:
         self._note(transform, table, errors)
         for stand_in in placement.put(moving, transform, self.undo):
             self._into(folder, stand_in)
+        for between in placement.transforms_under(transform):
+            transform.AddNodeReferenceID(HELD, between.GetID())
         return transform
 
     def _add_node(self, node: Any, folder: int) -> None:

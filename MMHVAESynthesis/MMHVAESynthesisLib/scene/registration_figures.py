@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from typing import Any, Union
 
+import numpy as np
 import SimpleITK as sitk
 import slicer
 
@@ -11,7 +12,7 @@ from ..registration.figures import LINEAR_ONLY, displacement
 from ..registration.transforms import affine_of
 from . import display, provenance
 from .nodes import RAS_TO_LPS, set_voxels, to_image
-from .registration import DISPLACEMENT, checked, synthetic_of
+from .registration import DISPLACEMENT, checked, space_of, synthetic_of
 from .removal import remove
 
 
@@ -23,7 +24,8 @@ def add_displacement(registration: Union[str, Any]) -> Any:
     registration takes it away.
 
     :param registration: The transform node, or its name or ID.
-    :raises InputError: when it is not the transform of a registration, or its synthetic MR left the scene.
+    :raises InputError: when it is not the transform of a registration, lies under a non-linear one, or its synthetic MR
+        left the scene.
     """
     transform = checked(registration)
     reference = synthetic_of(transform)
@@ -32,7 +34,8 @@ def add_displacement(registration: Union[str, Any]) -> Any:
             f"The synthetic MR of '{transform.GetName()}' is not in the scene any more, and with it the field of view: "
             "register again."
         )
-    moving_to_fixed = slicer.util.arrayFromTransformMatrix(transform)
+    space = space_of(transform)
+    moving_to_fixed = space @ slicer.util.arrayFromTransformMatrix(transform) @ np.linalg.inv(space)
     fixed_to_moving = affine_of(RAS_TO_LPS @ moving_to_fixed @ RAS_TO_LPS).GetInverse()
     image = displacement(fixed_to_moving, to_image(reference, "The synthetic MR"))
     former = transform.GetNodeReference(DISPLACEMENT)

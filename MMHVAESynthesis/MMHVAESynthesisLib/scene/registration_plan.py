@@ -14,6 +14,7 @@ from ..registration.landmarks import PointList, paired, target_registration_erro
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
 from . import placement
+from .loaded import of_several_patients
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
 from .provenance import INPUT, noted
 from .registration_report import Landmarks
@@ -117,19 +118,19 @@ def plan(
     mr = _volumes(moving, "The pre-operative")
     us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
     _check_differ(fixed, mr, us)
-    warnings = _made_from_mr(fixed, mr)
+    registered = [*fixed.values(), *mr.values(), *([] if us is None else [us])]
+    warnings = [*_made_from_mr(fixed, mr), *of_several_patients(registered)]
     lists = [
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
         for node, where in ((fixed_landmarks, "ultrasound"), (moving_landmarks, "MR"))
     ]
-    landmarks, by_label = _landmarks(*lists)
-    warnings += [by_label] if by_label else []
+    landmarks, how_paired = _landmarks(*lists)
+    warnings += [how_paired] if how_paired else []
     named = [transformable(node, "What is to be moved") for node in also]
     carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
     _check_can_move(list(carried.values()), staying)
-    places = _places([*fixed.values(), *mr.values(), *([] if us is None else [us])])
-    return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, places, warnings)
+    return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, _places(registered), warnings)
 
 
 def _volumes(given: Mapping[str, Union[str, Any, None]], what: str) -> Dict[str, Any]:
@@ -233,7 +234,7 @@ def transformable(node: Union[str, Any], what: str) -> Any:
 
 
 def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Tuple[Optional[Landmarks], str]:
-    """Return the landmarks in pairs, and a sentence where their labels say which these are."""
+    """Return the landmarks in pairs, and a warning where these go by their labels, or contradict them."""
     if fixed is None and moving is None:
         return None, ""
     if fixed is None or moving is None:
@@ -243,10 +244,10 @@ def _landmarks(fixed: Optional[Any], moving: Optional[Any]) -> Tuple[Optional[La
             f"'{fixed.GetName()}' is given as the landmarks in the ultrasound and as those in the MR: give two lists, "
             "with the same points in the same order."
         )
-    *points, by_label = paired(_points(fixed), _points(moving))
+    *points, how_paired = paired(_points(fixed), _points(moving))
     # Its own checks of the two lists are what is wanted here.
     target_registration_error(sitk.Transform(3, sitk.sitkIdentity), *points)
-    return (points[0], points[1]), by_label
+    return (points[0], points[1]), how_paired
 
 
 def _points(markups: Any) -> PointList:

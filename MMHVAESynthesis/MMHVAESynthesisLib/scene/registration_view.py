@@ -16,7 +16,7 @@ from ..modalities import MODALITIES
 from ..registration.figures import checkerboard_volume
 from . import display, placement, provenance
 from .nodes import RAS_TO_LPS, place, set_voxels, to_image, world_matrix
-from .registration import FIXED
+from .registration import FIXED, space_of
 from .removal import remove
 
 FADE, CHECKERBOARD = "fade", "checkerboard"
@@ -35,7 +35,8 @@ def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, 
     :param kind: :data:`FADE`: the MR over the synthetic one; or :data:`CHECKERBOARD`.
     :param before: Show the MR where it lay before the registration.
     :param opacity: Of the MR in a fade, 0 to 1.
-    :raises InputError: when a volume left the scene, or the MR lies no longer under the registration.
+    :raises InputError: when a volume left the scene, or the MR lies no longer under the registration, or under a
+        non-linear transform.
     """
     synthetic, moving = pair(transform)
     matrix = _former_place(transform, moving) if before else world_matrix(moving, "The pre-operative MR")
@@ -130,13 +131,17 @@ def _give_opacity_back(composite: Any) -> None:
 
 
 def _former_place(transform: Any, moving: Any) -> np.ndarray:
-    """Return the (4, 4) matrix from the MR's voxel indices to where these lay in the world, RAS mm."""
+    """Return the (4, 4) matrix from the MR's voxel indices to where these would lie without the registration, RAS mm.
+
+    That is where they lay before it, brought along where the registration itself was put under a transform since.
+    """
     if not any(node is transform for node in placement.above(moving)):
         raise InputError(
             f"'{moving.GetName()}' lies no longer under '{transform.GetName()}': where it lay before is not known."
         )
+    space = space_of(transform)
     to_world = slicer.util.arrayFromTransformMatrix(transform, toWorld=True)
-    return np.linalg.inv(to_world) @ world_matrix(moving, "The pre-operative MR")
+    return space @ np.linalg.inv(to_world) @ world_matrix(moving, "The pre-operative MR")
 
 
 def _at_former_place(moving: Any, matrix: np.ndarray) -> Any:

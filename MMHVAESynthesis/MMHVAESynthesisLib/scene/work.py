@@ -15,6 +15,7 @@ from ..modalities import MODALITIES, of_other_modalities
 from ..request import SynthesisRequest
 from . import annotations, nodes, provenance
 from . import outputs as results
+from .loaded import of_several_patients
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,10 @@ class SceneSynthesis:
         return added
 
     def _doubts(self) -> List[str]:
-        """Return a warning for every input that is called as another modality."""
-        return of_other_modalities({m: node.GetName() or "" for m, node in self.sources.items()}, "volume")
+        """Return a warning for every input that is called as another modality, and one where patients are mixed."""
+        names = {modality: node.GetName() or "" for modality, node in self.sources.items()}
+        here = [node for node in self.sources.values() if node.GetScene() is not None]
+        return [*of_other_modalities(names, "volume"), *of_several_patients(here)]
 
     def _changes(self) -> List[str]:
         """Return a warning for every input that is still in the scene and not what was copied of it."""
