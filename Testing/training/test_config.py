@@ -85,7 +85,6 @@ NO_GREY = {"data": {"white_matter": {"t2": 70.0}}}
         {"sizes": {"depth": 3}},
         {"data": 3},
         {"data": {"cysts": 1.5}},
-        {"data": {"tumours": -0.1}},
         {"subsets": "some"},
         {"epochs": "many"},
         {"epochs": 10.5},

@@ -36,7 +36,6 @@ class DataConfig:
         any sum.
     :param sweep_batches: With ``crops``, how many batches come between one simulated sweep and the next new one.
     :param cysts: With ``crops``, the share of simulated sweeps over a cyst that is put into the MR.
-    :param tumours: With ``crops``, the share of simulated sweeps over another case's tumour that is put into the MR.
     :param augment: With ``crops``, the chance that an input's intensities are changed (gain, gamma, shading, noise); a
         changed iUS is its own target.
     :param skull_stripped: Whether the MR are; written into the weights' header. None: nobody says.
@@ -53,7 +52,6 @@ class DataConfig:
     kinds: Mapping[str, float] = field(default_factory=lambda: {"sweep": 1.0, "mr": 0.0, "us": 0.0})
     sweep_batches: int = 4
     cysts: float = 0.0
-    tumours: float = 0.0
     augment: float = 0.0
     skull_stripped: Optional[bool] = None
     white_matter: Mapping[str, float] = field(default_factory=lambda: {"t2": 70.0, "cet1": 110.0, "flair": 100.0})
@@ -67,8 +65,8 @@ class DataConfig:
             raise InputError(f"The sampling must be 'blocks' or 'crops', not {self.sampling!r}.")
         if not self.spacing > 0 or self.slices < 1 or self.sweep_batches < 1 or not 0 <= self.augment <= 1:
             raise InputError("spacing, slices and sweep_batches must be positive, augment between 0 and 1.")
-        if not (0 <= self.cysts <= 1 and 0 <= self.tumours <= 1):
-            raise InputError("cysts and tumours are shares of the sweeps, between 0 and 1.")
+        if not 0 <= self.cysts <= 1:
+            raise InputError("cysts is a share of the sweeps, between 0 and 1.")
         if set(self.kinds) - set(KINDS) or any(weight < 0 for weight in self.kinds.values()):
             raise InputError(f"The kinds of batches are {KINDS}, with weights of 0 or more, not {dict(self.kinds)}.")
 

@@ -78,7 +78,7 @@ class Crops:
             by_modalities.setdefault(case.modalities, []).append(case)
         data, seed = self._config.data, self._config.seed
         return [
-            SweepShelf(cases, data.spacing, seed + place, 2 * _SHELF, data.cysts, data.tumours)
+            SweepShelf(cases, data.spacing, seed + place, 2 * _SHELF, data.cysts)
             for place, cases in enumerate(by_modalities.values())
         ]
 

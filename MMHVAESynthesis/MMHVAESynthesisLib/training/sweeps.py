@@ -10,7 +10,6 @@ from ..modalities import US
 from ..ultrasound.simulate import SimulatedSweep, simulate_sweep
 from .cases import Case, intensity_range
 from .cysts import with_cyst
-from .tumours import donors, with_tumour
 
 _LEAST_VOXELS = (100, 5000)
 _LEAST_SHARE = 0.1
@@ -62,21 +61,11 @@ class SweepShelf:
     :param seed: 0 or more.
     :param kept: How many sweeps are held in memory.
     :param cysts: The share of sweeps over a cyst that is put into the case.
-    :param tumours: The share of sweeps over another case's tumour that is put into it, where both are labelled; a cyst
-        may come into that.
     """
 
-    def __init__(
-        self,
-        cases: Sequence[Case],
-        spacing: float,
-        seed: int,
-        kept: int,
-        cysts: float = 0.0,
-        tumours: float = 0.0,
-    ):
+    def __init__(self, cases: Sequence[Case], spacing: float, seed: int, kept: int, cysts: float = 0.0):
         self._cases, self._spacing, self._seed, self._kept = list(cases), spacing, seed, kept
-        self._cysts, self._tumours = cysts, tumours
+        self._cysts = cysts
         self._made: Dict[int, Case] = {}
 
     def __len__(self) -> int:
@@ -105,13 +94,10 @@ class SweepShelf:
     def _attempt(self, rng: np.random.Generator) -> Optional[Case]:
         case = self._cases[int(rng.integers(len(self._cases)))]
         seed, at_tumour = int(rng.integers(2**31)), bool(rng.random() < _AT_TUMOUR)
-        target = None
-        others = donors(case, self._cases) if self._tumours and rng.random() < self._tumours else ()
-        if others:
-            case, target = with_tumour(case, others[int(rng.integers(len(others)))], self._spacing, rng)
+        cyst = None
         if rng.random() < self._cysts:
-            case, target = with_cyst(case, self._spacing, rng)
-        swept, _ = sweep_over(case, self._spacing, seed, at_tumour, target if target is None or target.any() else None)
+            case, cyst = with_cyst(case, self._spacing, rng)
+        swept, _ = sweep_over(case, self._spacing, seed, at_tumour, cyst)
         seen = min(np.count_nonzero(volume) for volume in swept.volumes.values())
         whole = np.count_nonzero(case.volumes[case.modalities[0]])
         enough = seen >= np.clip(_LEAST_SHARE * whole, *_LEAST_VOXELS)

@@ -67,7 +67,7 @@ class Validation:
 
 
 def _fixed(cases: Sequence[Case], config: TrainingConfig, kind: str) -> List[Batch]:
-    data = dataclasses.replace(config.data, augment=0.0, cysts=0.0, tumours=0.0, kinds={kind: 1.0})
+    data = dataclasses.replace(config.data, augment=0.0, cysts=0.0, kinds={kind: 1.0})
     fixed = dataclasses.replace(config, data=data, seed=_SEED)
     try:
         batches = source(list(cases), fixed)
