@@ -141,6 +141,18 @@ def test_the_folder_of_one_patient_is_said_to_be_none_of_cases(tree):
     assert list(found(find_cases(tree("in/1/iUS.nrrd", "in/1/T2.nrrd") / "in"))) == ["1"]
 
 
+@pytest.mark.parametrize("day", ["2023-01-05", "2023_1_5", "05.01.2023"])
+def test_a_date_at_the_beginning_is_no_patient(tree, day):
+    """Taken for the case's number, it made one case of all patients of that year, or day."""
+    with pytest.raises(InputError, match=f"{day}_Jones_T2.nrrd says what it shows but not, with a number before that"):
+        find_cases(tree(f"{day}/{day}_Smith_US.nrrd", f"{day}/{day}_Jones_T2.nrrd") / day)
+    cases = find_cases(tree(f"b/{day}_Case3_US.nrrd", f"b/{day} Case4 US.nrrd", f"b/{day}_Case3_T2.nrrd") / "b")
+    assert found(cases) == {
+        f"{day}_Case3": {"us": f"{day}_Case3_US.nrrd", "t2": f"{day}_Case3_T2.nrrd"},
+        f"{day} Case4": {"us": f"{day} Case4 US.nrrd"},
+    }
+
+
 def test_a_file_that_does_not_say_whose_it_is_lies_beside_cases_as_none(tree, caplog):
     folder = tree("Case1/us.nrrd", "T2.nrrd", "Case2_us.nrrd", "FLAIR/scan_us.nrrd", "FLAIR.nrrd")
     assert found(find_cases(folder)) == {

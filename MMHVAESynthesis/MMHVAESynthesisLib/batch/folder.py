@@ -3,7 +3,8 @@
 - One folder a case: its name is the case's, its files are looked at down to the last folder (BIDS: ``sub-01/anat``,
   ``sub-01/ses-pre/anat``), but not behind links; BIDS' ``derivatives``, ``sourcedata`` and ``code`` are left out.
 - All files in one folder: a file's name begins with the case's up to its first figures (``ReMIND-001-3D_AX_T2``,
-  ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``). One that only says what it shows is no case.
+  ``Case27-US-before.nii.gz``), or as BIDS has it (``sub-01_T2w.nii.gz``); a date before that (``2023-01-05_Case27_US``)
+  belongs to it. One that only says what it shows is no case.
 - Files beside folders of cases: both, but for those files whose names say nothing.
 
 Results of earlier batches are no cases. A folder that holds images in other formats alone, or may not be read, is a
@@ -41,6 +42,9 @@ _LEFT_OUT = ("derivatives", "sourcedata", "code", "lost+found", "System Volume I
 _POSTOPERATIVE = re.compile(r"\bpost ?op\w*\b")
 _BEFORE = re.compile(r"\b(us ?)?(pre|pre ?op\w*|pre ?dura\w*|before)\b")
 _START = re.compile(r"(sub-[A-Za-z0-9]+|[^0-9]*[0-9]+)[ _.-]")
+_DATE = re.compile(r"(\d{4}([-_.])\d\d?\2\d\d?|\d\d?([-_.])\d\d?\3\d{4})[ _.-]+")
+"""At the beginning of a name it does not say whose a file is: that day others were scanned too."""
+
 _HOW = "Register it (--register), or say in a table what lies on the ultrasound."
 _WHOSE = (
     "says what it shows but not, with a number before that, whose it is: give --folder the folder that holds this "
@@ -191,10 +195,11 @@ def _tell(why: str, paths: Iterable[Path]) -> None:
 def _by_start(volumes: List[Path]) -> Dict[str, List[Path]]:
     groups: Dict[str, List[Path]] = {}
     for path in volumes:
-        start = _START.match(path.name)
+        date = _DATE.match(path.name)
+        start = _START.match(path.name, date.end() if date else 0)
         # Without figures before the modality a file says nothing of its case. It is called by its whole name, and so
         # seen: as what is nobody's where that says what it shows, else as a case.
-        name = start.group(1) if start and recognise(start.group(1)) is None else naming.stem(path)
+        name = path.name[: start.end(1)] if start and recognise(start.group(1)) is None else naming.stem(path)
         groups.setdefault(name, []).append(path)
     return groups
 
