@@ -3,6 +3,7 @@
 ::
 
     python3 Testing/benchmarks/ablations.py --data DIR --out DIR [--only NAME ...] [--planes 12] [--seeds 0 ...]
+        [--epochs 20]
 
 Trains each ``ablation-*`` configuration (the same small network, cases, batches, length and seeds; only what is named
 differs) and judges them on the held-out cases: all sets of inputs on planes of simulated sweeps, T = 0.7. Goes on where
@@ -70,15 +71,22 @@ def row(name, values):
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
+def configuration(name, args, seed=0):
+    """Return a configuration with its seed, and as long as was asked for."""
+    config = dataclasses.replace(presets.configuration(name), seed=seed)
+    return config if args.epochs is None else dataclasses.replace(config, epochs=args.epochs)
+
+
 def trained(name, seed, args):
     """Return the table of a configuration that is trained with a seed, or has been."""
-    config = dataclasses.replace(presets.configuration(name), seed=seed)
-    session, complete = train(args.data, args.out / f"{name}-{seed}", config)
+    config = configuration(name, args, seed)
+    state = f"{name}-{seed}" if args.epochs is None else f"{name}-{seed}-{args.epochs}"
+    session, complete = train(args.data, args.out / state, config)
     if not complete:
         raise SystemExit(f"{name} was stopped at step {session.step}; start again to go on.")
     folders = cases.split(cases.find(args.data, config.data.folders), config.data)[1]
     table = judge(session.learner.shipped, config, cases.load_all(folders, config.data), args.planes)
-    table.write_csv(args.out / f"{name}-{seed}.csv")
+    table.write_csv(args.out / f"{state}.csv")
     return table
 
 
@@ -89,6 +97,7 @@ def main():
     parser.add_argument("--only", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--planes", type=int, default=12)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=int, help="of 50 batches each; default: those of the configurations")
     args = parser.parse_args()
     lines = []
     for name in args.only:
@@ -104,7 +113,7 @@ def main():
             print(lines[-1], flush=True)
         if len(values) > 1:
             lines.append(row(f"{name}, mean of {len(values)}", np.mean(values, axis=0)))
-    config = presets.configuration(args.only[0])
+    config = configuration(args.only[0], args)
     text = (
         "\n".join(lines) + f"\n\n{config.epochs * config.epoch_batches} batches of {config.data.slices} slices each.\n"
     )

@@ -185,3 +185,26 @@ def test_a_copy_of_the_transform_that_a_user_makes_is_no_registration(slicer, re
         registration.undo(copy)
     registration.undo(transform)
     assert pair[1].GetTransformNodeID() is None and copy.GetScene() is slicer.mrmlScene
+
+
+@pytest.mark.parametrize("move", ["parent", "hardened", "origin"])
+def test_an_ultrasound_that_was_moved_after_the_synthesis_is_told(outputs, plan, scenes, made, move):
+    us, t2 = scenes.volume("US"), scenes.volume("T2", seed=1)
+    synthetic = outputs.add(scenes.result({"us": us}, targets=("t2",)), {"us": us})["t2"]
+    assert plan({"t2": synthetic}, {"t2": t2}, us).warnings == []
+    if move == "origin":
+        us.SetOrigin(*(np.array(us.GetOrigin()) + (0, 0, 30)))
+    else:
+        shift = np.eye(4)
+        shift[2, 3] = 30
+        scenes.parent(us, shift, "Tracker")
+        if move == "hardened":
+            us.HardenTransform()
+    (told,) = plan({"t2": synthetic}, {"t2": t2}, us).warnings
+    assert f"'US' and '{synthetic.GetName()}', which was made from it, lie up to 30.0 mm apart" in told
+    # moved along
+    if move == "parent":
+        synthetic.SetAndObserveTransformNodeID(us.GetTransformNodeID())
+        assert plan({"t2": synthetic}, {"t2": t2}, us).warnings == []
+    # another volume as the field of view is the user's own choice
+    assert plan({"t2": synthetic}, {"t2": t2}, scenes.volume("Mask", seed=2)).warnings == []

@@ -1,6 +1,7 @@
 """What a registration of the scene is about: which nodes are registered, which move, which stay."""
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -18,6 +19,9 @@ from .loaded import of_several_patients
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
 from .provenance import INPUT, noted
 from .registration_report import Landmarks
+
+_APART_MM = 0.1
+"""From here on an ultrasound and what was made from it do not lie on one another."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def plan(
     us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
     _check_differ(fixed, mr, us)
     registered = [*fixed.values(), *mr.values(), *([] if us is None else [us])]
-    warnings = [*_made_from_mr(fixed, mr), *of_several_patients(registered)]
+    warnings = [*_made_from_mr(fixed, mr), *_lying_apart(fixed, us), *of_several_patients(registered)]
     lists = [
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
         for node, where in ((fixed_landmarks, "ultrasound"), (moving_landmarks, "MR"))
@@ -173,6 +177,23 @@ def _made_from_mr(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> List[s
                 "the ultrasound is this a registration to the ultrasound."
             )
     return list(dict.fromkeys(warnings))
+
+
+def _lying_apart(fixed: Mapping[str, Any], us: Optional[Any]) -> List[str]:
+    """Return a warning of the ultrasound where synthetic MR that was made from it lies elsewhere in the world now."""
+    if us is None or us.GetImageData() is None:
+        return []
+    for node in [each for each in fixed.values() if each.GetNodeReference(INPUT + US) is us]:
+        ends = [(0, length - 1) for length in us.GetImageData().GetDimensions()]
+        corners = np.array([(*corner, 1) for corner in product(*ends)], float)
+        change = world_matrix(us, "The iUS") - world_matrix(node, "The synthetic MR")
+        apart = float(np.linalg.norm((corners @ change.T)[:, :3], axis=1).max())
+        if apart > _APART_MM:
+            return [
+                f"'{us.GetName()}' and '{node.GetName()}', which was made from it, lie up to {apart:.1f} mm apart: one "
+                "of them was moved since. Synthesise again, or put both under the same transform."
+            ]
+    return []
 
 
 def _check_can_move(carried: Sequence[Any], staying: Sequence[Any]) -> None:
