@@ -188,6 +188,31 @@ def test_results_of_other_settings_are_replaced_only_where_that_is_said(tmp_path
     assert "2 finished cases were made with other settings (seed 5, now 6)" in caplog.text
 
 
+def test_results_of_another_cohort_with_cases_called_alike_are_not_replaced_unasked(tmp_path, cases, settings):
+    out = tmp_path / "out"
+    run_batch(cases, settings, out)
+    former = contents(out)
+    (tmp_path / "others").mkdir()
+    others = [
+        Case(case.name, {"us": str(write(fan(4, seed=50 + number), tmp_path / "others" / f"{case.name}.nrrd"))})
+        for number, case in enumerate(cases)
+    ]
+    with pytest.raises(OutputError) as caught:
+        run_batch(others, settings, out)
+    said = str(caught.value)
+    assert said.startswith("3 finished cases were made from other files (of another cohort?), in ")
+    assert "--overwrite" in said and contents(out) == former
+    with pytest.raises(OutputError, match=r"with other settings \(seed 5, now 6; from other files"):
+        run_batch(others, dataclasses.replace(settings, seed=6), out)
+    # One of several inputs is enough to tell that it is the same patient.
+    t2 = str(write(fan(4, seed=7), tmp_path / "others" / "t2.nrrd"))
+    both = [Case("a", {"us": cases[0].inputs["us"], "t2": t2})]
+    assert states(run_batch(both, settings, out)) == {"a": "done"}
+    again = [Case("a", {"us": others[0].inputs["us"], "t2": t2})]
+    assert states(run_batch(again, settings, out)) == {"a": "done"}
+    assert states(run_batch(others, settings, out, overwrite=True)) == {"a": "done", "b": "done", "c": "done"}
+
+
 def test_a_case_that_cannot_be_done_keeps_its_results_and_so_needs_no_word(tmp_path, cases, settings):
     run_batch(cases, settings, tmp_path / "out")
     (tmp_path / "in" / "a.nrrd").unlink()

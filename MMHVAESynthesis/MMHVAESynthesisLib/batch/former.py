@@ -1,12 +1,12 @@
-"""Results of a former batch with other settings: known before any work, and replaced only where that is said."""
+"""Results of a former batch with other settings or patients: known before any work, and replaced only on demand."""
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import MMHVAEError, OutputError
-from .case_folder import FORMAT, read_provenance
-from .cases import Case
+from .case_folder import FORMAT, described, read_provenance
+from .cases import Case, place
 from .checks import trouble_of
 from .settings import OF_REGISTRATION, Settings
 from .work import model_digest
@@ -19,6 +19,8 @@ _REGISTRATION = "registration"
 HOW = "They would be replaced: choose another folder for the results, or give --overwrite (in Python overwrite=True)."
 """What to do, to be said behind :func:`in_words`."""
 
+_OTHER_FILES = "from other files"
+
 ALLOWED = "They will be replaced, as --overwrite allows."
 """The same where that was said already."""
 
@@ -26,7 +28,10 @@ ALLOWED = "They will be replaced, as --overwrite allows."
 def made_otherwise(
     cases: Sequence[Case], settings: Settings, output: Path, digest: Optional[str]
 ) -> Dict[str, List[str]]:
-    """Return what differs, by case, of the finished cases that were made with other settings and would be replaced.
+    """Return what differs, by case, of the finished cases that were made otherwise and would be replaced.
+
+    With other settings, another model, or of other files: where all lie elsewhere and hold something else, the case is
+    another cohort's. A file that was changed where it lies is not: such a case is merely out of date.
 
     :param digest: Of the model; None where it is not known.
     """
@@ -35,6 +40,7 @@ def made_otherwise(
         provenance = read_provenance(output / case.name)
         if provenance is not None and not trouble_of(case, settings):
             differences = _differences(provenance, settings, digest)
+            differences += [_OTHER_FILES] if _is_of_other_files(case, provenance) else []
             if differences:
                 found[case.name] = differences
     return found
@@ -69,7 +75,9 @@ def in_words(found: Mapping[str, Sequence[str]], output: Path) -> str:
     differences = "; ".join(dict.fromkeys(each for several in found.values() for each in several))
     names = ", ".join(list(found)[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
     were = "1 finished case was" if len(found) == 1 else f"{len(found)} finished cases were"
-    return f"{were} made with other settings ({differences}), in {output}: {names}."
+    alone = differences == _OTHER_FILES
+    how = f"{_OTHER_FILES} (of another cohort?)" if alone else f"with other settings ({differences})"
+    return f"{were} made {how}, in {output}: {names}."
 
 
 def _differences(provenance: Mapping[str, Any], settings: Settings, digest: Optional[str]) -> List[str]:
@@ -84,6 +92,23 @@ def _differences(provenance: Mapping[str, Any], settings: Settings, digest: Opti
     if digest is not None and provenance["model"]["digest"] != digest:
         found.append(f"another model ({provenance['model'].get('name', provenance['model']['digest'][:12])})")
     return found
+
+
+def _is_of_other_files(case: Case, provenance: Mapping[str, Any]) -> bool:
+    pairs = list(_pairs(case, provenance))
+    if not pairs or any(place(str(then.get("file", ""))) == place(file) for then, file in pairs):
+        return False
+    try:
+        # Only now, since it takes as long as reading them.
+        return all(described({"": file})[""]["sha256"] != then["sha256"] for then, file in pairs)
+    except MMHVAEError:  # what cannot be read fails by itself, and its results stay
+        return False
+
+
+def _pairs(case: Case, provenance: Mapping[str, Any]) -> Iterator[Tuple[Mapping[str, str], str]]:
+    """Yield what is noted of a former file, and the present one, of each that has the same part in the case."""
+    for then, now in ((provenance["inputs"], case.inputs), (provenance["preoperative"], case.preoperative)):
+        yield from ((then[modality], file) for modality, file in now.items() if modality in then)
 
 
 def _flat(settings: Mapping[str, Any]) -> Dict[str, Any]:
