@@ -12,9 +12,9 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, TextIO
 
 from . import __version__, stopping
 from .batch.cases import CASES
@@ -198,7 +198,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 1
     finally:
         cancel.set()  # nothing is left to be stopped: who watches may end
-    _succeeded(args, result)
+    with suppress(BrokenPipeError):  # whoever read the names is gone; the files are there
+        _succeeded(args, result)
     return result.get("exit_code", 0)
 
 
@@ -232,16 +233,17 @@ def _list_files(result: Dict[str, Any]) -> str:
     return "\n".join(result["outputs"].values())
 
 
-def _let_go_of_stderr() -> None:
-    """Drop what stderr could not be given, where it broke: Python would end with a code of its own for it, 120."""
+def _let_go_of(stream: Optional[TextIO]) -> None:
+    """Drop what a stream could not be given, where it broke: Python would end with a code of its own for it, 120."""
     try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
+        if stream is not None:
+            stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
     exit_code = main()
-    _let_go_of_stderr()
+    for stream in (sys.stdout, sys.stderr):
+        _let_go_of(stream)
     sys.exit(exit_code)

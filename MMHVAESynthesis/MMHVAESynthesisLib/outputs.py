@@ -145,6 +145,8 @@ def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
             # Not by tempfile: on Windows its folders are the user's alone, and so is what is moved out of them.
             hidden = folder / f".mmhvae-{uuid.uuid4().hex}"
             try:
+                # Another run that failed meanwhile may have removed the folder that it made, as it was empty.
+                folder.mkdir(parents=True, exist_ok=True)
                 hidden.mkdir()
                 beside[folder] = hidden
             except OSError as error:

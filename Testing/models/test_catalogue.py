@@ -285,7 +285,7 @@ def test_an_unknown_name_lists_the_known_ones(folder, resources):
 @pytest.mark.parametrize("name", ["~nobody-here/x.pth", "x" * 5000, "a\0b", ""])
 def test_names_that_no_file_can_have_are_just_unknown(folder, resources, name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="no model named|is a folder"):
+    with pytest.raises(ModelError, match="no model named"):
         entry = catalogue.find(name, resources([]))
         catalogue.identify.identify(entry.path)
 

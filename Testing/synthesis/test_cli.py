@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 from MMHVAESynthesisLib.__main__ import main  # noqa: E402
 from MMHVAESynthesisLib.request import SynthesisRequest  # noqa: E402
+from MMHVAESynthesisLib.synthesis import cli  # noqa: E402
 from MMHVAESynthesisLib.synthesis.engine import synthesize  # noqa: E402
 from MMHVAESynthesisLib.volumes import assembly  # noqa: E402
 from MMHVAESynthesisLib.volumes.files import read, same_geometry, write  # noqa: E402
@@ -369,3 +370,67 @@ def test_memory_that_runs_out_while_results_are_put_together_has_its_exit_code(
     assert main(arguments(us, model, tmp_path / "out")) == 5
     assert "The memory of this machine ran out: close other programs" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+def meanwhile(monkeypatch, act):
+    """Let ``act`` happen in the middle of the next synthesis, as another run would."""
+
+    def disturbed(request, *args, **words):
+        result = synthesize(request, *args, **words)
+        act()
+        return result
+
+    monkeypatch.setattr(cli, "synthesize", disturbed)
+
+
+def test_a_folder_that_another_failing_run_took_away_is_made_again(tmp_path, us, model, monkeypatch):
+    output = tmp_path / "results"
+    meanwhile(monkeypatch, output.rmdir)
+    assert main(arguments(us, model, output, "--targets", "t2")) == 0
+    assert sorted(os.listdir(output)) == ["Case27-US_synthetic-T2.nii.gz", "Case27-US_synthetic.json"]
+
+
+def test_what_another_run_wrote_meanwhile_stays(tmp_path, us, model, monkeypatch, caplog):
+    there = tmp_path / "results" / "Case27-US_synthetic-T2.nii.gz"
+    meanwhile(monkeypatch, lambda: there.write_text("the other's"))
+    assert main(arguments(us, model, there.parent, "--targets", "t2")) == 6
+    assert there.read_text() == "the other's" and os.listdir(there.parent) == [there.name]
+    assert "is there already" in caplog.text
+    assert main(arguments(us, model, there.parent, "--targets", "t2", "--overwrite")) == 0
+    assert read(there).GetSize() == (32, 32, 6)
+
+
+def test_a_format_that_cannot_hold_the_geometry_is_refused_before_the_work(tmp_path, model, monkeypatch, caplog):
+    far = fan()
+    far.SetOrigin((100000.123, -99999.877, 3.0))
+    file = write(far, tmp_path / "far.nrrd")
+    monkeypatch.setattr(cli, "synthesize", lambda *_args, **_words: pytest.fail("worked in vain"))
+    assert main(arguments(file, model, tmp_path, "--format", "nii.gz")) == 6
+    assert ".nii.gz cannot hold this volume's geometry" in caplog.text and "origin far from 0" in caplog.text
+    monkeypatch.undo()
+    assert main(arguments(file, model, tmp_path, "--targets", "t2", "--format", "nrrd")) == 0
+
+
+def test_a_folder_as_the_first_input_is_told_in_one_sentence(tmp_path, model, capfd, caplog):
+    assert main(arguments(tmp_path, model, tmp_path / "out")) == 3
+    assert "is a folder" in caplog.text and "HDF5" not in capfd.readouterr().err
+
+
+def test_targets_given_twice_are_all_made(tmp_path, us, model, capsys):
+    assert main(arguments(us, model, tmp_path, "--targets", "t2", "--targets", "flair")) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.split()] == [
+        "Case27-US_synthetic-T2.nii.gz",
+        "Case27-US_synthetic-FLAIR.nii.gz",
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise on Windows")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_does_not_turn_success_into_failure(unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "MMHVAESynthesisLib", "models"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=settings)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -4,7 +4,7 @@ import argparse
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from ..arguments import Once
 from ..errors import InputError
@@ -64,6 +64,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--targets",
         metavar="MODALITY",
         nargs="+",
+        action="extend",
         help=f"modalities to synthesise, such as t2 cet1 or t2,cet1; {', '.join(MODALITIES)}; default: all",
     )
     parser.add_argument(
@@ -166,6 +167,7 @@ def _run_preview(
     with put_in_place(list(written.values())) as parts:
         for target, image in shown.images.items():
             files.write(image, parts[written[target]], not args.uncompressed)
+        check_absent(places, args.overwrite, _OTHERWISE)
     return {
         "outputs": {target: str(path) for target, path in written.items()},
         "plane": shown.plane,
@@ -207,16 +209,21 @@ class _Outputs:
     def check(self, request: SynthesisRequest) -> None:
         """Raise :class:`OutputError` where results are already there or cannot be written."""
         check_length(self._base)
-        wanted = request.targets or MODALITIES
-        images, uncertainty = ([self._folder / self._name(t, kind) for t in wanted] for kind in ("", _UNCERTAINTY))
+        images, uncertainty = self._places(request.targets or MODALITIES)
         written = [*images, *(uncertainty if request.samples > 1 else ())]
-        # An uncertainty that is there goes with the volume that is replaced, whether or not another one is written.
-        targets = [*images, *uncertainty]
-        check_no_inputs(targets, request.inputs.values(), _OTHERWISE)
-        others = [self._record] if self._made_from(self._record) or not self._runs() else []
-        check_absent([*targets, *others], self._overwrite, _OTHERWISE, self._made_from)
+        check_no_inputs([*images, *uncertainty], request.inputs.values(), _OTHERWISE)
+        self._check_absent(images, uncertainty)
         files.check_names(written)
         files.check_writable(self._folder, 4 * files.count_voxels(self._reference) * len(written))
+        files.check_holds(self._reference, self._ending)
+
+    def _places(self, targets: Iterable[str]) -> List[List[Path]]:
+        return [[self._folder / self._name(target, kind) for target in targets] for kind in ("", _UNCERTAINTY)]
+
+    def _check_absent(self, images: Sequence[Path], uncertainty: Sequence[Path]) -> None:
+        others = [self._record] if self._made_from(self._record) or not self._runs() else []
+        # An uncertainty that is there goes with the volume that is replaced, whether or not another one is written.
+        check_absent([*images, *uncertainty, *others], self._overwrite, _OTHERWISE, self._made_from)
 
     def _runs(self) -> List[record.Run]:
         """Return what is recorded of former runs; nothing where what is there is no such record."""
@@ -258,6 +265,8 @@ class _Outputs:
         with put_in_place([*volumes, self._record], gone) as parts:
             self._write_volumes(result.images, images, parts)
             self._write_volumes(result.uncertainty, uncertainty, parts)
+            # Again: another run may have ended since.
+            self._check_absent(*self._places(images))
             names, names_gone = [file.name for file in volumes], {file.name for file in gone}
             text = record.text(result.provenance, names, self._runs(), names_gone)
             parts[self._record].write_text(text, encoding="utf-8", errors="backslashreplace")

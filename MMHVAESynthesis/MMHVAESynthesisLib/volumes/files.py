@@ -7,7 +7,7 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
-from typing import Callable, Iterable, List, Tuple, TypeVar, Union
+from typing import Callable, Iterable, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -37,15 +37,24 @@ _STEP_TOLERANCE = 2e-4
 
 def count_voxels(source: Union[str, Path]) -> int:
     """Return how many voxels a volume's file states, 0 where that cannot be read."""
+    header = _what_it_states(source)
+    return 0 if header is None else int(np.prod(header.GetSize()))
+
+
+def _what_it_states(source: Union[str, Path]) -> Optional[sitk.ImageFileReader]:
+    """Return what has read a file's header, None where that cannot be read."""
     reader = sitk.ImageFileReader()
     try:
         check_letters(source, InputError)
+        # Of a folder HDF5, asked whether it is one of its files, says much on the terminal.
+        if not os.path.isfile(expanded(source)):
+            return None
         with opened(expanded(source)) as path:
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
     except (OSError, RuntimeError, MemoryError, InputError):
-        return 0
-    return int(np.prod(reader.GetSize()))
+        return None
+    return reader
 
 
 def read(source: Union[str, Path]) -> sitk.Image:
@@ -271,18 +280,49 @@ def _compare(image: sitk.Image, file: Path) -> None:
     if not all(np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f") for ours, theirs in pairs):
         raise OSError("voxels differ")
     if not same_geometry(image, written, _GEOMETRY_TOLERANCE):
-        if suffix(file) == ".nrrd":
-            raise OutputError("The volume's geometry cannot be kept: resample the input to a grid with right angles.")
-        raise OutputError(
-            f"The format {suffix(file)} cannot hold this volume's geometry (sheared axes?): choose .nrrd."
-        )
+        raise _no_geometry(suffix(file))
+
+
+def check_holds(source: Union[str, Path], ending: str) -> None:
+    """Raise :class:`OutputError` where files of an ending cannot hold a volume's geometry: before the work, not after.
+
+    :param source: The volume's file; where its header cannot be read nothing is said.
+    """
+    header = _what_it_states(source)
+    if header is None or header.GetDimension() != 3:
+        return
+    tiny = sitk.Image([2, 2, 2], sitk.sitkUInt8)
+    try:
+        tiny.SetSpacing(header.GetSpacing())
+        tiny.SetOrigin(header.GetOrigin())
+        tiny.SetDirection(header.GetDirection())
+        with tempfile.TemporaryDirectory(prefix="mmhvae-") as folder:
+            file = os.path.join(folder, f"tiny{ending}")
+            sitk.WriteImage(tiny, file)
+            written = sitk.ReadImage(file)
+    except (OSError, RuntimeError) as error:
+        log.debug("whether %s holds the geometry of %s is not known: %s", ending, source, error)
+        return
+    if not _agree(tiny, written, header.GetSize(), _GEOMETRY_TOLERANCE):
+        raise _no_geometry(ending)
+
+
+def _no_geometry(ending: str) -> OutputError:
+    if ending == ".nrrd":
+        return OutputError("The volume's geometry cannot be kept: resample the input to a grid with right angles.")
+    return OutputError(
+        f"The format {ending} cannot hold this volume's geometry (sheared axes, or an origin far from 0): choose .nrrd."
+    )
 
 
 def same_geometry(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-4) -> bool:
     """Return whether two volumes have one grid: corners closer than ``tolerance`` voxels of the first, equal sizes."""
-    if first.GetSize() != second.GetSize():
-        return False
-    last = [size - 1 for size in first.GetSize()]
+    return first.GetSize() == second.GetSize() and _agree(first, second, first.GetSize(), tolerance)
+
+
+def _agree(first: sitk.Image, second: sitk.Image, size: Sequence[int], tolerance: float) -> bool:
+    """Return whether two grids are one, as far as ``size`` voxels along each axis: as :func:`same_geometry`."""
+    last = [length - 1 for length in size]
     for corner in np.ndindex(2, 2, 2):
         index = [float(end * at) for end, at in zip(last, corner)]
         there = first.TransformPhysicalPointToContinuousIndex(second.TransformContinuousIndexToPhysicalPoint(index))
