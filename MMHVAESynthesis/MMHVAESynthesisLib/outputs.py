@@ -137,6 +137,8 @@ def named_as(places: Mapping[Path, Path]) -> Iterator[None]:
 def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
     """Yield a hidden folder in each of the folders; they are removed at the end, but for those taken out of the dict.
 
+    A folder that is not there is made: another run that failed meanwhile may have removed it as its own, being empty.
+
     :raises OutputError: when one cannot be made.
     """
     beside: Dict[Path, Path] = {}
@@ -145,7 +147,6 @@ def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
             # Not by tempfile: on Windows its folders are the user's alone, and so is what is moved out of them.
             hidden = folder / f".mmhvae-{uuid.uuid4().hex}"
             try:
-                # Another run that failed meanwhile may have removed the folder that it made, as it was empty.
                 folder.mkdir(parents=True, exist_ok=True)
                 hidden.mkdir()
                 beside[folder] = hidden

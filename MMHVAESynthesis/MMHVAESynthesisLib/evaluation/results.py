@@ -47,7 +47,6 @@ def put_in_place(folder: Path, overwrite: bool) -> Iterator[Path]:
 
     :raises OutputError: when a file is there that may not be overwritten, or cannot be: nothing is changed then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with outputs.hidden_folders([folder]) as beside:
         part = beside[folder]
         yield part

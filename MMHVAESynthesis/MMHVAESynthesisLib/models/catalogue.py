@@ -118,9 +118,10 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
         if entry.name == name:
             return entry
     path = expanded(name)
-    if name and os.path.isfile(path):
-        return _from_file(path)
-    if name and os.path.exists(path):  # nothing at all, as of a variable that is not set, would be the folder here
+    # Nothing at all, as of a variable that is not set, would be the folder here.
+    if name and os.path.exists(path):
+        if os.path.isfile(path):
+            return _from_file(path)
         return ModelEntry(path.name, path.name, path.name, DOWNLOADED, path, in_catalogue=False)
     known = ", ".join(entry.name for entry in entries) or "none"
     raise ModelError(f"There is no model named '{name}', nor a file of that name. Known models: {known}.")

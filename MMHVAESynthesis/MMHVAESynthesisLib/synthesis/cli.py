@@ -162,7 +162,7 @@ def _run_preview(
     check_absent(places, args.overwrite, _OTHERWISE)
     files.check_names(places)
     files.check_writable(folder)
-    shown = preview(request, None if args.preview is _MIDDLE else args.preview, cancel, progress)
+    shown = preview(request, None if args.preview is _MIDDLE else args.preview, progress, cancel)
     written = {target: place(target) for target in shown.images}
     with put_in_place(list(written.values())) as parts:
         for target, image in shown.images.items():

@@ -52,8 +52,8 @@ def synthesize(
 def preview(
     request: SynthesisRequest,
     plane: Optional[int] = None,
-    cancel: Optional[CancelFlag] = None,
     progress: Optional[ProgressCallback] = None,
+    cancel: Optional[CancelFlag] = None,
 ) -> Preview:
     """Synthesise one slice and estimate how long the whole request would take.
 
