@@ -236,7 +236,7 @@ class RegistrationRequest:
         fixed images are above 0.
     :param initial: Where to start: a linear ``SimpleITK.Transform`` or its file, from fixed to moving points; None
         means the images' own placement.
-    :param kind: ``rigid``, or ``affine``: rigid first, then scales and shears of at most 5 %.
+    :param kind: ``rigid``, or ``affine``: rigid first, then a stretch of at most 5 % in any direction.
     :param engine: ``auto``, ``lncc`` (needs PyTorch), ``mattes`` or ``brainsfit`` (Slicer's); ``auto`` takes ``lncc``
         where PyTorch can be used, else ``mattes``.
     :param starts: From how many places to start: the initial one, and the best others of a search, or where iUS is

@@ -136,6 +136,15 @@ def test_a_file_that_would_be_taken_for_a_result_is_in_the_way(folder, tmp_path,
         run(folder, "--displacement", tmp_path / "mm.nii.gz", output=tmp_path / "T.h5")
 
 
+def test_a_displacement_that_its_format_cannot_hold_is_refused_before_any_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "register", lambda *_: pytest.fail("work was started"))
+    far = sitk.ReadImage(str(folder / "synthetic.nrrd"))
+    far.SetOrigin((100000.123, -99999.877, 3.0))
+    sitk.WriteImage(far, str(tmp_path / "far.nrrd"))
+    with pytest.raises(OutputError, match=r"\.nii\.gz cannot hold this volume's geometry"):
+        run(folder, "--us", tmp_path / "far.nrrd", "--displacement", tmp_path / "mm.nii.gz", output=tmp_path / "T.h5")
+
+
 def test_a_call_that_is_refused_leaves_no_folder_behind(folder, tmp_path):
     for more in (("--t2", tmp_path / "absent.nrrd"), ("--landmarks", tmp_path / "absent.tag")):
         with pytest.raises(InputError):

@@ -117,6 +117,18 @@ def test_the_minimum_of_an_mr_is_taken_off_where_it_is_above_zero_too(tmp_path):
     assert case.ranges["t2"].low == 40
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_an_ultrasounds_background_below_zero_takes_nothing_from_the_field(tmp_path, kind):
+    found = {}
+    for background in (0, -1000):
+        block = np.full((12, 12, 12), background, kind)
+        block[2:9, 2:9, 2:9] = np.arange(7) * 30 + 20
+        write(tmp_path / str(background), "us", block)
+        settings = dataclasses.replace(CROPS, sampling="blocks", spacing=0.7)
+        found[background] = cases.load(tmp_path / str(background), settings).volumes["us"]
+    np.testing.assert_array_equal(found[-1000], found[0])
+
+
 def test_an_mr_of_which_every_second_voxel_shows_nothing_has_white_matter(tmp_path):
     block = np.zeros((12, 12, 12), np.float32)
     block[5, 5, 5], block[7, 7, 7] = 90, 100

@@ -145,6 +145,17 @@ def test_negative_intensities_are_lifted_and_zero_filled_background_stays():
     np.testing.assert_array_equal(kept != -1, stripped[1].T != 0)
 
 
+@pytest.mark.parametrize("background", [-1, -1000])
+def test_an_ultrasounds_background_below_zero_is_background_and_takes_nothing_from_the_field(background):
+    array = ball((6, 40, 44), 12, dtype=np.int16)
+    plain = PreparedCase({"us": volume(array, (0.7, 0.7, 0.7))}, ORDER, 1.0, 32)
+    array[array == 0] = background
+    found = PreparedCase({"us": volume(array, (0.7, 0.7, 0.7))}, ORDER, 1.0, 32)
+    assert found.planes == plain.planes and found.ranges == plain.ranges
+    for plane in plain.planes:
+        np.testing.assert_array_equal(found.plane(plane)["us"], plain.plane(plane)["us"])
+
+
 def test_an_input_missing_in_a_slice_is_left_out_there_and_empty_slices_are_not_planes():
     us = np.zeros((6, 32, 32), np.uint8)
     us[1:5, 4:28, 4:28] = 80

@@ -205,6 +205,8 @@ def _check_outputs(args: argparse.Namespace, request: RegistrationRequest) -> No
         raise OutputError(f"Cannot write {args.checkerboard}: a picture's name must end with .png.")
     if args.displacement:
         files.check_format(args.displacement)
+        field = args.us or request.fixed[request.pairs[0]]
+        files.check_holds(field, naming.suffix(expanded(args.displacement)))
     targets = _targets(args, request)
     check_no_inputs(targets, _inputs(args, request), "another name for the output")
     for number, target in enumerate(targets):

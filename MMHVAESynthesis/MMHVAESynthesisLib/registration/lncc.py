@@ -151,10 +151,15 @@ def _cross(vectors: Tensor) -> Tensor:
 
 
 def _stretch(values: Tensor) -> Tensor:
-    """Return symmetric matrices near the identity whose scales and shears are bounded by :data:`MOST_STRETCH`."""
-    bounded = MOST_STRETCH * torch.tanh(values / MOST_STRETCH)
-    xx, yy, zz, xy, xz, yz = bounded.unbind(-1)
-    return torch.stack([1 + xx, xy, xz, xy, 1 + yy, yz, xz, yz, 1 + zz], dim=-1).view(-1, 3, 3)
+    """Return symmetric matrices near the identity that stretch by :data:`MOST_STRETCH` at most, whatever the direction.
+
+    The bound is a hyperbolic tangent of the whole matrix, by way of exponentials: of each entry it would hold along the
+    axes alone, and its eigenvectors have no derivative where nothing is stretched.
+    """
+    xx, yy, zz, xy, xz, yz = (2 / MOST_STRETCH * values).unbind(-1)
+    raised = torch.matrix_exp(torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], dim=-1).view(-1, 3, 3))
+    identity = torch.eye(3, dtype=values.dtype, device=values.device)
+    return identity + MOST_STRETCH * torch.linalg.solve(raised + identity, raised - identity)
 
 
 class _Adam:

@@ -10,7 +10,7 @@ from ..request import RegistrationRequest
 from .problem import Problem
 
 MOST_STRETCH = 0.05
-"""Bound of an affine refinement's scales and shears."""
+"""By how much an affine refinement may stretch or shrink any direction."""
 
 
 @dataclass(frozen=True)

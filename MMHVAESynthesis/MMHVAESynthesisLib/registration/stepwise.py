@@ -106,7 +106,7 @@ def sampled_part(part: float, mask: np.ndarray) -> float:
 
 
 def bounded(pose: np.ndarray) -> np.ndarray:
-    """Return an affine pose with its scales and shears cut to the bound of :data:`MOST_STRETCH`."""
+    """Return an affine pose with its stretch cut to the bound of :data:`MOST_STRETCH`, whatever the direction."""
     turn = nearest_orthonormal(pose[:3, :3])
-    stretch = turn.T @ pose[:3, :3]
-    return pose_of(turn @ (np.eye(3) + np.clip(stretch - np.eye(3), -MOST_STRETCH, MOST_STRETCH)), pose[:3, 3])
+    scales, axes = np.linalg.eigh(turn.T @ pose[:3, :3])
+    return pose_of(turn @ (axes * np.clip(scales, 1 - MOST_STRETCH, 1 + MOST_STRETCH)) @ axes.T, pose[:3, 3])

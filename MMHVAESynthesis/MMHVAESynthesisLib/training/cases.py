@@ -217,7 +217,7 @@ def _read(path: Path, config: DataConfig, name: str) -> sitk.Image:
     if name != LABEL:
         image = checked(image, str(path), ultrasound=name == US)
         # Before resampling, which takes what lies outside for 0: then that is background.
-        image = image if name == US else image_from_zero(image)
+        image = sitk.Clamp(image, lowerBound=0) if name == US else image_from_zero(image)
     image = _resampled(image, config.spacing, name == LABEL)
     if name != LABEL and not (sitk.GetArrayViewFromImage(image) > 0).any():
         raise InputError(f"{path} holds less than a voxel of {config.spacing:g} mm. Choose another volume.")

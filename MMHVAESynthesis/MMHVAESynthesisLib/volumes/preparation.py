@@ -24,13 +24,15 @@ class _Source:
     def __init__(self, image: sitk.Image, modality: str):
         self.image = image
         self.array = array_view(image)
-        # MR may hold negative numbers; an ultrasound's zero means what it says.
-        self._offset = 0.0 if modality == US else float(self.array.min())
+        # MR may hold negative numbers; an ultrasound's zero means what it says, and what is below it is background too.
+        self._is_us = modality == US
+        self._offset = 0.0 if self._is_us else float(self.array.min())
         self._zero_filled = is_zero_filled(self.array, self._offset)
 
     def _intensities(self, values: np.ndarray) -> np.ndarray:
         """Return values of the volume as intensities of 0 and more, 0 for background."""
-        return shifted(values, self._offset, self._zero_filled)
+        moved = shifted(values, self._offset, self._zero_filled)
+        return np.maximum(moved, 0) if self._is_us else moved
 
     def native_plane(self, k: int) -> np.ndarray:
         """Return the plane ``k`` of the volume itself, [i, j]."""
