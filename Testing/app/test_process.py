@@ -231,3 +231,17 @@ def test_the_real_command_line_answers():
     job = Job(["machine"], process.starter())
     assert wait(job, 120) == DONE, job.log()
     assert "cpu" in job.result["devices"]
+
+
+def test_a_child_that_floods_its_output_holds_nobody_up_and_can_be_ended():
+    child = starting("import itertools\nfor number in itertools.count(): print(number)")([])
+    try:
+        for _ in range(20):
+            began = time.monotonic()
+            lines = child.lines()
+            assert len(lines) <= 1000 and time.monotonic() - began < 5
+    finally:
+        child.kill()
+    end = time.monotonic() + 10
+    while child.lines() or child.exit_code() is None:
+        assert time.monotonic() < end

@@ -68,6 +68,16 @@ def test_a_model_put_into_the_folder_by_hand_is_there_when_the_module_is_opened_
     panel.exit()
     panel.enter()
     assert panel.panel.options.model() == "mine.pth", "no other model in its stead without a word"
+    # as in the next session
+    panel.panel.options.reload_models()
+    assert titles(panel)[0] == "mine.pth (not found)" and panel.panel.options.model() == "mine.pth"
+    assert "mine.pth" in panel.panel.options.problem()
+    (own / "mine.pth").write_bytes(content)
+    panel.exit()
+    panel.enter()
+    assert "mine.pth" in titles(panel) and panel.panel.options.model() == "mine.pth"
+    assert panel.panel.options.problem() == ""
+    (own / "mine.pth").unlink()
     (own / "CP_main_1000.pth").unlink()
     choose_file(panel, model_path)
     panel.exit()

@@ -70,6 +70,8 @@ def test_bad_input_is_told_before_any_work_and_changes_nothing(logic, engine, sc
         ({"us": us}, {"device": "gpu"}, "Unknown device"),
         ({"us": us}, {"outputs": {"t2": us}}, "is an input of this run"),
         ({"us": us}, {"outputs": {"flair": other}, "targets": ["t2"]}, "not synthesised"),
+        ({"us": us}, {"outputs": {"flairr": other}}, "chosen for flairr, which is no contrast"),
+        ({"t1": us}, {}, "t1: there is no such contrast. Give the inputs as us, t2, cet1, flair"),
     ):
         with pytest.raises(InputError, match=sentence):
             logic.synthesize(inputs, **settings)

@@ -361,6 +361,45 @@ def test_the_last_registration_is_looked_at_before_and_after(slicer, paired, chi
     assert ui.lookSelector.enabled is False
 
 
+def test_the_look_says_what_the_views_show_in_another_scene_and_after_taking_back(
+    slicer, paired, child, moved, tmp_path
+):
+    ui, composite = paired.ui, composite_of(slicer)
+    for look in (0, 1):
+        ui.registerButton.click()
+        end(paired, child, moved)
+        ui.beforeCheckBox.checked = True
+        ui.lookSelector.currentIndex = look
+        paired.exit()
+        paired.enter()
+        assert ui.beforeCheckBox.checked is True and ui.lookSelector.currentIndex == look, "the views show it still"
+        if look == 0:
+            ui.undoButton.click()
+            assert ui.beforeCheckBox.checked is False and ui.undoButton.enabled is False
+    slicer.util.saveScene(str(tmp_path / "case.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "case.mrb"), {})
+    assert ui.beforeCheckBox.checked is False and ui.lookSelector.currentIndex == 0
+    assert ui.undoButton.enabled is True and composite is not None
+
+
+def test_what_was_synthesised_from_the_mr_is_proposed_to_move_with_it(paired, scenes, child, moved):
+    from qt import Qt
+
+    from MMHVAESynthesisLib.scene import outputs
+
+    t2 = paired.ui.t2Preop.currentNode()
+    made = outputs.add(scenes.result({"t2": t2}, targets=("flair",)), {"t2": t2})["flair"]
+    settle()
+    items = paired.ui.alsoList
+    listed = {items.item(row).text(): items.item(row) for row in range(items.count)}
+    assert paired.ui.t2Synthetic.currentNode().GetName() not in listed
+    assert listed[made.GetName()].checkState() == Qt.Checked
+    paired.ui.registerButton.click()
+    end(paired, child, moved)
+    assert made.GetTransformNodeID() == t2.GetTransformNodeID() is not None
+
+
 def test_a_look_that_is_not_possible_any_more_is_told(slicer, paired, child, moved):
     paired.ui.registerButton.click()
     end(paired, child, moved)

@@ -198,7 +198,16 @@ def test_a_run_is_deleted_with_maps_and_folder(slicer, layout, ready, scenes, ch
 def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, model_path, scenes):
     ready.ui.temperatureSlider.value = 0.2
     ready.ui.cet1Target.checked = False
-    run(ready, child, targets=("t2", "flair"), temperature=0.2, seed=5, noise="shared", directions=1)
+    run(
+        ready,
+        child,
+        targets=("t2", "flair"),
+        temperature=0.2,
+        seed=5,
+        noise="shared",
+        directions=1,
+        half_precision=True,
+    )
     ready.ui.temperatureSlider.value = 0.9
     ready.ui.cet1Target.checked = True
     ready.ui.usSelector.setCurrentNode(scenes.volume("Other"))
@@ -208,7 +217,9 @@ def test_a_run_is_repeated_with_its_own_settings(slicer, layout, ready, child, m
 
     args = parser().parse_args(child.calls[-1])
     assert (args.targets, args.temperature, args.seed, args.noise) == (["t2,flair"], 0.2, 5, "shared")
-    assert args.directions == 1 and ready.ui.allDirectionsCheckBox.checked, "the user's own choice stays"
+    assert args.half is True and args.directions == 1 and ready.ui.allDirectionsCheckBox.checked, (
+        "the user's own choice stays"
+    )
     assert args.model == model_path and ready.ui.usSelector.currentNode().GetName() == "Doe-US"
     ready.panel.work.stop()
     forget_the_session(ready)
@@ -352,6 +363,18 @@ def test_the_uncertainty_is_laid_over_and_taken_away(slicer, layout, ready, chil
         assert shown.GetAttribute("MMHVAE.role") == "uncertainty" and composite.GetForegroundOpacity() == 0.4
     ready.ui.overlayCheckBox.checked = False
     assert all(composite.GetForegroundVolumeID() is None for composite in composites(layout).values())
+
+
+def test_what_lay_over_the_synthetic_volume_lies_there_again_after_the_overlay(slicer, layout, ready, child, scenes):
+    run(ready, child, uncertainty=True)
+    other = scenes.volume("CT")
+    slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.7)
+    ready.ui.overlayCheckBox.checked = True
+    ready.ui.overlaySlider.value = 0.4
+    ready.ui.overlaySlider.value = 0.2
+    ready.ui.overlayCheckBox.checked = False
+    for composite in composites(layout).values():
+        assert composite.GetForegroundVolumeID() == other.GetID() and composite.GetForegroundOpacity() == 0.7
 
 
 def test_an_overlay_that_has_nothing_to_show_says_so(slicer, layout, ready, child):

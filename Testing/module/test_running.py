@@ -442,6 +442,17 @@ def test_a_model_is_downloaded_by_a_click_after_agreeing_to_its_licence(panel, c
     assert "is here, and verified" in panel.ui.statusLabel.text
 
 
+@pytest.mark.parametrize("came", [True, False])
+def test_a_download_that_is_cancelled_says_what_stays_or_that_it_was_through(panel, child, came):
+    panel.ui.downloadButton.click()
+    cancel(panel)
+    words = "Cancelled. What has arrived is kept: the next download goes on from there."
+    child.process.say(**({"result": {"path": "p", "said": "s"}} if came else {"error": words, "kind": "Cancelled"}))
+    child.process.code = 0 if came else 8
+    poll(panel)
+    assert ("is here, and verified" if came else words) in panel.ui.statusLabel.text
+
+
 def test_a_permissive_model_is_downloaded_without_a_question(panel, child, scenes):
     panel.ui.downloadButton.click()
     assert child.calls[0][:3] == ["models", "download", "mmhvae-fold0"] and "--accept-licence" not in child.calls[0]

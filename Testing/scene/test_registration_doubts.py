@@ -208,3 +208,37 @@ def test_an_ultrasound_that_was_moved_after_the_synthesis_is_told(outputs, plan,
         assert plan({"t2": synthetic}, {"t2": t2}, us).warnings == []
     # another volume as the field of view is the user's own choice
     assert plan({"t2": synthetic}, {"t2": t2}, scenes.volume("Mask", seed=2)).warnings == []
+
+
+def test_synthetic_mr_from_different_ultrasounds_is_told(outputs, plan, scenes, made):
+    before, after = scenes.volume("US before"), scenes.volume("US after")
+    fixed = {
+        "t2": outputs.add(scenes.result({"us": before}, targets=("t2",)), {"us": before})["t2"],
+        "flair": outputs.add(scenes.result({"us": after}, targets=("flair",)), {"us": after})["flair"],
+    }
+    mr = {"t2": scenes.volume("T2", seed=1), "flair": scenes.volume("FLAIR", seed=2)}
+    (told,) = plan(fixed, mr, before).warnings
+    assert "different ultrasounds" in told and "'US before'" in told and "'US after'" in told
+    del fixed["flair"]
+    assert plan(fixed, mr, before).warnings == []
+
+
+def test_what_was_synthesised_from_mr_that_moves_and_stays_is_told(outputs, plan, scenes, made, pair):
+    synthetic, t2 = pair
+    made_of_it = outputs.add(scenes.result({"t2": t2}, targets=("flair",)), {"t2": t2})["flair"]
+    (told,) = plan({"t2": synthetic}, {"t2": t2}).warnings
+    assert made_of_it.GetName() in told and "not moved with it" in told
+    assert plan({"t2": synthetic}, {"t2": t2}, also=[made_of_it]).warnings == []
+
+
+@pytest.mark.parametrize("given", ["node", "name", "none", "number"])
+def test_what_else_is_to_be_moved_may_be_a_single_one(plan, scenes, made, pair, given):
+    synthetic, t2 = pair
+    ct = scenes.volume("CT")
+    also = {"node": ct, "name": "CT", "none": None, "number": 3}[given]
+    if given == "number":
+        with pytest.raises(InputError, match="a list of nodes, names or IDs, not int"):
+            plan({"t2": synthetic}, {"t2": t2}, also=also)
+    else:
+        planned = plan({"t2": synthetic}, {"t2": t2}, also=also)
+        assert [node.GetName() for node in planned.carried] == [t2.GetName(), *([] if given == "none" else ["CT"])]

@@ -17,7 +17,7 @@ from ..models import catalogue
 from ..paths import absolute
 from ..progress import Progress, ProgressCallback
 from . import texts
-from .jobs import CANCELLED, DONE, RUNNING, Job
+from .jobs import CANCELLED, DONE, RUNNING, LastingJob
 from .process import JobError, Start
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _running: Set["BatchJob"] = set()
 """Whoever starts a batch need not keep the handle."""
 
 
-class BatchJob(Job):
+class BatchJob(LastingJob):
     """Many cases in a child process: the handle that ``startBatch`` returns.
 
     ``finished`` says whether it has ended, ``state`` how, ``result`` what came of it (as ``BatchResult.summary``),
@@ -89,14 +89,8 @@ class BatchJob(Job):
         if self.state == DONE:
             return describe(self.result)
         if self.state == CANCELLED:
-            return (self._said or {}).get("error", _("Cancelled. What was finished stays."))
+            return self.how_it_stopped
         return str(self.error) if self.error is not None else _in_words(self.cases)
-
-    def _end(self, code: int) -> None:
-        super()._end(code)
-        if self.state == CANCELLED and "result" in (self._said or {}):
-            # It was through before it heard that it should stop.
-            self.state, self.result = DONE, self._said["result"]
 
     def _error_of(self, code: int, said: Dict[str, Any]) -> MMHVAEError:
         if "error" in said:

@@ -58,6 +58,11 @@ class BrainsfitJob:
             self.state = CANCELLED
 
     @property
+    def how_it_stopped(self) -> str:
+        """Say what became of a job that was cancelled."""
+        return _("Cancelled. Nothing was changed.")
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the job was asked to stop and has not ended yet."""
         return self.state == RUNNING and self._cancel.is_set()

@@ -93,6 +93,11 @@ class Job:
         """For how long nothing was heard from the child; 0 while that means nothing yet."""
         return silence_since(self._heard) if self.state == RUNNING else 0.0
 
+    @property
+    def how_it_stopped(self) -> str:
+        """Say what became of a job that was cancelled."""
+        return _("Cancelled. Nothing was changed.")
+
     def log(self) -> str:
         """Return what the child wrote on standard error, and lines of its standard output that were no JSON."""
         return "\n".join(filter(None, [self._process.log(), *self._garbage]))
@@ -175,6 +180,21 @@ class Job:
                 "please report it. Nothing was changed."
             ).format(how=how.format(number=abs(code)))
         )
+
+
+class LastingJob(Job):
+    """A job of which stays what it has done, on disk, where it is asked to stop: a download, a batch."""
+
+    @property
+    def how_it_stopped(self) -> str:
+        """Say what became of a job that was cancelled, as the child does."""
+        return (self._said or {}).get("error", _("Cancelled. What was finished stays."))
+
+    def _end(self, code: int) -> None:
+        super()._end(code)
+        if self.state == CANCELLED and "result" in (self._said or {}):
+            # It was through before it heard that it should stop.
+            self.state, self.result = DONE, self._said["result"]
 
 
 def memory_ran_out() -> str:

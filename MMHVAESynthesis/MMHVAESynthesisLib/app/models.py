@@ -60,6 +60,12 @@ def _choice(entry: catalogue.ModelEntry) -> Choice:
     return Choice(entry.name, title, problem, False, licence_of(entry.name), problem)
 
 
+def not_found(name: str) -> Choice:
+    """Return the line of a model that was chosen, as in a former session, and is not among the known ones."""
+    problem = problem_of(name)
+    return Choice(name, _("{name} (not found)").format(name=name), problem, tip=problem)
+
+
 def problem_of(name: str) -> str:
     """Return why a model cannot be used, in a sentence; empty where it can."""
     try:

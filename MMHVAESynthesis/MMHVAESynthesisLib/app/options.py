@@ -141,11 +141,14 @@ class Options:
     def _offer(self, choices: List[models.Choice], chosen: str) -> None:
         selector = self._ui.modelSelector
         was_blocked = selector.blockSignals(True)
+        keys = [choice.key for choice in choices]
+        if chosen not in (models.DEFAULT, *keys):
+            # The drive that holds it may come later: no other model in its stead.
+            choices, keys = [models.not_found(chosen), *choices], [chosen, *keys]
         self._choices = choices
         selector.clear()
         for choice in choices:
             selector.addItem(choice.title)
-        keys = [choice.key for choice in choices]
         selector.currentIndex = keys.index(chosen) if chosen in keys else 0
         selector.blockSignals(was_blocked)
 

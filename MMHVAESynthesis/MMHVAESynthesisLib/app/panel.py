@@ -170,7 +170,7 @@ class Panel:
 
     def on_download(self, *_args) -> None:
         """Download the chosen model, after the user agreed to a licence that restricts its use."""
-        from .jobs import Job
+        from .jobs import LastingJob
 
         name = self.options.model_to_download()
         if not consent.agrees(name):
@@ -182,7 +182,7 @@ class Panel:
 
         restricted = licences.restriction(catalogue.find(name))
         arguments = ["models", "download", name, *(["--accept-licence"] if restricted else [])]
-        self.work.begin(lambda: Job(arguments, self._start), done, of_scene=False)
+        self.work.begin(lambda: LastingJob(arguments, self._start), done, of_scene=False)
 
     def on_copy(self, *_args) -> None:
         """Copy a report to the clipboard."""
@@ -222,7 +222,9 @@ class Panel:
                 self.work.say(text.format(error=error))
                 return
             self._parameters_from(run, inputs)
-            self._synthesize(preview=False, directions=int(run.setting("directions", ONE_DIRECTION)))
+            directions = int(run.setting("directions", ONE_DIRECTION))
+            half = bool(run.setting("halfPrecision", False))
+            self._synthesize(preview=False, directions=directions, half_precision=half)
 
     def _choose_model_of(self, run: Any) -> bool:
         if run.id in self._models:
@@ -252,10 +254,11 @@ class Panel:
             parameters.temperature = float(run.setting("temperature", parameters.temperature))
             parameters.sharedNoise = run.noted.get("noise") == "shared"
 
-    def _synthesize(self, preview: bool, directions: Optional[int] = None) -> None:
+    def _synthesize(self, preview: bool, directions: Optional[int] = None, half_precision: bool = False) -> None:
         """Start, once the user agreed to the model's licence.
 
         :param directions: Those of the run that is repeated; None leaves them to the user's choice.
+        :param half_precision: That of the run that is repeated, which only the console has.
         """
         from ..scene.work import prepare
         from .synthesis import SynthesisJob
@@ -281,6 +284,7 @@ class Panel:
                 noise="shared" if parameters.sharedNoise else "independent",
                 directions=directions or (None if parameters.allDirections else ONE_DIRECTION),
                 workers=self.options.workers(),
+                half_precision=half_precision,
             )
             job = SynthesisJob(work.request, self._start, preview)
             # The images are in files now: only the nodes are needed from here on.

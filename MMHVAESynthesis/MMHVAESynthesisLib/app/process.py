@@ -39,6 +39,8 @@ _PATHS = (catalogue.MODELS_DIR_VARIABLE, CERTIFICATES_VARIABLE, _CERTIFICATES, "
 """Variables that name a file or folder."""
 
 _LOG_LINES = 2000
+_LINES_AT_ONCE = 1000
+"""So many lines are taken at a time, and as many more kept: a child that writes faster than that has to wait."""
 _YIELD_SECONDS = 0.01
 _DRAIN_SECONDS = 3.0
 """So long after the child's end its last words are waited for: the readers may not have had their turn yet."""
@@ -156,12 +158,12 @@ class Child:
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-        self._lines: queue.Queue[str] = queue.Queue()
+        self._lines: queue.Queue[str] = queue.Queue(_LINES_AT_ONCE)
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._ended: Optional[float] = None
-        self._is_stopping = False
+        self._is_stopping = self._is_closed = False
         self._readers = [
-            threading.Thread(target=_read, args=(self._process.stdout, self._lines.put), daemon=True),
+            threading.Thread(target=_read, args=(self._process.stdout, self._keep), daemon=True),
             threading.Thread(target=_read, args=(self._process.stderr, self._log.append), daemon=True),
         ]
         for reader in self._readers:
@@ -173,10 +175,20 @@ class Child:
         try:
             # Slicer holds Python's lock between its calls: the readers only run while this one waits.
             lines.append(self._lines.get(timeout=_YIELD_SECONDS))
-            while True:
+            while len(lines) < _LINES_AT_ONCE:
                 lines.append(self._lines.get_nowait())
         except queue.Empty:
-            return lines
+            pass
+        return lines
+
+    def _keep(self, line: str) -> None:
+        """Keep a line until it is taken; wait where there are too many, for as long as anybody takes them."""
+        while not self._is_closed:
+            try:
+                self._lines.put(line, timeout=_YIELD_SECONDS)
+                return
+            except queue.Full:
+                pass
 
     def log(self) -> str:
         """Return the last lines of standard error."""
@@ -216,6 +228,7 @@ class Child:
 
     def close(self) -> None:
         """Leave nothing behind of a child that has ended: no child of its own, no file."""
+        self._is_closed = True
         self._signal("SIGKILL")
         try:
             self._stop_file.unlink()

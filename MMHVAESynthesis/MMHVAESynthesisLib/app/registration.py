@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from ..errors import MMHVAEError, ModelError
 from ..modalities import MODALITIES, MR, US
 from ..request import AFFINE, ENGINES, RIGID
-from ..scene.provenance import INPUT, is_synthetic, noted
+from ..scene.provenance import INPUT, is_synthetic, mr_behind, noted
 from ..scene.registrations import registrations
 from . import consent, settings
 from .guess import guess
@@ -71,7 +71,7 @@ class Registration(VTKObservationMixin):
         ui.fadeSlider.connect("valueChanged(double)", self.on_fade)
 
     def _fill(self) -> None:
-        titles = (_("Automatic"), _("LNCC (needs PyTorch)"), _("Mattes mutual information"), _("BRAINSFit (Slicer's)"))
+        titles = (_("Automatic"), _("LNCC (PyTorch)"), _("Mattes MI"), _("BRAINSFit"))
         for title in titles:
             self._ui.engineSelector.addItem(title)
         kept = settings.text(settings.ENGINE, ENGINES[0])
@@ -90,6 +90,20 @@ class Registration(VTKObservationMixin):
         """Work on a parameter node from now on; None on none."""
         self._parameters, self._note = parameters, ""
         self._watch([])
+        if parameters is not None:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Say of the look what the views show: a scene just loaded, or one registration fewer, shows none of it."""
+        from ..scene import registration_view
+
+        kind, before = registration_view.looked_at()
+        for widget in (self._ui.lookSelector, self._ui.beforeCheckBox):
+            widget.blockSignals(True)
+        self._ui.lookSelector.currentIndex = int(kind == registration_view.CHECKERBOARD)
+        self._ui.beforeCheckBox.checked = before
+        for widget in (self._ui.lookSelector, self._ui.beforeCheckBox):
+            widget.blockSignals(False)
 
     def forget(self) -> None:
         """List nothing that could move along: the scene goes away, and all of it."""
@@ -221,6 +235,7 @@ class Registration(VTKObservationMixin):
         if last is not None:
             try:
                 registration.undo(last)
+                self._follow()
                 self._work.say(_("The registration was taken back."))
             except MMHVAEError as error:
                 self._work.fail(error)
@@ -299,7 +314,16 @@ class Registration(VTKObservationMixin):
         shown = [items.item(row).text() for row in range(items.count)]
         if _are_same(nodes, self._listed) and [node.GetName() for node in nodes] == shown:
             return
-        checked = self._checked()
+        moving = self._chosen("Preop").values() if self._parameters is not None else ()
+        checked = [
+            *self._checked(),
+            *(
+                node
+                for node in nodes
+                if not any(node is each for each in self._listed)
+                and any(source is mr for source in mr_behind(node) for mr in moving)
+            ),
+        ]
         items.clear()
         self._listed = nodes
         for node in nodes:
@@ -316,7 +340,10 @@ class Registration(VTKObservationMixin):
             node
             for kind in _CARRIED
             for node in slicer.util.getNodesByClass(kind)
-            if not node.GetHideFromEditors() and not is_synthetic(node) and not any(node is each for each in taken)
+            if not node.GetHideFromEditors()
+            # What was made from MR lies on that and goes with it; what was made from the ultrasound stays.
+            and (mr_behind(node) or not is_synthetic(node))
+            and not any(node is each for each in taken)
         ]
 
     def _checked(self) -> List[Any]:

@@ -197,7 +197,7 @@ class Work:
     def _on_end(self, job: Job, on_done: Callable[[Job], str]) -> None:
         self._log, self._needs = job.log(), ()
         if job.state == CANCELLED:
-            self.say(_("Cancelled. Nothing was changed."))
+            self.say(job.how_it_stopped)
             self._noted = CANCELLED
         elif job.state != DONE:
             self.fail(job.error)

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
-from ..modalities import label, labels
+from ..modalities import MODALITIES, label, labels
 from . import display, provenance
 from .nodes import copy_grid, found, set_voxels
 from .removal import remove
@@ -23,6 +23,11 @@ def checked(
     :param targets: The modalities that will be synthesised, where that is known.
     :raises InputError: when a node cannot take a result.
     """
+    unknown = [str(modality) for modality in given or {} if modality not in MODALITIES]
+    if unknown:
+        raise InputError(
+            f"An output volume is chosen for {', '.join(unknown)}, which is no contrast: {', '.join(MODALITIES)} are."
+        )
     nodes: Dict[str, Any] = {}
     for modality, node in (given or {}).items():
         if node is None:
@@ -178,7 +183,7 @@ class _Names:
     """Names of a run's volumes and of its folder, with the same number where an earlier run took them without one."""
 
     def __init__(self, reference: str, modalities: Sequence[str]):
-        self._reference, self._suffix = reference, ""
+        self._reference, self._suffix = reference or "Volume", ""
         number = 1
         while any(self._taken(modality) for modality in modalities):
             number += 1

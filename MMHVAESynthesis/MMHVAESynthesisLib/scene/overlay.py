@@ -4,7 +4,10 @@ from typing import Any, Optional
 
 import slicer
 
-from .provenance import ROLE_UNCERTAINTY, noted, uncertainty_node
+from .provenance import PREFIX, ROLE_UNCERTAINTY, noted, uncertainty_node
+
+_FORMER, _OPACITY = PREFIX + "underOverlay", PREFIX + "underOverlayOpacity"
+"""Reference and attribute of the views that show a map: their foreground, and its opacity, from before it."""
 
 
 def show(opacity: Optional[float]) -> None:
@@ -15,11 +18,25 @@ def show(opacity: Optional[float]) -> None:
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         background = _node(composite.GetBackgroundVolumeID())
         wanted = None if opacity is None or background is None else uncertainty_node(background)
+        is_on = _is_map(_node(composite.GetForegroundVolumeID()))
         if wanted is not None:
+            if not is_on:
+                composite.SetNodeReferenceID(_FORMER, composite.GetForegroundVolumeID())
+                composite.SetAttribute(_OPACITY, str(composite.GetForegroundOpacity()))
             composite.SetForegroundVolumeID(wanted.GetID())
             composite.SetForegroundOpacity(opacity)
-        elif _is_map(_node(composite.GetForegroundVolumeID())):
-            composite.SetForegroundVolumeID(None)
+        elif is_on:
+            _give_back(composite)
+
+
+def _give_back(composite: Any) -> None:
+    """Show again what the map lay in place of."""
+    former, was = composite.GetNodeReference(_FORMER), composite.GetAttribute(_OPACITY)
+    composite.SetForegroundVolumeID(None if former is None else former.GetID())
+    if was is not None:
+        composite.SetForegroundOpacity(float(was))
+    composite.SetNodeReferenceID(_FORMER, None)
+    composite.RemoveAttribute(_OPACITY)
 
 
 def is_shown() -> bool:

@@ -15,7 +15,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
-from ..modalities import is_synthetic_name, of_synthetic_input
+from ..modalities import MODALITIES, US, is_synthetic_name, of_synthetic_input
 
 PREFIX = "MMHVAE."
 UNCERTAINTY = PREFIX + "uncertainty"
@@ -63,6 +63,17 @@ def references(node: Any) -> Dict[str, str]:
 def is_synthetic(node: Any) -> bool:
     """Return whether this software made the volume: as it notes, or, loaded from a file without notes, by its name."""
     return node.GetAttribute(PREFIX + "synthetic") == "1" or is_synthetic_name(node.GetName() or "")
+
+
+def mr_behind(node: Any) -> List[Any]:
+    """Return the MR that a synthetic volume was made from and lies on; none where an ultrasound was among the inputs.
+
+    Such a volume belongs to the MR, not to the ultrasound: it moves with it.
+    """
+    if not is_synthetic(node) or US in json.loads(noted(node).get("inputs", f'["{US}"]')):
+        return []
+    sources = [node.GetNodeReference(INPUT + modality) for modality in MODALITIES if modality != US]
+    return [source for source in sources if source is not None]
 
 
 def uncertainty_node(node: Any) -> Optional[Any]:

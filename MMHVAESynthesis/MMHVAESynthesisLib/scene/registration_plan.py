@@ -17,7 +17,7 @@ from ..volumes.checks import checked
 from . import placement
 from .loaded import of_several_patients
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
-from .provenance import INPUT, noted
+from .provenance import INPUT, mr_behind, noted
 from .registration_report import Landmarks
 
 _APART_MM = 0.1
@@ -102,7 +102,7 @@ def plan(
     synthetic: Mapping[str, Union[str, Any, None]],
     moving: Mapping[str, Union[str, Any, None]],
     us: Union[str, Any, None] = None,
-    also: Sequence[Union[str, Any]] = (),
+    also: Union[None, str, Any, Sequence[Union[str, Any]]] = (),
     fixed_landmarks: Union[str, Any, None] = None,
     moving_landmarks: Union[str, Any, None] = None,
 ) -> Plan:
@@ -123,18 +123,31 @@ def plan(
     us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
     _check_differ(fixed, mr, us)
     registered = [*fixed.values(), *mr.values(), *([] if us is None else [us])]
-    warnings = [*_made_from_mr(fixed, mr), *_lying_apart(fixed, us), *of_several_patients(registered)]
+    warnings = [*_made_from_mr(fixed, mr), *_of_several_sweeps(fixed), *_lying_apart(fixed, us)]
+    warnings += of_several_patients(registered)
     lists = [
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
         for node, where in ((fixed_landmarks, "ultrasound"), (moving_landmarks, "MR"))
     ]
     landmarks, how_paired = _landmarks(*lists)
     warnings += [how_paired] if how_paired else []
-    named = [transformable(node, "What is to be moved") for node in also]
+    named = [transformable(node, "What is to be moved") for node in _several(also)]
     carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
+    warnings += _left_of_the_mr(carried.values())
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
     _check_can_move(list(carried.values()), staying)
     return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, _places(registered), warnings)
+
+
+def _several(also: Union[None, str, Any, Sequence[Union[str, Any]]]) -> List[Union[str, Any]]:
+    """Return what else is to be moved as a list, though it be a single node or name."""
+    if also is None or isinstance(also, (str, slicer.vtkMRMLNode)):
+        return [] if also is None else [also]
+    try:
+        return list(also)
+    except TypeError:
+        kind = type(also).__name__
+        raise InputError(f"What is to be moved, 'also', is a list of nodes, names or IDs, not {kind}.") from None
 
 
 def _volumes(given: Mapping[str, Union[str, Any, None]], what: str) -> Dict[str, Any]:
@@ -177,6 +190,37 @@ def _made_from_mr(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> List[s
                 "the ultrasound is this a registration to the ultrasound."
             )
     return list(dict.fromkeys(warnings))
+
+
+def _of_several_sweeps(fixed: Mapping[str, Any]) -> List[str]:
+    """Return a warning of synthetic MR that shows the brain at different times: made from several ultrasounds."""
+    of_each = [(node, node.GetNodeReference(INPUT + US)) for node in fixed.values()]
+    made = [(node, source) for node, source in of_each if source is not None]
+    if all(source is made[0][1] for _, source in made):
+        return []
+    names = ", ".join(f"'{node.GetName()}' from '{source.GetName()}'" for node, source in made)
+    return [
+        f"The synthetic MR was made from different ultrasounds ({names}): if the brain moved between them, no one "
+        "placement fits all. Choose what was made from one."
+    ]
+
+
+def _left_of_the_mr(carried: Iterable[Any]) -> List[str]:
+    """Return a warning of what was synthesised from MR that moves, and stays where that was."""
+    moving = list(carried)
+    left = [
+        node.GetName()
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if not any(node is each for each in moving)
+        and any(source is each for source in mr_behind(node) for each in moving)
+    ]
+    if not left:
+        return []
+    names = ", ".join(f"'{name}'" for name in left)
+    return [
+        f"{names}: synthesised from MR that is moved, but not moved with it. Move it too ('Also move'; in the console "
+        "'also'), or synthesise it again."
+    ]
 
 
 def _lying_apart(fixed: Mapping[str, Any], us: Optional[Any]) -> List[str]:

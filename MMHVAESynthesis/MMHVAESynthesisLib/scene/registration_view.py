@@ -24,6 +24,8 @@ _FORMER = "former place"
 _ROLE = provenance.PREFIX + "role"
 _SHOWS = provenance.PREFIX + "shows"
 """Role of the reference to the volume that a node is shown in place of: from that node, and from the views that do."""
+_BEFORE = provenance.PREFIX + "before"
+"""Attribute of a checkerboard of how the MR lay before the registration."""
 _OPACITY = provenance.PREFIX + "formerOpacity"
 """Attribute of the views that show the checkerboard: their foreground's opacity from before it."""
 
@@ -43,6 +45,7 @@ def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, 
     if kind == CHECKERBOARD:
         clear(_FORMER)
         board = _checkerboard(synthetic, moving, matrix)
+        board.SetAttribute(_BEFORE, "1" if before else None)
         _note_opacity()
         slicer.util.setSliceViewerLayers(background=synthetic, foreground=board, foregroundOpacity=1.0)
     else:
@@ -52,6 +55,17 @@ def show(transform: Any, kind: str, before: bool, opacity: float) -> Tuple[Any, 
         for composite in _composites():
             composite.SetNodeReferenceID(_SHOWS, moving.GetID() if before else None)
     return synthetic, moving
+
+
+def looked_at() -> Tuple[Optional[str], bool]:
+    """Return how the views show a registration: :data:`FADE` or :data:`CHECKERBOARD`, and whether before it.
+
+    None where no node says so, as of the MR itself at its place after the registration, and in a scene just loaded.
+    """
+    board = _found(CHECKERBOARD)
+    if board is not None:
+        return CHECKERBOARD, board.GetAttribute(_BEFORE) is not None
+    return (FADE, True) if _found(_FORMER) is not None else (None, False)
 
 
 def fade(transform: Any, opacity: float) -> None:

@@ -103,6 +103,9 @@ def prepare(
     :raises InputError: before any work is done.
     """
     sources = nodes.inputs_of(inputs)
+    if sources and not any(modality in sources for modality in MODALITIES):
+        given = ", ".join(sources)
+        raise InputError(f"{given}: there is no such contrast. Give the inputs as {', '.join(MODALITIES)}.")
     given = results.checked(outputs, sources, targets)
     names = {modality: node.GetName() for modality, node in sources.items()}
     request = SynthesisRequest(nodes.to_images(sources), targets, names=names, **settings)
