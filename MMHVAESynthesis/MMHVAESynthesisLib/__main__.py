@@ -216,6 +216,8 @@ def _failed(args: argparse.Namespace, error: MMHVAEError, reason: str) -> int:
 
 
 def _succeeded(args: argparse.Namespace, result: Dict[str, Any]) -> None:
+    if not result:  # one of several processes, of which another says it
+        return
     for warning in (*result.get("provenance", {}).get("warnings", ()), *result.get("warnings", ())):
         log.warning("%s", warning)
     if args.json or args.progress == "json":

@@ -231,6 +231,33 @@ def test_a_case_of_ones_own_is_found_in_whichever_folder_it_lies(data, model, tm
         run(*words)
 
 
+def test_cases_of_one_name_and_of_both_kinds_have_pictures_of_their_own(data, model, tmp_path):
+    rng = np.random.default_rng(2)
+    for site in ("siteA", "siteB"):
+        write(tmp_path / site / "P1", "us", rng.integers(1, 255, (12, 40, 40)).astype(np.uint8))
+    write(tmp_path / "siteA" / "P2", "us", rng.integers(1, 255, (12, 40, 40)).astype(np.uint8))
+    write(tmp_path / "siteA" / "P2", "t2", rng.integers(1, 255, (12, 40, 40)).astype(np.uint8))
+    words = ("--data", tmp_path, "--model", model, "--output-dir", tmp_path / "out", "--planes", 1)
+    figures = run(*words, "--held-out", "P1", "P2")
+    assert figures["cases"]["real iUS"] == ["P1", "P1"] and figures["cases"]["sweeps"] == ["P2"]
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")} - {"latents-0-P2.png"}
+    of_us = {f"{kind}-{case}.png" for kind in ("real-ius", "temperature") for case in ("P1", "P1-2")}
+    assert pictures == {*of_us, "temperature-P2.png", "sweep-0-P2.png"}
+    # All of them belong to the evaluation, and go with it.
+    run(*words, "--held-out", "P2", "--overwrite")
+    left = {path.name for path in (tmp_path / "out").glob("*.png")} - {"latents-0-P2.png"}
+    assert left == {"temperature-P2.png", "sweep-0-P2.png"}
+
+
+def test_what_is_told_of_the_way_reaches_its_end(data, model, tmp_path):
+    for modality in ("t2", "flair"):
+        write(tmp_path / "mycases" / "P1", modality, head(np.random.default_rng(1), 90.0))
+    told = []
+    words = {"planes": 1, "held_out": ["P1"], "progress": told.append}
+    evaluating.evaluate(load_model(model), tmp_path, tmp_path / "out", **words)
+    assert (told[-1].done, told[-1].total) == (22, 22)
+
+
 def test_baselines_are_fitted_on_the_trainings_own_folders_alone(tmp_path):
     found = [tmp_path / folder / name for folder in ("mri", "mycases") for name in ("trained", "other")]
     data, there = DataConfig(("mri", "ius")), tmp_path / "mri"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from MMHVAESynthesisLib.errors import InputError
-from MMHVAESynthesisLib.training import cases
+from MMHVAESynthesisLib.training import cases, presets
 from MMHVAESynthesisLib.training.config import DataConfig
 
 CROPS = DataConfig(("mri", "mri_incomplete", "ius"), sampling="crops", spacing=1.0)
@@ -188,6 +188,48 @@ def test_folds_are_dealt_by_what_the_cases_have(tmp_path):
     assert all(len(cases.split(found, dataclasses.replace(settings, fold=f))[0]) == 6 for f in range(3))
     with pytest.raises(InputError, match="fold"):
         dataclasses.replace(settings, fold=3)
+
+
+def test_folders_of_one_name_are_held_out_together_and_count_once(tmp_path):
+    for site, count, name in (("siteA", 4, "t2"), ("siteB", 6, "flair")):
+        for number in range(1, count + 1):
+            folder = tmp_path / site / f"Case{number}"
+            folder.mkdir(parents=True)
+            (folder / f"{name}.nii.gz").write_bytes(b"")
+    found = cases.find(tmp_path)
+    dealt = cases.folds(found, 3)
+    assert sorted(case for fold in dealt for case in fold) == sorted(found)
+    names = [{case.name for case in fold} for fold in dealt]
+    assert [len(each) for each in names] == [2, 2, 2]
+    for fold in range(3):
+        held_out = cases.split(found, dataclasses.replace(CROPS, folds=3, fold=fold))[1]
+        assert sorted(held_out) == sorted(dealt[fold])
+
+
+def test_two_volumes_of_one_name_are_refused(tmp_path):
+    write(tmp_path / "mri" / "x", "t2", np.ones((4, 4, 4), np.int16))
+    (tmp_path / "mri" / "x" / "t2.nrrd").write_bytes(b"")
+    with pytest.raises(InputError, match=r"both t2\.nii\.gz and t2\.nrrd"):
+        cases.find(tmp_path)
+
+
+@pytest.mark.parametrize("value", [255, 5, -1, 0.7])
+def test_a_segmentation_of_other_values_is_refused(tmp_path, value):
+    rng = np.random.default_rng(0)
+    write(tmp_path / "x", "t2", rng.integers(1, 90, (12, 12, 12)).astype(np.int16))
+    write(tmp_path / "x", "seg", np.full((12, 12, 12), value, np.float32))
+    with pytest.raises(InputError, match=f"its values must be 0, 1 .necrosis.*it has {value:g}"):
+        cases.load(tmp_path / "x", CROPS)
+
+
+def test_a_home_folder_is_found_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "d").mkdir()
+    monkeypatch.setenv("MMHVAE_DATA", "~/d")
+    assert cases.data_folder(None) == tmp_path / "d" == cases.data_folder("~/d")
+    (tmp_path / "own.json").write_text("{}", encoding="utf-8")
+    assert presets.configuration("~/own.json") == presets.published()
 
 
 def deal(folder, names):

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from MMHVAESynthesisLib.errors import InputError, OutputError
+from MMHVAESynthesisLib.errors import InputError, ModelError, OutputError
 from MMHVAESynthesisLib.models.loading import load as load_model
 from MMHVAESynthesisLib.training import loop, state
 from MMHVAESynthesisLib.training.curves import Curves
@@ -60,6 +60,35 @@ def test_a_state_with_the_curves_of_a_very_long_run_is_kept(tmp_path):
     assert len(text) > 2 << 20
     state.save(tmp_path, {"losses": text, "weights": torch.ones(3)})
     assert state.load(tmp_path)[0]["losses"] == text
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_spoils_no_state(data, config, tmp_path, monkeypatch):
+    loop.train(data, tmp_path, config, cancel=After(4))
+    before = {name: (tmp_path / name).read_bytes() for name in ("state.safetensors", "losses.csv")}
+    real = Learner.learn
+    monkeypatch.setattr(Learner, "learn", lambda *words: {**real(*words), "loss": float("nan")})
+    monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
+    with pytest.raises(ModelError, match="diverged at step 5"):
+        loop.train(data, tmp_path, config)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    monkeypatch.undo()
+    assert loop.train(data, tmp_path, config)[1]
+
+
+def test_curves_that_a_program_holds_open_do_not_end_the_run(data, config, tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise PermissionError(13, "in use", "losses.csv")
+
+    monkeypatch.setattr(Curves, "write", refuse)
+    _, complete = loop.train(data, tmp_path, config)
+    assert complete and (tmp_path / "state.safetensors").is_file()
+    assert "could not be written this time" in caplog.text and "in use" in caplog.text
+
+
+def test_cases_that_never_come_up_are_not_noted_as_seen(data, config, tmp_path):
+    sizes = dataclasses.replace(config.sizes, modalities=("us", "t2"))
+    run, _ = loop.train(data, tmp_path, dataclasses.replace(config, sizes=sizes), cancel=After(1))
+    assert run.names == ["Case5", "case1", "case2", "case3"], "case4 has FLAIR alone"
 
 
 def test_the_folder_holds_configuration_curves_and_two_generations(data, config, tmp_path):

@@ -80,13 +80,14 @@ def test_a_file_that_would_be_taken_for_the_result_is_in_the_way(tmp_path, capsy
     assert "other programs would take for those of us.nii.gz" in json.loads(capsys.readouterr().out)["error"]
 
 
-@pytest.mark.parametrize("value", [256, -1, 0.5])
+@pytest.mark.parametrize("value", [256, 255, 5, -1, 0.5])
 def test_a_label_that_is_no_segmentation_is_refused_and_no_folder_is_left(tmp_path, capsys, value):
     t2 = head(tmp_path)
     label = sitk.Cast(read(t2), sitk.sitkFloat32) * 0 + value
     arguments = ["simulate", "--t2", str(t2), "--label", str(write(label, tmp_path / "label.nrrd"))]
     assert main([*arguments, "--output-dir", str(tmp_path / "new" / "out"), "--json"]) == 3
-    assert "whole numbers from 0 to 255" in json.loads(capsys.readouterr().out)["error"]
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert "must be 0, 1 (necrosis), 2 (oedema), 3 or 4 (enhancing tumour)" in error and f"it has {value:g}." in error
     assert not (tmp_path / "new").exists()
 
 

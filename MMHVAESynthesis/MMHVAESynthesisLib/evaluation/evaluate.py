@@ -121,14 +121,24 @@ class Evaluation:
         """Numbers of the sweeps whose iUS is simulated."""
         return {number for number, sample in enumerate(self.sweeps) if sample.depth is not None}
 
+    @property
+    def with_real_us(self) -> List[Sample]:
+        """The samples with real iUS: of cases that have nothing else, and of those that have MR too."""
+        return [*self.real, *(sample for sample in self.sweeps if sample.depth is None)]
+
     def table(self, samples: Sequence[Sample], name: str) -> Table:
         """Evaluate all sets of inputs on some samples; write ``<name>.csv`` and ``<name>.md``.
 
         Below the table stands what the figures are of, and which samples have simulated iUS.
         """
         table = Table()
-        present = [m for m in self.config.sizes.modalities if any(m in sample.batch.inputs for sample in samples)]
-        for inputs in input_sets(present):
+        present = {m for sample in samples for m in sample.batch.inputs}
+        for inputs in input_sets(self.config.sizes.modalities):
+            if not set(inputs) <= present:
+                # They are counted where the total is: nothing is left to wait for.
+                if name == results.SWEEPS or US not in inputs:
+                    self._reporter.step()
+                continue
             for number, sample in enumerate(samples):
                 if set(inputs) <= set(sample.batch.inputs):
                     self._reporter.check()
@@ -184,15 +194,17 @@ class Evaluation:
         """Write the pictures; return the correlations of the latents of different inputs."""
         correlations = {}
         network, from_us = self.network, (US,)
-        for sample in self.real:
+        for case, sample in _titled(self.real):
             self._reporter.check()
-            places, middle = _spread(sample.batch.size, 4), sample.batch.size // 2
+            places = _spread(sample.batch.size, 4)
             rows = synthesis(network, sample.batch, places, from_us)
             titles = pictures.titles_of_synthesis(network, sample.batch, places, from_us)
-            save_grid(rows, self.folder / results.REAL.format(sample.case), *titles)
-            rows = pictures.temperature(network, sample.batch, middle, from_us)
+            save_grid(rows, self.folder / results.REAL.format(case), *titles)
+        for case, sample in _titled(self.with_real_us):
+            self._reporter.check()
+            rows = pictures.temperature(network, sample.batch, sample.batch.size // 2, from_us)
             titles = pictures.titles_of_temperature(network, from_us)
-            save_grid(rows, self.folder / results.TEMPERATURE.format(sample.case), *titles)
+            save_grid(rows, self.folder / results.TEMPERATURE.format(case), *titles)
         for number, sample in enumerate(self.sweeps):
             self._reporter.check()
             places, middle = _spread(sample.batch.size, 3), sample.batch.size // 2
@@ -220,6 +232,11 @@ def _origin_of_us(samples: Sequence[Sample]) -> str:
         return ""
     which = f" ({', '.join(simulated)})" if simulated else ""
     return f"The iUS of {len(simulated)} of {count} sweeps is simulated{which}."
+
+
+def _titled(samples: Sequence[Sample]) -> List[Tuple[str, Sample]]:
+    """Return each sample with what its pictures are called after."""
+    return list(zip(results.titles([sample.case for sample in samples]), samples))
 
 
 def _present(samples: Sequence[Optional[Sample]]) -> List[Sample]:
@@ -304,7 +321,8 @@ def evaluate(
     reporter = Reporter("evaluating", sum(map(len, sets)), progress, cancel)
     with results.put_in_place(folder, overwrite) as part:
         evaluation = Evaluation(model, config, tested, fitting, part, planes, reporter)
-        cases = ([sample.case for sample in samples] for samples in (evaluation.sweeps, evaluation.real))
+        pictured = evaluation.sweeps, evaluation.real, evaluation.with_real_us
+        cases = ([sample.case for sample in samples] for samples in pictured)
         results.check_absent((folder / name for name in results.picture_names(*cases)), overwrite)
         return _evaluate(model, evaluation)
 

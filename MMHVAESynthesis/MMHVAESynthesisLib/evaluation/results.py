@@ -26,17 +26,27 @@ def former(folder: Path) -> List[Path]:
 
 def _pictures(folder: Path) -> List[str]:
     try:
-        cases = json.loads((folder / FIGURES).read_text(encoding="utf-8"))["cases"]
-        names = picture_names(list(cases["sweeps"]), list(cases["real iUS"]))
+        figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+        sweeps, real = (list(figures["cases"][name]) for name in ("sweeps", "real iUS"))
+        simulated = figures.get("simulated_us", {}).get("which", ())
+        paired = [case for number, case in enumerate(sweeps) if f"{number} {case}" not in simulated]
+        names = picture_names(sweeps, real, [*real, *paired])
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [name for name in names if Path(name).name == name]
 
 
-def picture_names(sweeps: Sequence[str], real: Sequence[str]) -> List[str]:
-    """Return the names of all pictures that there may be of an evaluation, by the cases of its sweeps and real iUS."""
+def picture_names(sweeps: Sequence[str], real: Sequence[str], temperature: Sequence[str]) -> List[str]:
+    """Return the names of all pictures that there may be of an evaluation, by the cases that they are of."""
     of_sweeps = [name.format(number, case) for number, case in enumerate(sweeps) for name in (SWEEP, LATENTS)]
-    return [*of_sweeps, *(name.format(case) for case in real for name in (REAL, TEMPERATURE))]
+    of_cases = ((REAL, real), (TEMPERATURE, temperature))
+    return [*of_sweeps, *(name.format(title) for name, cases in of_cases for title in titles(cases))]
+
+
+def titles(cases: Sequence[str]) -> List[str]:
+    """Return the names of cases, with a number where another case before has the same name."""
+    before = [cases[:place].count(case) for place, case in enumerate(cases)]
+    return [f"{case}-{count + 1}" if count else case for case, count in zip(cases, before)]
 
 
 @contextmanager

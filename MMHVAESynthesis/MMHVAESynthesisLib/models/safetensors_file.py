@@ -21,8 +21,8 @@ ITEM_SIZES = {"F16": 2, "F32": 4}
 """Types of our checkpoints and the bytes of one element."""
 
 METADATA = "__metadata__"
-_MAX_HEADER = 16 << 20
-"""Bytes. A training state keeps its curves there: 2 MB after 130,000 steps of the published protocol."""
+_MAX_HEADER = 100_000_000
+"""Bytes, the format's own limit. A training state keeps its curves there: 2 MB after 130,000 published steps."""
 
 Buffer = Union[bytes, bytearray, memoryview]
 

@@ -39,6 +39,8 @@ class BatchSource(Protocol):
     """Makes batch ``index`` from the configuration's seed and ``index`` alone, so that a run can be resumed exactly."""
 
     epoch_batches: int
+    names: List[str]
+    """Of the cases that come up."""
 
     def batch(self, index: int) -> Batch:
         """Return batch ``index``, 0, 1, ..."""

@@ -22,6 +22,7 @@ class Blocks:
     def __init__(self, cases: Sequence[Case], config: TrainingConfig):
         self._config = config
         self._cases = [framed(case, config) for case in cases]
+        self.names = sorted({case.name for case in cases})
         self.epoch_batches = config.epoch_batches or len(self._cases)
 
     def batch(self, index: int) -> Batch:

@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..modalities import MODALITIES, US
-from ..volumes.checks import checked
+from ..paths import expanded
+from ..volumes.checks import checked, checked_label
 from ..volumes.files import read, same_geometry
 from ..volumes.intensity import IntensityRange, image_from_zero
 from ..volumes.naming import stem, suffix
@@ -108,10 +109,15 @@ class Case:
 
 
 def case_files(folder: Path) -> Dict[str, Path]:
-    """Return the volumes of a case folder by their names: modalities and the label map."""
-    found = {}
+    """Return the volumes of a case folder by their names: modalities and the label map.
+
+    :raises InputError: where there are two of a name.
+    """
+    found: Dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and suffix(path) in VOLUME_SUFFIXES and stem(path) in (*MODALITIES, LABEL):
+            if stem(path) in found:
+                raise InputError(f"{folder} holds both {found[stem(path)].name} and {path.name}: leave only one there.")
             found[stem(path)] = path
     return found
 
@@ -124,9 +130,10 @@ def data_folder(given: Optional[Union[str, Path]]) -> Path:
     name = given or os.environ.get("MMHVAE_DATA")
     if not name:
         raise InputError("Say where the cases lie: --data DIR, or the environment variable MMHVAE_DATA.")
-    if not Path(name).is_dir():
+    folder = expanded(name)
+    if not folder.is_dir():
         raise InputError(f"The data folder {name} does not exist.")
-    return Path(name)
+    return folder
 
 
 def find(data: Path, folders: Sequence[str] = ()) -> List[Path]:
@@ -179,10 +186,14 @@ def split(cases: Sequence[Path], config: DataConfig) -> tuple:
 def folds(cases: Sequence[Path], count: int) -> List[List[Path]]:
     """Deal case folders into ``count`` folds, stratified: those with the same modalities as evenly as can be.
 
-    By modalities and name, round and round: the same cases always make the same folds.
+    By modalities and name, round and round: the same cases always make the same folds. Folders of one name, which is
+    what is held out, are in one fold, and count as one case with the modalities of them all.
     """
-    strata = sorted(cases, key=lambda case: (sorted(set(case_files(case)) & set(MODALITIES)), case.name))
-    return [strata[first::count] for first in range(count)]
+    known: Dict[str, Set[str]] = {}
+    for case in cases:
+        known.setdefault(case.name, set()).update(set(case_files(case)) & set(MODALITIES))
+    strata = sorted(known, key=lambda name: (sorted(known[name]), name))
+    return [[case for name in strata[first::count] for case in cases if case.name == name] for first in range(count)]
 
 
 def _resampled(image: sitk.Image, spacing: float, is_label: bool) -> sitk.Image:
@@ -214,7 +225,9 @@ def _box(volumes: Sequence[np.ndarray]) -> tuple:
 
 def _read(path: Path, config: DataConfig, name: str) -> sitk.Image:
     image = read(path)
-    if name != LABEL:
+    if name == LABEL:
+        image = checked_label(image, str(path))
+    else:
         image = checked(image, str(path), ultrasound=name == US)
         # Before resampling, which takes what lies outside for 0: then that is background.
         image = sitk.Clamp(image, lowerBound=0) if name == US else image_from_zero(image)

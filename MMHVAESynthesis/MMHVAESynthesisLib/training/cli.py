@@ -94,7 +94,7 @@ def _configuration(args: argparse.Namespace) -> TrainingConfig:
 def run(
     args: argparse.Namespace, progress: Optional[ProgressCallback] = None, cancel: Optional[CancelFlag] = None
 ) -> Dict[str, Any]:
-    """Run the command; return what was done, JSON-able.
+    """Run the command; return what was done, JSON-able: of several processes the first, the others nothing.
 
     :raises MMHVAEError: when something cannot be used; before any work starts.
     """
@@ -135,7 +135,10 @@ def _train(
         )
         result = {"steps": session.step, "of": session.steps, "complete": complete, "hours": session.seconds / 3600}
         result.update(state=args.state, output=args.output)
-        if output and distributed.rank() == 0:
+        if distributed.rank() != 0:
+            # Of several processes the first says it.
+            return {}
+        if output:
             header = export(session, output)
             result.update(digest=header.digest)
         return result

@@ -53,8 +53,9 @@ class Crops:
         self._centres = {case.folder: _centres(case) for case in cases if US not in case.volumes}
         self._kinds = self._cases_by_kind(cases)
         self._shelves = self._new_shelves()
-        self._names = sorted(self._kinds)
-        weights = np.array([config.data.kinds[name] for name in self._names], dtype=np.float64)
+        self.names = sorted({case.name for serving in self._kinds.values() for case in serving})
+        self._kind_names = sorted(self._kinds)
+        weights = np.array([config.data.kinds[name] for name in self._kind_names], dtype=np.float64)
         if not weights.size:
             raise InputError("The cases at hand serve none of the configured kinds of batches.")
         self._chances = weights / weights.sum()
@@ -94,7 +95,7 @@ class Crops:
 
     def _kind(self, index: int) -> str:
         rng = np.random.default_rng([self._config.seed, index // _SAME_KIND, 4])
-        return self._names[rng.choice(len(self._names), p=self._chances)]
+        return self._kind_names[rng.choice(len(self._kind_names), p=self._chances)]
 
     def _alike(self, kind: str, rng: np.random.Generator) -> List[Case]:
         """Return the cases of a batch, one a slice: all with the modalities of the first."""

@@ -1,14 +1,16 @@
 """The training loop: a run from its cases to its weights, from the top to the bottom."""
 
 import logging
+import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, ModelError, OutputError
 from ..network.sizes import NetworkSizes
 from ..progress import CancelFlag, Progress, ProgressCallback
 from . import cases as case_folders
@@ -62,10 +64,10 @@ class Run:
         init: Optional[Start] = None,
     ):
         self.config, self.folder = config, folder
-        self.names = sorted({case.name for case in cases})
         self.held_out = sorted(case.name for case in held_out)
         self.origin: Dict[str, str] = {}
         self.batches = source(list(cases), config)
+        self.names = self.batches.names
         self.validation = Validation(held_out, config) if config.validate_every and held_out else None
         if config.validate_every and not held_out:
             log.warning("Nothing is held out, so nothing is validated: look at data.held_out in the configuration")
@@ -127,9 +129,10 @@ class Run:
         saved.update(losses=self.losses.to_text(), validation=self.scores.to_text(), means=means.to_text())
         saved.update(epoch_steps=self.epoch_steps, processes=distributed.world(), names=self.names, origin=self.origin)
         state.save(self.folder, saved)
-        self.losses.write(self.folder / LOSSES_FILE)
-        self.scores.write(self.folder / VALIDATION_FILE)
-        draw(self.losses, self.scores, self.folder / PICTURE_FILE)
+        with _let_look():
+            self.losses.write(self.folder / LOSSES_FILE)
+            self.scores.write(self.folder / VALIDATION_FILE)
+            draw(self.losses, self.scores, self.folder / PICTURE_FILE)
 
     def go(self, stop: StopRequest, progress: Optional[ProgressCallback] = None) -> bool:
         """Train to the end or until asked to stop, saving on the way and at the end; return whether it is complete."""
@@ -142,7 +145,14 @@ class Run:
                 epoch = self.step // self.epoch_steps + 1
                 if self.step % self.epoch_steps == 0 or self.step == first:
                     self.learner.begin_epoch(epoch, is_new=self.step % self.epoch_steps == 0)
-                self.means.add(self.learner.learn(loader.take(), self.step, epoch))
+                terms = self.learner.learn(loader.take(), self.step, epoch)
+                if distributed.any_process(not math.isfinite(terms["loss"])):
+                    raise ModelError(
+                        f"The training diverged at step {self.step + 1}: its loss is no number any more. What was "
+                        f"saved before is kept in {self.folder}: go on from there, or begin anew with a lower "
+                        "learning_rate."
+                    )
+                self.means.add(terms)
                 self.step += 1
                 self.seconds = before + time.monotonic() - begun
                 self._note(epoch)
@@ -184,7 +194,17 @@ class Run:
             log.info(
                 "step %d, PSNR dB: %s", self.step, ", ".join(f"{pair} {value:.2f}" for pair, value in scores.items())
             )
-            self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
+            with _let_look():
+                self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
+
+
+@contextmanager
+def _let_look() -> Iterator[None]:
+    """Warn where a file that is only looked at cannot be written, as while a program has it open: training goes on."""
+    try:
+        yield
+    except (OSError, OutputError) as error:
+        log.warning("The curves or pictures could not be written this time: %s", error)
 
 
 def _check_origin(init: Start, saved: Mapping[str, Any], path: Path) -> None:

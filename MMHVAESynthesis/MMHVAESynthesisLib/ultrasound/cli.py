@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..arguments import Once
@@ -14,7 +13,7 @@ from ..outputs import check_absent, check_no_inputs, no_empty_folders, put_in_pl
 from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback, Reporter
 from ..volumes import files
-from ..volumes.checks import array_view, checked
+from ..volumes.checks import array_view, checked, checked_label
 from ..volumes.intensity import from_zero
 from ..volumes.likeness import sign_of_skull
 
@@ -108,13 +107,4 @@ def _sources(args: argparse.Namespace):
     if not given:
         raise InputError("There is nothing to simulate from: give --t2, --cet1 or --flair, or --phantom.")
     volumes = {m: checked(files.read(file), f"The {LABELS[m]} volume '{file}'") for m, file in given.items()}
-    return volumes, _label(args.label) if args.label else None
-
-
-def _label(file: str) -> sitk.Image:
-    """Read a segmentation as uint8, which holds no other values than it has."""
-    image = files.read(file)
-    values = array_view(image)
-    if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
-        raise InputError(f"{file} is no segmentation: its values must be whole numbers from 0 to 255.")
-    return sitk.Cast(image, sitk.sitkUInt8)
+    return volumes, checked_label(files.read(args.label), args.label) if args.label else None

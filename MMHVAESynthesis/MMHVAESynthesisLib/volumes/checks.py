@@ -130,3 +130,20 @@ def checked(image: sitk.Image, what: str, ultrasound: bool = False) -> sitk.Imag
     if high <= 0 if ultrasound else low == high:
         raise InputError(f"{what} is empty: all its voxels are {high:g}. Choose another volume.")
     return image
+
+
+def checked_label(image: sitk.Image, what: str) -> sitk.Image:
+    """Return a segmentation of a tumour as uint8.
+
+    :param what: Its name in messages.
+    :raises InputError: where its values are others than 0, 1 (necrosis), 2 (oedema), 3 and 4 (enhancing tumour).
+    """
+    found = np.unique(array_view(image))
+    others = [value for value in found if value not in (0, 1, 2, 3, 4)]
+    if others:
+        named = ", ".join(f"{value:g}" for value in others[:3]) + (", ..." if others[3:] else "")
+        raise InputError(
+            f"{what} is no segmentation of a tumour as it is needed here: its values must be 0, 1 (necrosis), 2 "
+            f"(oedema), 3 or 4 (enhancing tumour), and it has {named}. Give those values, or leave it out."
+        )
+    return sitk.Cast(image, sitk.sitkUInt8)
