@@ -76,3 +76,8 @@ def test_a_file_elsewhere_is_no_former_picture(tmp_path):
     cases = {"cases": {"sweeps": ["/../../x"], "real iUS": []}}
     (tmp_path / "out" / "figures.json").write_text(json.dumps(cases), encoding="utf-8")
     assert results.former(tmp_path / "out") == [tmp_path / "out" / "figures.json"]
+
+
+def test_no_two_cases_have_one_title():
+    assert results.titles(["P1", "P1", "P2", "P1"]) == ["P1", "P1-2", "P2", "P1-3"]
+    assert len(set(results.titles(["P1", "P1", "P1-2", "P1-2"]))) == 4

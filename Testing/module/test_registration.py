@@ -395,6 +395,13 @@ def test_what_was_synthesised_from_the_mr_is_proposed_to_move_with_it(paired, sc
     listed = {items.item(row).text(): items.item(row) for row in range(items.count)}
     assert paired.ui.t2Synthetic.currentNode().GetName() not in listed
     assert listed[made.GetName()].checkState() == Qt.Checked
+    other = scenes.volume("other_T2")
+    ticks = []
+    for mr in (other, t2):
+        paired.ui.t2Preop.setCurrentNode(mr)
+        listed = {items.item(row).text(): items.item(row) for row in range(items.count)}
+        ticks.append(listed[made.GetName()].checkState())
+    assert ticks == [Qt.Unchecked, Qt.Checked]
     paired.ui.registerButton.click()
     end(paired, child, moved)
     assert made.GetTransformNodeID() == t2.GetTransformNodeID() is not None

@@ -377,6 +377,28 @@ def test_what_lay_over_the_synthetic_volume_lies_there_again_after_the_overlay(s
         assert composite.GetForegroundVolumeID() == other.GetID() and composite.GetForegroundOpacity() == 0.7
 
 
+def test_it_lies_there_again_though_the_map_was_deleted_and_no_opacity_comes_back_without_it(
+    slicer, layout, ready, child, scenes
+):
+    run(ready, child, uncertainty=True)
+    other = scenes.volume("CT")
+    for gone in ("map", "CT"):
+        slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.7)
+        ready.ui.overlayCheckBox.checked = True
+        ready.ui.overlaySlider.value = 0.4
+        if gone == "CT":
+            slicer.mrmlScene.RemoveNode(other)
+            ready.ui.overlayCheckBox.checked = False
+            assert {each.GetForegroundOpacity() for each in composites(layout).values()} == {0.4}
+        else:
+            overlaid = next(iter(composites(layout).values())).GetForegroundVolumeID()
+            made = slicer.mrmlScene.GetNodeByID(overlaid)
+            slicer.mrmlScene.RemoveNode(made)
+            ready.ui.overlayCheckBox.checked = False
+            assert {each.GetForegroundVolumeID() for each in composites(layout).values()} == {other.GetID()}
+            run(ready, child, uncertainty=True)
+
+
 def test_an_overlay_that_has_nothing_to_show_says_so(slicer, layout, ready, child):
     run(ready, child)
     box = ready.ui.overlayCheckBox

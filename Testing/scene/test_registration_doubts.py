@@ -229,6 +229,13 @@ def test_what_was_synthesised_from_mr_that_moves_and_stays_is_told(outputs, plan
     (told,) = plan({"t2": synthetic}, {"t2": t2}).warnings
     assert made_of_it.GetName() in told and "not moved with it" in told
     assert plan({"t2": synthetic}, {"t2": t2}, also=[made_of_it]).warnings == []
+    over = scenes.parent(t2, np.eye(4), "Planned")
+    made_of_it.SetAndObserveTransformNodeID(over.GetID())
+    assert plan({"t2": synthetic}, {"t2": t2}, also=[over]).warnings == []
+    made_of_it.SetAndObserveTransformNodeID(None)
+    for broken in ("null", "5", "{broken"):
+        made_of_it.SetAttribute("MMHVAE.inputs", broken)
+        assert plan({"t2": synthetic}, {"t2": t2}).warnings == []
 
 
 @pytest.mark.parametrize("given", ["node", "name", "none", "number"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from MMHVAESynthesisLib.errors import InputError
 from MMHVAESynthesisLib.training import distributed
 from MMHVAESynthesisLib.training.batches import Batch
 from MMHVAESynthesisLib.training.learner import Learner
@@ -132,6 +133,13 @@ def test_the_average_follows_slowly_and_is_what_is_shipped(config):
 def test_ablations_are_configurations(config, changes):
     learner = Learner(dataclasses.replace(config, sizes=dataclasses.replace(config.sizes, **changes)), CPU)
     assert np.isfinite(learner.learn(batch("us", "t2"), 0, 3)["loss"])
+
+
+def test_slices_too_small_for_the_discriminators_are_refused_where_these_come_into_play(config):
+    small = dataclasses.replace(config, sizes=dataclasses.replace(config.sizes, size=16))
+    with pytest.raises(InputError, match="24 x 24 or more, not 16"):
+        Learner(small, CPU)
+    Learner(dataclasses.replace(small, gan_epoch=800, discriminator_epoch=790), CPU)
 
 
 def test_processes_see_the_same_subsets_and_draw_other_noise(config, monkeypatch):

@@ -68,11 +68,28 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spoils_no_state(data, config,
     real = Learner.learn
     monkeypatch.setattr(Learner, "learn", lambda *words: {**real(*words), "loss": float("nan")})
     monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
-    with pytest.raises(ModelError, match="diverged at step 5"):
+    with pytest.raises(ModelError, match="diverged by step 5"):
         loop.train(data, tmp_path, config)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     monkeypatch.undo()
     assert loop.train(data, tmp_path, config)[1]
+
+
+@pytest.mark.parametrize("what", ["network", "discriminators"])
+def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_is_one(data, config, tmp_path, monkeypatch, what):
+    loop.train(data, tmp_path, config, cancel=After(4))
+    before = (tmp_path / "state.safetensors").read_bytes()
+    real = Learner.learn
+
+    def spoilt(learner, *words):
+        terms = real(learner, *words)
+        next(getattr(learner, what).parameters()).data.fill_(float("nan"))
+        return terms
+
+    monkeypatch.setattr(Learner, "learn", spoilt)
+    with pytest.raises(ModelError, match="diverged by step 5"):
+        loop.train(data, tmp_path, config, cancel=After(1))
+    assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
 def test_curves_that_a_program_holds_open_do_not_end_the_run(data, config, tmp_path, monkeypatch, caplog):

@@ -13,7 +13,7 @@ from ..progress import Progress
 from ..request import RegistrationRequest
 from ..scene import closing
 from .i18n import _
-from .jobs import CANCELLED, DONE, FAILED, RUNNING, nameless, silence_since
+from .jobs import CANCELLED, DONE, FAILED, RUNNING, nameless, nothing_changed, silence_since
 from .process import JobError
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class BrainsfitJob:
     @property
     def how_it_stopped(self) -> str:
         """Say what became of a job that was cancelled."""
-        return _("Cancelled. Nothing was changed.")
+        return nothing_changed()
 
     @property
     def is_stopping(self) -> bool:

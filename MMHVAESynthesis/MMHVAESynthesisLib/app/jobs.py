@@ -96,7 +96,7 @@ class Job:
     @property
     def how_it_stopped(self) -> str:
         """Say what became of a job that was cancelled."""
-        return _("Cancelled. Nothing was changed.")
+        return nothing_changed()
 
     def log(self) -> str:
         """Return what the child wrote on standard error, and lines of its standard output that were no JSON."""
@@ -195,6 +195,11 @@ class LastingJob(Job):
         if self.state == CANCELLED and "result" in (self._said or {}):
             # It was through before it heard that it should stop.
             self.state, self.result = DONE, self._said["result"]
+
+
+def nothing_changed() -> str:
+    """Return what to say of a job that was cancelled and leaves nothing."""
+    return _("Cancelled. Nothing was changed.")
 
 
 def memory_ran_out() -> str:

@@ -182,7 +182,7 @@ class Child:
         return lines
 
     def _keep(self, line: str) -> None:
-        """Keep a line until it is taken; wait where there are too many, for as long as anybody takes them."""
+        """Keep a line until it is taken; wait where there are too many, until some are taken or this is closed."""
         while not self._is_closed:
             try:
                 self._lines.put(line, timeout=_YIELD_SECONDS)

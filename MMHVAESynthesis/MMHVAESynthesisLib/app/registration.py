@@ -57,6 +57,7 @@ class Registration(VTKObservationMixin):
         self._update_soon = update_soon
         self._parameters: Optional[Any] = None
         self._listed: List[Any] = []
+        self._moving: List[Any] = []
         self._watched: List[Any] = []
         self._names: List[str] = []
         self._note, self._undo_tip = "", ui.undoButton.toolTip
@@ -145,6 +146,8 @@ class Registration(VTKObservationMixin):
             return
         self._list(self._others())
         last = self._last()
+        if last is not None:
+            self._follow()
         self._watch([each for each in dict.fromkeys([*self._landmarks(), *self._listed, last]) if each is not None])
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
@@ -312,23 +315,18 @@ class Registration(VTKObservationMixin):
         """List what else could move along, what the user checked still checked."""
         items = self._ui.alsoList
         shown = [items.item(row).text() for row in range(items.count)]
-        if _are_same(nodes, self._listed) and [node.GetName() for node in nodes] == shown:
+        moving = list(self._chosen("Preop").values()) if self._parameters is not None else []
+        is_known = _are_same(nodes, self._listed) and [node.GetName() for node in nodes] == shown
+        if is_known and _are_same(moving, self._moving):
             return
-        moving = self._chosen("Preop").values() if self._parameters is not None else ()
-        checked = [
-            *self._checked(),
-            *(
-                node
-                for node in nodes
-                if not any(node is each for each in self._listed)
-                and any(source is mr for source in mr_behind(node) for mr in moving)
-            ),
-        ]
+        checked, listed, before = self._checked(), self._listed, self._moving
         items.clear()
-        self._listed = nodes
+        self._listed, self._moving = nodes, moving
         for node in nodes:
             item = qt.QListWidgetItem(node.GetName())
-            is_checked = any(node is each for each in checked)
+            follows, followed = _is_made_from(node, moving), _is_made_from(node, before) and _is_among(node, listed)
+            # What was made from the MR is ticked once that is chosen, and no longer once it is not.
+            is_checked = _is_among(node, checked) if follows == followed else follows
             item.setCheckState(qt.Qt.Checked if is_checked else qt.Qt.Unchecked)
             items.addItem(item)
 
@@ -375,6 +373,14 @@ class Registration(VTKObservationMixin):
 def _are_same(nodes: List[Any], others: List[Any]) -> bool:
     # Not by IDs: those of another scene's nodes are the same.
     return len(nodes) == len(others) and all(new is old for new, old in zip(nodes, others))
+
+
+def _is_among(node: Any, nodes: List[Any]) -> bool:
+    return any(node is each for each in nodes)
+
+
+def _is_made_from(node: Any, mr: List[Any]) -> bool:
+    return any(_is_among(source, mr) for source in mr_behind(node))
 
 
 def _brainsfit() -> Any:

@@ -24,14 +24,9 @@ def cases_of(
 
 
 def check_one(manifest: Union[str, Path, None], folder: Union[str, Path, None]) -> None:
-    """Raise :class:`InputError` unless exactly one of the two is given."""
+    """Raise :class:`InputError` unless exactly one of the two is given, as a path."""
     if (manifest is None) == (folder is None):
         raise InputError("Give the cases either as a table (manifest) or as a folder (folder).")
-    check_paths(manifest=manifest, folder=folder)
-
-
-def check_paths(**named: Union[str, Path, None]) -> None:
-    """Raise :class:`InputError` where what is given is not the path of something."""
-    for name, value in named.items():
-        if value is not None and not isinstance(value, (str, Path)):
-            raise InputError(f"{name} is a path, not {value!r}.")
+    given = folder if manifest is None else manifest
+    if not isinstance(given, (str, Path)):
+        raise InputError(f"{'folder' if manifest is None else 'manifest'} is a path, not {given!r}.")

@@ -31,7 +31,7 @@ def _pictures(folder: Path) -> List[str]:
         simulated = figures.get("simulated_us", {}).get("which", ())
         paired = [case for number, case in enumerate(sweeps) if f"{number} {case}" not in simulated]
         names = picture_names(sweeps, real, [*real, *paired])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
     return [name for name in names if Path(name).name == name]
 
@@ -44,9 +44,15 @@ def picture_names(sweeps: Sequence[str], real: Sequence[str], temperature: Seque
 
 
 def titles(cases: Sequence[str]) -> List[str]:
-    """Return the names of cases, with a number where another case before has the same name."""
-    before = [cases[:place].count(case) for place, case in enumerate(cases)]
-    return [f"{case}-{count + 1}" if count else case for case, count in zip(cases, before)]
+    """Return the names of cases, with a number where a case before is called the same."""
+    found: List[str] = []
+    for case in cases:
+        title, number = case, 1
+        while title in found:
+            number += 1
+            title = f"{case}-{number}"
+        found.append(title)
+    return found
 
 
 @contextmanager

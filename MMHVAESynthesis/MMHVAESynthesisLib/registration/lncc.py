@@ -144,6 +144,10 @@ class Landscape:
         return total / (len(self.moving) * len(self.windows))
 
 
+_LEVEL = 16.0
+"""Twice the argument at which a hyperbolic tangent is 1 to seven digits."""
+
+
 def _cross(vectors: Tensor) -> Tensor:
     x, y, z = vectors.unbind(-1)
     zero = torch.zeros_like(x)
@@ -156,7 +160,10 @@ def _stretch(values: Tensor) -> Tensor:
     The bound is a hyperbolic tangent of the whole matrix, by way of exponentials: of each entry it would hold along the
     axes alone, and its eigenvectors have no derivative where nothing is stretched.
     """
-    xx, yy, zz, xy, xz, yz = (2 / MOST_STRETCH * values).unbind(-1)
+    values = 2 / MOST_STRETCH * values
+    # Farther off the tangent is level anyway, and exponentials outgrow the digits.
+    beyond = (values**2).sum(-1, keepdim=True) / _LEVEL**2
+    xx, yy, zz, xy, xz, yz = (values * beyond.clamp(min=1).rsqrt()).unbind(-1)
     raised = torch.matrix_exp(torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], dim=-1).view(-1, 3, 3))
     identity = torch.eye(3, dtype=values.dtype, device=values.device)
     return identity + MOST_STRETCH * torch.linalg.solve(raised + identity, raised - identity)

@@ -25,15 +25,15 @@ def show(opacity: Optional[float]) -> None:
                 composite.SetAttribute(_OPACITY, str(composite.GetForegroundOpacity()))
             composite.SetForegroundVolumeID(wanted.GetID())
             composite.SetForegroundOpacity(opacity)
-        elif is_on:
+        elif is_on or not composite.GetForegroundVolumeID():
             _give_back(composite)
 
 
 def _give_back(composite: Any) -> None:
-    """Show again what the map lay in place of."""
+    """Show again what the map lay in place of, where that is still in the scene."""
     former, was = composite.GetNodeReference(_FORMER), composite.GetAttribute(_OPACITY)
     composite.SetForegroundVolumeID(None if former is None else former.GetID())
-    if was is not None:
+    if former is not None and was is not None:
         composite.SetForegroundOpacity(float(was))
     composite.SetNodeReferenceID(_FORMER, None)
     composite.RemoveAttribute(_OPACITY)

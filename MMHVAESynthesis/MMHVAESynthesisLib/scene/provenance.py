@@ -55,6 +55,16 @@ def noted(node: Any) -> Dict[str, str]:
     return {name[len(PREFIX) :]: node.GetAttribute(name) for name in _attribute_names(node)}
 
 
+def parsed(text: Any, otherwise: Any) -> Any:
+    """Return what a note says; a note that is no JSON, as the model's name, is a text."""
+    if text is None:
+        return otherwise
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def references(node: Any) -> Dict[str, str]:
     """Return ``{role: node ID}`` of the references that this software made on ``node``."""
     return {role: node.GetNodeReferenceID(role) for role in _roles(node) if node.GetNodeReferenceID(role)}
@@ -70,7 +80,8 @@ def mr_behind(node: Any) -> List[Any]:
 
     Such a volume belongs to the MR, not to the ultrasound: it moves with it.
     """
-    if not is_synthetic(node) or US in json.loads(noted(node).get("inputs", f'["{US}"]')):
+    inputs = parsed(noted(node).get("inputs"), None)
+    if not is_synthetic(node) or not isinstance(inputs, dict) or US in inputs:
         return []
     sources = [node.GetNodeReference(INPUT + modality) for modality in MODALITIES if modality != US]
     return [source for source in sources if source is not None]

@@ -133,8 +133,8 @@ def plan(
     warnings += [how_paired] if how_paired else []
     named = [transformable(node, "What is to be moved") for node in _several(also)]
     carried = {node.GetID(): node for node in [*mr.values(), *named, *lists[1:]] if node is not None}
-    warnings += _left_of_the_mr(carried.values())
     staying = [node for node in [*fixed.values(), us, lists[0]] if node is not None]
+    warnings += _left_of_the_mr(carried.values(), staying)
     _check_can_move(list(carried.values()), staying)
     return Plan(fixed, mr, us, list(carried.values()), staying, landmarks, _places(registered), warnings)
 
@@ -205,14 +205,15 @@ def _of_several_sweeps(fixed: Mapping[str, Any]) -> List[str]:
     ]
 
 
-def _left_of_the_mr(carried: Iterable[Any]) -> List[str]:
+def _left_of_the_mr(carried: Iterable[Any], staying: Sequence[Any]) -> List[str]:
     """Return a warning of what was synthesised from MR that moves, and stays where that was."""
     moving = list(carried)
     left = [
         node.GetName()
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        if not any(node is each for each in moving)
-        and any(source is each for source in mr_behind(node) for each in moving)
+        if any(source is each for source in mr_behind(node) for each in moving)
+        and not any(each is over for each in moving for over in (node, *placement.above(node)))
+        and not any(node is each for each in staying)
     ]
     if not left:
         return []

@@ -1,6 +1,5 @@
 """The runs of a scene, found again from what is noted on the volumes that they made."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Dict, List
 
@@ -37,11 +36,11 @@ class Run:
 
     def input_names(self) -> Dict[str, str]:
         """Return the names of the inputs at the time of the run, by modality."""
-        return _json(self.noted.get("inputs"), {})
+        return provenance.parsed(self.noted.get("inputs"), {})
 
     def setting(self, name: str, otherwise: Any = None) -> Any:
         """Return a setting of the run as the number, list or text that it was."""
-        return _json(self.noted.get(name), otherwise)
+        return provenance.parsed(self.noted.get(name), otherwise)
 
     def delete(self) -> None:
         """Remove the run's volumes and uncertainty maps, and its folder once that is empty; clones stay, marked."""
@@ -80,13 +79,3 @@ def runs() -> List[Run]:
             run.outputs.setdefault(noted.get("modality", ""), node)
     # Of runs of the same second the later one stands later in the scene.
     return sorted(reversed(list(found.values())), key=lambda run: run.created, reverse=True)
-
-
-def _json(text: Any, otherwise: Any) -> Any:
-    """Return what a note says; a note that is no JSON, as the model's name, is a text."""
-    if text is None:
-        return otherwise
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -123,7 +123,9 @@ def find_resources(request: SynthesisRequest, sizes: NetworkSizes) -> Resources:
     """
     device = find_device(request.device)
     if request.half_precision and device.type != "cuda":
-        raise DeviceError(f"Half precision needs CUDA; this would run on {device}. Leave half precision off.")
+        raise DeviceError(
+            f"Half precision needs CUDA; this would run on {device}. Choose a CUDA device, or leave half precision off."
+        )
     if device.type == "cpu":
         return Resources(device, request.workers or cores(), 1, False)
     return Resources(device, 1, request.batch or _batch_on(device, sizes), request.half_precision)

@@ -96,7 +96,7 @@ def run(
 ) -> Dict[str, Any]:
     """Run the command; return what was done, JSON-able: of several processes the first, the others nothing.
 
-    :raises MMHVAEError: when something cannot be used; before any work starts.
+    :raises MMHVAEError: when something cannot be used, before any work starts; or when the training diverges.
     """
     output = _output(args)
     require_torch()

@@ -151,11 +151,6 @@ class TrainingConfig:
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
             raise InputError(f"The seed must be a whole number from 0 to {2**32 - 1}, not {self.seed}.")
-        if self.gan_weight > 0 and self.sizes.size < 24:
-            raise InputError(
-                f"The discriminators need slices of 24 x 24 or more, not {self.sizes.size}: set gan_weight to 0, or a "
-                "larger size."
-            )
         if self.subsets not in SUBSETS or self.precision not in ("float32", "bfloat16"):
             raise InputError(f"Unknown subsets {self.subsets!r} or precision {self.precision!r}.")
         if (

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..network.discriminator import Discriminator
 from ..network.model import BACKGROUND, MMHVAE
 from ..network.sizes import NetworkSizes
@@ -19,6 +20,9 @@ from .losses import discriminator_term, fakes, generator_term, given_term, kl_te
 from .passes import ALL_SEEN, Subset, plan
 from .pool import ImagePool
 from .widening import widened
+
+_LEAST_TO_JUDGE = 24
+"""Rows and columns, fewer of which a PatchGAN's strides leave nothing of to normalise."""
 
 Passes = List[Tuple[Subset, Dict[str, Tensor]]]
 
@@ -34,10 +38,17 @@ class Learner:
 
     :param config: The run.
     :param device: Where it runs.
+    :raises InputError: when the slices are too small for the discriminators.
     """
 
     def __init__(self, config: TrainingConfig, device: torch.device):
         self.config, self.device = config, device
+        is_adversarial = config.gan_weight > 0 and min(config.discriminator_epoch, config.gan_epoch) <= config.epochs
+        if is_adversarial and config.sizes.size < _LEAST_TO_JUDGE:
+            raise InputError(
+                f"The discriminators need slices of {_LEAST_TO_JUDGE} x {_LEAST_TO_JUDGE} or more, not "
+                f"{config.sizes.size}: set gan_weight to 0, or a larger size."
+            )
         torch.manual_seed(config.seed)
         self.network = MMHVAE(config.sizes).to(device)
         _enlarge_locations(self.network, config.expert_gain)
@@ -56,6 +67,11 @@ class Learner:
         self.average = AveragedWeights(self.network, config.ema) if config.ema else None
         if config.precision == "bfloat16":
             self._keep_latents_float32()
+
+    def is_finite(self) -> bool:
+        """Return whether all weights, of the discriminators too, are numbers."""
+        every = [*self.network.parameters(), *self.discriminators.parameters()]
+        return all(bool(torch.isfinite(parameter).all()) for parameter in every)
 
     def _new_adamax(self) -> torch.optim.Adamax:
         return torch.optim.Adamax(self.network.parameters(), lr=self.config.learning_rate)

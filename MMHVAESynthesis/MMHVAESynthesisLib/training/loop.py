@@ -121,7 +121,11 @@ class Run:
         log.info("Going on from step %d of %d (%s)", self.step, self.steps, path)
 
     def save(self) -> None:
-        """Write the state, the curves and their picture. Every process has to call it, the first one writes."""
+        """Write the state, the curves and their picture. Every process has to call it, the first one writes.
+
+        :raises ModelError: where the weights are no numbers any more: then nothing is written.
+        """
+        self._check_finite(self.learner.is_finite())
         learner, means = self.learner.state(), self._means_of_all()
         if distributed.rank() != 0:
             return
@@ -135,7 +139,10 @@ class Run:
             draw(self.losses, self.scores, self.folder / PICTURE_FILE)
 
     def go(self, stop: StopRequest, progress: Optional[ProgressCallback] = None) -> bool:
-        """Train to the end or until asked to stop, saving on the way and at the end; return whether it is complete."""
+        """Train to the end or until asked to stop, saving on the way and at the end; return whether it is complete.
+
+        :raises ModelError: when the training diverges.
+        """
         rank, world = distributed.rank(), distributed.world()
         loader = Loader(self.batches, lambda step: step * world + rank, self.step)
         begun, first, saved_at = time.monotonic(), self.step, time.monotonic()
@@ -146,14 +153,9 @@ class Run:
                 if self.step % self.epoch_steps == 0 or self.step == first:
                     self.learner.begin_epoch(epoch, is_new=self.step % self.epoch_steps == 0)
                 terms = self.learner.learn(loader.take(), self.step, epoch)
-                if distributed.any_process(not math.isfinite(terms["loss"])):
-                    raise ModelError(
-                        f"The training diverged at step {self.step + 1}: its loss is no number any more. What was "
-                        f"saved before is kept in {self.folder}: go on from there, or begin anew with a lower "
-                        "learning_rate."
-                    )
-                self.means.add(terms)
                 self.step += 1
+                self._check_finite(all(map(math.isfinite, terms.values())))
+                self.means.add(terms)
                 self.seconds = before + time.monotonic() - begun
                 self._note(epoch)
                 stopping = distributed.any_process(stop.is_set())
@@ -169,6 +171,14 @@ class Run:
             loader.close()
         self.save()
         return self.step >= self.steps
+
+    def _check_finite(self, is_finite: bool) -> None:
+        """Raise where losses or weights are no numbers any more, in whichever process; each has to call it."""
+        if distributed.any_process(not is_finite):
+            raise ModelError(
+                f"The training diverged by step {self.step}: its numbers are not finite any more. What was saved "
+                f"before is kept in {self.folder}: go on from there, or begin anew with a lower learning_rate."
+            )
 
     def _means_of_all(self) -> Means:
         """Return the means over the steps of all processes, each of which has to call it."""
@@ -242,6 +252,7 @@ def train(
     :param minutes: Time limit, reading the cases included.
     :return: The run, and whether it is complete.
     :raises InputError: when the data or the state cannot be used.
+    :raises ModelError: when the training diverges; the state that was saved before stays.
     """
     stop = StopRequest(minutes, cancel)
     # Denormal numbers at the start of training cost a factor of 25 on a CPU.
