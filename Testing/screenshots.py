@@ -49,11 +49,14 @@ class Camera:
 
         parent = self._panel.parent
         # Texts that wrap find their height only in a window of the final width, and then only step by step.
-        for height in (2000, None, None, None):
-            parent.resize(WIDTH, height or parent.layout().totalHeightForWidth(WIDTH))
+        height, heights = 2000, []
+        while heights[-3:] != [height] * 3:
+            heights.append(height)
+            parent.resize(WIDTH, height)
             parent.show()
             for _ in range(5):
                 qt.QCoreApplication.processEvents()
+            height = max(parent.layout().totalHeightForWidth(WIDTH), parent.layout().totalMinimumSize().height())
         picture = parent.grab()
         assert picture.width() == WIDTH, f"{name}: the panel is too wide for Slicer's side panel"
         picture.save(str(OUTPUT / f"{name}.png"))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -46,9 +47,19 @@ def test_the_demonstrator_has_two_and_a_half_to_three_and_a_half_million_paramet
     assert 2_500_000 <= parameters(presets.demonstrator()) <= 3_500_000
 
 
-def test_only_the_demonstrator_draws_what_is_given_from_itself():
+def test_the_demonstrator_and_its_ablations_draw_what_is_given_from_itself_and_the_published_do_not():
     own = [n for n in presets.PRESETS if presets.configuration(n).sizes.reconstruction == "own"]
-    assert own == ["demonstrator"]
+    assert own == [n for n in presets.PRESETS if n == "demonstrator" or n.startswith("ablation-")] and len(own) == 7
+
+
+def test_ablations_have_the_published_mixture_and_loss_and_differ_in_their_network_alone():
+    product, published = presets.configuration("ablation-product"), presets.published()
+    for name in ("subsets", "l1_weight", "l2_weight", "given_weight", "kl_weight"):
+        assert getattr(product, name) == getattr(published, name)
+    for name in ("average", "zero-fill", "three-levels", "one-level", "pair"):
+        other = presets.configuration(f"ablation-{name}")
+        assert other.sizes != product.sizes
+        assert dataclasses.replace(other, name=product.name, sizes=product.sizes) == product
 
 
 def test_the_forerunner_is_as_its_paper_says():
