@@ -49,6 +49,7 @@ class Camera:
 
         parent = self._panel.parent
         # Texts that wrap find their height only in a window of the final width, and then only step by step.
+        wrapping = [label for label in parent.findChildren(qt.QLabel) if label.wordWrap]
         height, heights = 2000, []
         while heights[-3:] != [height] * 3:
             heights.append(height)
@@ -56,8 +57,13 @@ class Camera:
             parent.show()
             for _ in range(5):
                 qt.QCoreApplication.processEvents()
-            height = max(parent.layout().totalHeightForWidth(WIDTH), parent.layout().totalMinimumSize().height())
+            height = parent.layout().totalHeightForWidth(WIDTH)
+            # In Slicer's side panel, which scrolls, labels get the height that they need at their width.
+            for label in wrapping:
+                label.setMinimumHeight(max(0, label.heightForWidth(label.width)))
         picture = parent.grab()
+        for label in wrapping:
+            label.setMinimumHeight(0)
         assert picture.width() == WIDTH, f"{name}: the panel is too wide for Slicer's side panel"
         picture.save(str(OUTPUT / f"{name}.png"))
 
