@@ -249,3 +249,17 @@ def test_what_else_is_to_be_moved_may_be_a_single_one(plan, scenes, made, pair, 
     else:
         planned = plan({"t2": synthetic}, {"t2": t2}, also=also)
         assert [node.GetName() for node in planned.carried] == [t2.GetName(), *([] if given == "none" else ["CT"])]
+
+
+def test_what_a_registration_moves_takes_no_result_that_would_lie_elsewhere(
+    registration, plan, outputs, scenes, made, pair
+):
+    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    us, flair = scenes.volume("US of today"), scenes.volume("FLAIR")
+    with pytest.raises(InputError, match=re.escape(f"lies under the registration '{transform.GetName()}'")):
+        outputs.checked({"t2": pair[1]}, {"us": us})
+    # a result of what is moved as well lies there too
+    flair.SetAndObserveTransformNodeID(pair[1].GetTransformNodeID())
+    assert outputs.checked({"t2": pair[1]}, {"flair": flair}) == {"t2": pair[1]}
+    registration.undo(transform)
+    assert outputs.checked({"t2": pair[1]}, {"us": us}) == {"t2": pair[1]}

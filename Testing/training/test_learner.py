@@ -135,6 +135,11 @@ def test_ablations_are_configurations(config, changes):
     assert np.isfinite(learner.learn(batch("us", "t2"), 0, 3)["loss"])
 
 
+def test_each_optimiser_has_the_rate_of_its_own(config):
+    learner = Learner(dataclasses.replace(config, learning_rate=2e-3, discriminator_learning_rate=2e-4), CPU)
+    assert learner.adamax.param_groups[0]["lr"] == 2e-3 and learner.adam.param_groups[0]["lr"] == 2e-4
+
+
 def test_slices_too_small_for_the_discriminators_are_refused_where_these_come_into_play(config):
     small = dataclasses.replace(config, sizes=dataclasses.replace(config.sizes, size=16))
     with pytest.raises(InputError, match="24 x 24 or more, not 16"):

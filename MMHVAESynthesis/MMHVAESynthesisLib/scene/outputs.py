@@ -8,8 +8,9 @@ import slicer
 
 from ..errors import InputError
 from ..modalities import MODALITIES, label, labels
-from . import display, provenance
+from . import display, placement, provenance
 from .nodes import copy_grid, found, set_voxels
+from .registrations import is_registration
 from .removal import remove
 
 
@@ -43,12 +44,26 @@ def checked(
                 f"{what}, '{node.GetName()}', is a map that goes with another volume or with a registration: choose "
                 "another, or a new volume."
             )
+        moved_by = _registration_over(node, inputs)
+        if moved_by is not None:
+            raise InputError(
+                f"{what}, '{node.GetName()}', lies under the registration '{moved_by.GetName()}', which a result would "
+                "not: take that back first, or choose another, or a new volume."
+            )
         if any(node is other for other in nodes.values()):
             raise InputError(f"The output volume '{node.GetName()}' is chosen twice: choose a new volume for one.")
         nodes[modality] = node
     if targets is not None:
         _check_are_made(nodes, targets)
     return nodes
+
+
+def _registration_over(node: Any, inputs: Mapping[str, Any]) -> Optional[Any]:
+    """Return a registration that moves a volume; None where there is none, or the results will lie under it too."""
+    reference = next((inputs[modality] for modality in MODALITIES if modality in inputs), None)
+    if reference is not None and reference.GetTransformNodeID() == node.GetTransformNodeID():
+        return None
+    return next((over for over in placement.above(node) if is_registration(over)), None)
 
 
 def _check_are_made(given: Mapping[str, Any], targets: Sequence[str]) -> None:
