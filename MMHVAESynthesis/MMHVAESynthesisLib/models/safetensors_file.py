@@ -21,8 +21,8 @@ ITEM_SIZES = {"F16": 2, "F32": 4}
 """Types of our checkpoints and the bytes of one element."""
 
 METADATA = "__metadata__"
-_MAX_HEADER = 100_000_000
-"""Bytes, the format's own limit. A training state keeps its curves there: 2 MB after 130,000 published steps."""
+_MAX_HEADER = 16 << 20
+"""Bytes of a model's."""
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -50,9 +50,10 @@ class Layout:
     data_start: int
 
 
-def read_layout(path: Path) -> Layout:
+def read_layout(path: Path, longest: int = _MAX_HEADER) -> Layout:
     """Read and check all but the tensors' bytes.
 
+    :param longest: Bytes that the header may have.
     :raises ModelError: when the file is cut off or damaged.
     """
     size = path.stat().st_size
@@ -60,7 +61,7 @@ def read_layout(path: Path) -> Layout:
         length = int.from_bytes(file.read(8), "little")
         if length > size - 8:
             raise _cut_off(path, size, 8 + length)
-        if length > _MAX_HEADER:
+        if length > longest:
             raise _damaged(path, "its header is too long")
         text = file.read(length)
     try:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 CURRENT, PREVIOUS, WRITTEN = "state.safetensors", "state-previous.safetensors", "state-next.safetensors"
 _TREE = "tree"
 _TENSOR = "tensor:"
+_LONGEST_HEADER = 100_000_000
+"""Bytes, as the format has it. The curves lie there: 2 MB after 130,000 steps of the published protocol."""
 
 
 def _take_apart(value: Any, name: str, tensors: Dict[str, Tensor]) -> Any:
@@ -58,7 +60,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
         name: ("F32", tuple(tensor.shape), memoryview(tensor.reshape(-1).numpy()).cast("B"))
         for name, tensor in tensors.items()
     }
-    safetensors_file.write(folder / WRITTEN, {_TREE: tree}, content, safetensors_file.read_layout)
+    safetensors_file.write(folder / WRITTEN, {_TREE: tree}, content, _layout)
     try:
         if (folder / CURRENT).exists():
             move(folder / CURRENT, folder / PREVIOUS)
@@ -68,7 +70,7 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path) -> Dict[str, Any]:
-    layout = safetensors_file.read_layout(path)
+    layout = _layout(path)
     tensors = {
         name: torch.frombuffer(buffer, dtype=torch.float32).reshape(layout.entries[name].shape)
         for name, buffer in safetensors_file.read_tensors(path, layout).items()
@@ -76,8 +78,12 @@ def _read(path: Path) -> Dict[str, Any]:
     return _put_together(json.loads(layout.metadata[_TREE]), tensors)
 
 
+def _layout(path: Path) -> safetensors_file.Layout:
+    return safetensors_file.read_layout(path, _LONGEST_HEADER)
+
+
 def _read_values(path: Path) -> Dict[str, Any]:
-    tree = safetensors_file.read_layout(path).metadata[_TREE]
+    tree = _layout(path).metadata[_TREE]
     return _put_together(json.loads(tree), defaultdict(lambda: None))
 
 
