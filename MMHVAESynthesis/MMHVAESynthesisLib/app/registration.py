@@ -341,7 +341,7 @@ class Registration(VTKObservationMixin):
             if not node.GetHideFromEditors()
             # What was made from MR lies on that and goes with it; what was made from the ultrasound stays.
             and (mr_behind(node) or not is_synthetic(node))
-            and not any(node is each for each in taken)
+            and not _is_among(node, taken)
         ]
 
     def _checked(self) -> List[Any]:
