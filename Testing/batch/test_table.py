@@ -39,6 +39,13 @@ def test_tables_as_spreadsheets_write_them(table, separator, encoding, end):
     assert list(case.inputs) == ["us"] and list(case.preoperative) == ["flair"]
 
 
+@pytest.mark.parametrize("first", ["sep=;", "sep=;\r", '"sep=;"', "SEP=;"])
+def test_a_line_that_names_the_separator_is_none_of_the_table(table, first):
+    """As Excel wants it, and some tools write it; 'case,1' is a name here."""
+    (case,) = read_table(table(first + "\ncase;us\ncase,1;a.nrrd\n"))
+    assert case.name == "case,1" and list(case.inputs) == ["us"]
+
+
 def test_empty_columns_behind_the_others_are_none(table):
     """As spreadsheets write them where something once stood."""
     first, second = read_table(table("case;us;;\n1;a.nrrd;;\n2;b.nrrd\n"))

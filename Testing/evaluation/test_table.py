@@ -30,6 +30,11 @@ def test_all_fifteen_sets_of_four_modalities():
     assert len(sets) == len(set(sets)) == 15 and sets[0] == ("us",) and sets[-1] == ("us", "t2", "cet1", "flair")
 
 
+def test_a_table_of_nothing_says_so_in_place_of_a_broken_one():
+    assert Table().to_markdown() == "There was nothing to measure here.\n"
+    assert table(us="t2:20").to_markdown().startswith("| inputs | T2 PSNR dB |")
+
+
 def test_slices_with_an_empty_target_are_left_out():
     rng = np.random.default_rng(0)
     targets = rng.uniform(-1, 1, (3, 1, 16, 16)).astype(np.float32)

@@ -190,6 +190,17 @@ def test_folds_are_dealt_by_what_the_cases_have(tmp_path):
         dataclasses.replace(settings, fold=3)
 
 
+def test_more_folds_than_cases_are_refused(tmp_path):
+    for number in range(2):
+        folder = tmp_path / "mri" / f"case{number}"
+        folder.mkdir(parents=True)
+        (folder / "t2.nii.gz").write_bytes(b"")
+    found = cases.find(tmp_path)
+    assert [len(fold) for fold in cases.folds(found, 2)] == [1, 1]
+    with pytest.raises(InputError, match="2 cases for 3 folds: make data.folds smaller"):
+        cases.split(found, dataclasses.replace(CROPS, folds=3))
+
+
 def test_folders_of_one_name_are_held_out_together_and_count_once(tmp_path):
     for site, count, name in (("siteA", 4, "t2"), ("siteB", 6, "flair")):
         for number in range(1, count + 1):

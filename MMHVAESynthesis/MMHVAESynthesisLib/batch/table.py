@@ -8,13 +8,15 @@ column                                  what
 ``preoperative_t2`` and so on           pre-operative MR, which is registered, or compared with as it lies
 ======================================  ==============================================================================
 
-Columns are separated by commas, semicolons or tabs. Relative file names start from the table's folder. Backslashes, as
-Windows writes them, are taken for slashes on other systems, where only that gives a file.
+Columns are separated by commas, semicolons or tabs; a line ``sep=;`` before all others, as for Excel, says by which.
+Relative file names start from the table's folder. Backslashes, as Windows writes them, are taken for slashes on other
+systems, where only that gives a file.
 """
 
 import csv
 import io
 import os
+import re
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
 
@@ -28,6 +30,7 @@ CASE, PREOPERATIVE = "case", "preoperative_"
 COLUMNS = (CASE, *MODALITIES, *(PREOPERATIVE + modality for modality in MR))
 
 _SEPARATORS = ",;\t"
+_SAID = re.compile(r'"?sep=([,;\t])"?\s*', re.IGNORECASE)
 
 
 def read_table(source: Union[str, Path]) -> List[Case]:
@@ -63,9 +66,12 @@ def _text(path: Path) -> str:
 def _rows(text: str, path: Path) -> List[Tuple[int, Dict[str, str]]]:
     """Return the filled lines with their numbers, by column."""
     first = text.split("\n", 1)[0]
-    separator = max(_SEPARATORS, key=first.count)
+    said = _SAID.fullmatch(first)
+    separator = said.group(1) if said else max(_SEPARATORS, key=first.count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        if said:
+            next(reader)
         columns = [_column(name, path) for name in _without_empty_end(next(reader, []))]
         if CASE not in columns or len(set(columns)) != len(columns):
             raise InputError(

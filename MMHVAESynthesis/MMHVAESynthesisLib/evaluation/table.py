@@ -124,7 +124,12 @@ class Table:
         move(beside, path)
 
     def to_markdown(self) -> str:
-        """Return the table with a column a target and metric and the means over all sets of inputs below."""
+        """Return the table with a column a target and metric and the means over all sets of inputs below.
+
+        A sentence in its place where it has no rows.
+        """
+        if not self.rows:
+            return "There was nothing to measure here.\n"
         columns = [(target, metric) for target in self.targets for metric in self.metrics]
         heads = [f"{label(target)} {_HEADINGS[metric]}" for target, metric in columns]
         lines = ["| inputs | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]

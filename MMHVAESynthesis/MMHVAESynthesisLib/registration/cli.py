@@ -21,6 +21,7 @@ from ..volumes import files, naming
 from ..volumes.checks import checked
 from . import figures, landmarks, transforms
 from .engine import register
+from .maker import completing, makers_of, why_not_completed
 from .result import ContrastSimilarity, RegistrationResult
 
 HELP = "register pre-operative MR to the ultrasound through synthetic MR"
@@ -101,7 +102,8 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME|FILE",
-        help="of the completion: the model that made the synthetic MR; default: the one that models marks with *",
+        help="of the completion: the model that made the synthetic MR; default: the one that the record beside them "
+        "names, without a record the one that models marks with *",
     )
 
 
@@ -142,14 +144,16 @@ def run(
         _check_unpaired(args, request)
         if args.model is not None:
             catalogue.find(args.model)  # says where there is none of that name, be it needed or not
+        request, not_completed = _completed_by_its_model(request)
         result = register(request, progress, cancel)
         report = _figures(result)
-        provenance = result.provenance
+        provenance, more = result.provenance, [not_completed]
         if points is not None:
             *pairs, how_paired = points
             report["tre"] = _tre(_initial(args), result, *pairs)
-            if how_paired:
-                provenance = {**provenance, "warnings": [*provenance["warnings"], how_paired]}
+            more.append(how_paired)
+        if any(more):
+            provenance = {**provenance, "warnings": [*provenance["warnings"], *filter(None, more)]}
         report["initial"] = absolute(args.initial) if args.initial else None
         report["provenance"] = provenance
         return {**report, "outputs": _write(args, request, result, report)}
@@ -179,6 +183,18 @@ def describe(result: Dict[str, Any]) -> str:
         if initial:
             lines.append(f"What {initial} moved is part of the displacement.")
     return "\n".join([*lines, *result["outputs"].values()])
+
+
+def _completed_by_its_model(request: RegistrationRequest) -> Tuple[RegistrationRequest, str]:
+    """Return a request that completes with the model that made the synthetic MR, as the records beside them say.
+
+    :return: And a warning where that is not found, so that nothing is completed; else "".
+    """
+    if not request.completion:
+        return request, ""
+    makers = makers_of(request.fixed.values())
+    request = dataclasses.replace(request, **completing(makers, request.model))
+    return request, why_not_completed(request, makers, ", or name it with --model")
 
 
 def _request(args: argparse.Namespace) -> RegistrationRequest:

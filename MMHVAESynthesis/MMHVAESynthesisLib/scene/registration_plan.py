@@ -1,6 +1,6 @@
 """What a registration of the scene is about: which nodes are registered, which move, which stay."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -9,9 +9,9 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, label, labels
-from ..models.recognition import recognised
+from ..modalities import MODALITIES, US, label
 from ..registration.landmarks import PointList, paired, target_registration_error
+from ..registration.maker import completing, why_not_completed
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
 from . import placement
@@ -54,7 +54,8 @@ class Plan:
         :raises InputError: when a volume or a setting cannot be used.
         """
         wanted = settings.get("completion", True)
-        settings.update(_completing(self.synthetic.values(), settings))
+        makers = [(noted(node).get("model"), noted(node).get("modelDigest")) for node in self.synthetic.values()]
+        settings.update(completing(makers, settings.get("model")))
         us = None
         if self.us is not None:
             what = f"The iUS '{self.us.GetName()}'"
@@ -66,36 +67,10 @@ class Plan:
             names={modality: node.GetName() for modality, node in self.moving.items()},
             **settings,
         )
-        if wanted and not request.completion and replace(request, completion=True).to_complete:
-            self.warnings.append(_not_completed(request, self.synthetic.values()))
+        reason = why_not_completed(request, makers) if wanted else ""
+        if reason:
+            self.warnings.append(reason)
         return request
-
-
-def _completing(nodes: Iterable[Any], settings: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return ``model`` and ``completion`` of a request to register to these volumes.
-
-    Another model than theirs does not fit: where the volumes note theirs, and it is none or not on this machine,
-    nothing is completed.
-    """
-    made_by = {(noted(node).get("model"), noted(node).get("modelDigest")) for node in nodes}
-    if settings.get("model") or made_by == {(None, None)}:
-        return {}
-    model = recognised(*(fact or "" for fact in made_by.pop())) if len(made_by) == 1 else None
-    return {"model": model} if model is not None else {"completion": False}
-
-
-def _not_completed(request: RegistrationRequest, nodes: Iterable[Any]) -> str:
-    """Return the warning that a request is not completed, since the model of its synthetic volumes is not found."""
-    names = list(dict.fromkeys(noted(node).get("model", "?") for node in nodes))
-    missing = replace(request, completion=True).to_complete
-    why = (
-        f"not one and the same model made all synthetic MR ({', '.join(names)}). Synthesise them anew, with one."
-        if names[1:]
-        else f"the model '{names[0]}', which made the synthetic MR, is not among the models of this machine. Put its "
-        "file into your folder for models, or synthesise anew."
-    )
-    verb = "is" if len(missing) == 1 else "are"
-    return f"{labels(missing)} {verb} not completed from {labels(request.pairs)}: {why}"
 
 
 def plan(

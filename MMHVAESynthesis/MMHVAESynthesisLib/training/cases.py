@@ -188,11 +188,15 @@ def folds(cases: Sequence[Path], count: int) -> List[List[Path]]:
 
     By modalities and name, round and round: the same cases always make the same folds. Folders of one name, which is
     what is held out, are in one fold, and count as one case with the modalities of them all.
+
+    :raises InputError: when there are fewer cases than folds, so that one would hold nothing out.
     """
     known: Dict[str, Set[str]] = {}
     for case in cases:
         known.setdefault(case.name, set()).update(set(case_files(case)) & set(MODALITIES))
     strata = sorted(known, key=lambda name: (sorted(known[name]), name))
+    if len(strata) < count:
+        raise InputError(f"There are {len(strata)} cases for {count} folds: make data.folds smaller, or add cases.")
     return [[case for name in strata[first::count] for case in cases if case.name == name] for first in range(count)]
 
 

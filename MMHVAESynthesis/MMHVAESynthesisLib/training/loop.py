@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -21,6 +21,7 @@ from .cases import Case
 from .config import TrainingConfig
 from .curves import Curves, Means, draw
 from .learner import Learner
+from .lock import only_one
 from .stop import StopRequest
 from .validation import Validation
 
@@ -252,6 +253,7 @@ def train(
     :param minutes: Time limit, reading the cases included.
     :return: The run, and whether it is complete.
     :raises InputError: when the data or the state cannot be used.
+    :raises OutputError: when another run is at work in ``folder``.
     :raises ModelError: when the training diverges; the state that was saved before stays.
     """
     stop = StopRequest(minutes, cancel)
@@ -259,7 +261,7 @@ def train(
     torch.set_flush_denormal(True)
     where = distributed.local_device(device)
     distributed.start(where)
-    with stop.signals():
+    with stop.signals(), only_one(folder) if distributed.rank() == 0 else nullcontext():
         to_train, held_out = case_folders.split(case_folders.find(data, config.data.folders), config.data)
         run = Run(config, _read(to_train, config), _read(held_out, config), folder, where, init)
         return run, run.go(stop, progress)
