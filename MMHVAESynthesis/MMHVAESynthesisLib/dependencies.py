@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import sys
 
 from .errors import TorchError
@@ -32,7 +33,14 @@ _IN_PART = (
 
 
 def _version(text: str):
-    return tuple(int(part) for part in text.split("+")[0].split(".")[:2])
+    """Return major and minor version; of ``2.4a0`` too, as nightly builds have it.
+
+    :raises ValueError: when it does not begin with figures.
+    """
+    numbers = re.match(r"(\d+)(?:\.(\d+))?", text)
+    if numbers is None:
+        raise ValueError(f"no version: {text!r}")
+    return tuple(int(part or 0) for part in numbers.groups())
 
 
 def _too_old(torch: str) -> str:
@@ -76,7 +84,7 @@ def installed(name: str) -> str:
     """Return the version that an installed package states; empty where it states none."""
     try:
         return importlib.metadata.version(name) or ""
-    except (ImportError, OSError, KeyError, TypeError):  # no record, or as a damaged one has it
+    except (ImportError, OSError, KeyError, TypeError, ValueError):  # no record, or as a damaged one has it
         return ""
 
 
@@ -85,9 +93,9 @@ def require_torch() -> None:
     try:
         torch = importlib.import_module("torch")
         found = _version(torch.__version__)
-    except ModuleNotFoundError as error:
-        raise TorchError(_MISSING) from error
     except Exception as error:  # a half-installed PyTorch fails in many ways
+        if isinstance(error, ModuleNotFoundError) and error.name in ("torch", None):
+            raise TorchError(_MISSING) from error
         raise TorchError(f"PyTorch is installed but does not load ({error}). Reinstall it. {_HOW}") from error
     if found < _LEAST:
         raise TorchError(_too_old(torch.__version__))

@@ -32,6 +32,8 @@ def numpy_bridge_broken(_):
     ("torch", "message"),
     [
         (ModuleNotFoundError("No module named 'torch'"), "not installed"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "not installed"),
+        (ModuleNotFoundError("No module named 'sympy'", name="sympy"), "does not load .No module named 'sympy'"),
         (OSError("WinError 126: c10.dll"), "does not load"),
         (AttributeError("half an install"), "does not load"),
         (types.SimpleNamespace(), "does not load"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from MMHVAESynthesisLib.__main__ import main
-from MMHVAESynthesisLib.errors import ModelError
-from MMHVAESynthesisLib.models import catalogue
+from MMHVAESynthesisLib.errors import ModelError, OutputError
+from MMHVAESynthesisLib.models import catalogue, licences
 from MMHVAESynthesisLib.models.catalogue import AVAILABLE, BUNDLED, DOWNLOADED
 from MMHVAESynthesisLib.models.header import read_header
 
@@ -365,3 +365,61 @@ def test_listing_models_needs_no_torch(folder):
     library = Path(catalogue.__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=library, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == str(len(catalogue.list_models())), done.stderr
+
+
+def test_a_file_that_cannot_be_followed_hides_no_other(folder, monkeypatch):
+    for name in ("a.pth", "good.pth"):
+        (folder / name).write_bytes(b"PK")
+    real = Path.is_file
+
+    def is_file(path):
+        if path.name == "a.pth":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert [model.name for model in catalogue.list_models() if not model.in_catalogue] == ["a.pth", "good.pth"]
+    assert catalogue.find("good.pth").path == folder / "good.pth"
+
+
+def test_a_file_called_as_a_bundled_model_is_a_model_of_the_users(folder, resources):
+    place = resources([entry("one", bundled=True), entry("two")], "one")
+    (place / "one.safetensors").write_bytes(b"theirs")
+    for name in ("one.safetensors", "two.safetensors"):
+        (folder / name).write_bytes(b"mine")
+    found = [(model.name, model.in_catalogue) for model in catalogue.list_models(place)]
+    assert found == [("one", True), ("two", True), ("one.safetensors", False)]
+    assert catalogue.find("one.safetensors", place).path == folder / "one.safetensors"
+    assert catalogue.find("one", place).path == place / "one.safetensors"
+
+
+def test_one_model_is_found_without_reading_the_others(folder, monkeypatch):
+    for number in range(5):
+        (folder / f"{number}.safetensors").write_bytes(b"x")
+    looked_at = []
+    real = catalogue.identify.identify
+    monkeypatch.setattr(catalogue.identify, "identify", lambda path: looked_at.append(path.name) or real(path))
+    catalogue.find("3.safetensors")
+    catalogue.find(str(folder / "4.safetensors"))
+    assert looked_at == ["3.safetensors", "4.safetensors"]
+
+
+def test_without_a_home_models_are_absent_and_writing_says_what_to_set(monkeypatch):
+    monkeypatch.delenv(catalogue.MODELS_DIR_VARIABLE, raising=False)
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr(catalogue, "expanded", Path)
+    assert catalogue.find(None).name == catalogue.default_name()
+    with pytest.raises(OutputError, match="set MMHVAE_MODELS_DIR"):
+        catalogue.folder_to_write()
+
+
+def test_a_name_that_is_not_in_utf_8_has_an_identity(folder):
+    strange = catalogue.replace(catalogue.find(None), name="mod\udce4l.pth", sha256=None, digest="", licence="\ud800")
+    assert re.fullmatch("[0-9a-f]{16}", licences.identity(strange))
+    assert licences.notice(strange).endswith("\ud800.")

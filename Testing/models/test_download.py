@@ -363,3 +363,94 @@ def test_an_empty_part_that_was_left_long_ago_is_gone_on_with(server, folder):
     with pytest.raises(ModelError):
         fetch(server)
     assert names(folder) == [part.name] and part.stat().st_size == 1000, "kept for the next time"
+
+
+def without_parts(line):
+    """Send all of the file, and that line to whoever asks for a part of it."""
+
+    def answer(connection, first):
+        whole(connection, None) if first is None else status(line)(connection, first)
+
+    return answer
+
+
+@pytest.mark.parametrize("line", ["400 Bad", "403 No", "412 Failed", "500 Broken", "206 Partial"])
+def test_a_server_that_does_not_know_parts_is_asked_for_the_whole(server, folder, line):
+    """What is there would otherwise stand in the way of every further download."""
+    folder.mkdir(parents=True)
+    (folder / f".{FILE}.part").write_bytes(CONTENT[:3000])
+    server.then(without_parts(line))
+    assert fetch(server).read_bytes() == CONTENT and names(folder) == [FILE]
+    assert server.requests[0] == 3000 and server.requests[-1] is None
+
+
+def test_a_server_that_refuses_all_is_asked_for_the_whole_once(server, folder):
+    folder.mkdir(parents=True)
+    (folder / f".{FILE}.part").write_bytes(CONTENT[:3000])
+    server.then(status("403 No"))
+    with pytest.raises(ModelError, match="refuses it .HTTP 403."):
+        fetch(server)
+    assert server.requests == [3000, None] and (folder / f".{FILE}.part").read_bytes() == CONTENT[:3000]
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[:3000], CONTENT])
+def test_what_another_user_of_the_folder_left_is_left_alone(server, folder, monkeypatch, content):
+    """It may not be writable, or, where the folder's files are their owners', not be put in place."""
+    folder.mkdir(parents=True)
+    part = folder / f".{FILE}.part"
+    part.write_bytes(content)
+    owner = part.stat().st_uid
+    monkeypatch.setattr(transfer.os, "geteuid", lambda: owner + 1, raising=False)
+    monkeypatch.setattr(transfer, "remove", lambda path: path == part or path.unlink())
+    monkeypatch.setattr(download, "remove", transfer.remove)
+    server.then(whole)
+    assert fetch(server).read_bytes() == CONTENT and part.read_bytes() == content
+    assert names(folder) == [f".{FILE}.part", FILE] and server.requests == [None]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights that users of Windows lack")
+def test_a_link_in_the_place_of_a_part_is_not_followed(server, folder, tmp_path):
+    folder.mkdir(parents=True)
+    (tmp_path / "mine.txt").write_bytes(CONTENT[:90])
+    (folder / f".{FILE}.part").symlink_to(tmp_path / "mine.txt")
+    server.then(whole)
+    path = fetch(server)
+    assert path.read_bytes() == CONTENT and not path.is_symlink()
+    assert (tmp_path / "mine.txt").read_bytes() == CONTENT[:90]
+
+
+def test_a_part_that_is_whole_needs_no_server(server, folder):
+    folder.mkdir(parents=True)
+    (folder / f".{FILE}.part").write_bytes(CONTENT)
+    assert fetch(server).read_bytes() == CONTENT and names(folder) == [FILE] and not server.requests
+
+
+def test_room_is_asked_for_what_is_missing_alone(server, folder, monkeypatch):
+    folder.mkdir(parents=True)
+    (folder / f".{FILE}.part").write_bytes(CONTENT[:-1000])
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 999})())
+    server.then(whole)
+    with pytest.raises(OutputError, match="free some space"):
+        fetch(server, size=len(CONTENT))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    assert fetch(server, size=len(CONTENT)).read_bytes() == CONTENT
+
+
+def test_a_part_that_somebody_drops_meanwhile_is_begun_anew(server, folder):
+    folder.mkdir(parents=True)
+    part = folder / f".{FILE}.part"
+    part.write_bytes(CONTENT[:3000])
+
+    def drop(connection, first):
+        part.unlink()
+        whole(connection, first)
+
+    server.then(drop, whole)
+    assert fetch(server).read_bytes() == CONTENT and names(folder) == [FILE]
+    assert server.requests == [3000, None]
+
+
+def test_a_redirect_for_good_is_followed(server, folder):
+    """Python 3.9 by itself does not know it."""
+    server.then(status("308 For Good", Location="/there"), whole)
+    assert fetch(server).read_bytes() == CONTENT

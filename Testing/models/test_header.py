@@ -84,3 +84,10 @@ def test_impossible_values_are_refused(changes):
 def test_what_is_no_header_is_damage(text):
     with pytest.raises(ModelError, match="damaged"):
         read(text)
+
+
+def test_numbers_that_json_lacks_are_no_header():
+    text = HEADER.to_json().replace('"training": {', '"training": {"loss": NaN, ', 1)
+    assert "NaN" in text
+    with pytest.raises(ModelError, match="header of 'there.safetensors' is damaged"):
+        read(text)

@@ -1,7 +1,7 @@
 """The models as the panel offers them: names, what is known of each, why one cannot be used."""
 
 from dataclasses import dataclass
-from typing import List
+from typing import List, Union
 
 from slicer.i18n import tr as _
 
@@ -40,24 +40,25 @@ def choices() -> List[Choice]:
     lines = []
     if default is not None:
         title = _("Default: {name}").format(name=default)
-        problem = problem_of(default)
-        lines.append(Choice(DEFAULT, title, problem, False, licence_of(default), problem))
+        entry = next(entry for entry in entries if entry.name == default)
+        problem = problem_of(entry)
+        lines.append(Choice(DEFAULT, title, problem, False, licence_of(entry), problem))
     for entry in entries:
         lines.append(_choice(entry))
     return [*lines, Choice(FROM_FILE, _("From a file ..."))]
 
 
 def _choice(entry: catalogue.ModelEntry) -> Choice:
-    problem = problem_of(entry.name)
+    problem = problem_of(entry)
     if entry.url and entry.path is None and not entry.problem:
         title = _("{name} (not on this machine yet)").format(name=entry.name)
         text = _("The model '{name}' is not on this machine yet: download it first, or choose another one.")
-        return Choice(entry.name, title, text.format(name=entry.name), True, facts(entry.name), problem)
+        return Choice(entry.name, title, text.format(name=entry.name), True, facts(entry), problem)
     if entry.url and entry.path is not None and problem:
         problem = _("{problem} The button Download this model does it.").format(problem=problem)
         return Choice(entry.name, entry.name, problem, True, problem, problem)
     title = entry.name if entry.path else _("{name} (not on this machine yet)").format(name=entry.name)
-    return Choice(entry.name, title, problem, False, licence_of(entry.name), problem)
+    return Choice(entry.name, title, problem, False, licence_of(entry), problem)
 
 
 def not_found(name: str) -> Choice:
@@ -66,10 +67,10 @@ def not_found(name: str) -> Choice:
     return Choice(name, _("{name} (not found)").format(name=name), problem, tip=problem)
 
 
-def problem_of(name: str) -> str:
-    """Return why a model cannot be used, in a sentence; empty where it can."""
+def problem_of(model: Union[str, catalogue.ModelEntry]) -> str:
+    """Return why a model, or that of a name or file, cannot be used, in a sentence; empty where it can."""
     try:
-        entry = catalogue.find(name)
+        entry = _entry_of(model)
         if entry.path is not None:
             identify.identify(entry.path)
     except ModelError as error:
@@ -77,18 +78,21 @@ def problem_of(name: str) -> str:
     return entry.problem or ("" if entry.path else catalogue.how_to_get(entry))
 
 
-def licence_of(name: str) -> str:
+def licence_of(model: Union[str, catalogue.ModelEntry]) -> str:
     """Return in a line the licence of a model, where it restricts the use; else empty."""
     try:
-        licence = licences.restriction(catalogue.find(name))
+        licence = licences.restriction(_entry_of(model))
     except ModelError:
         return ""
     return _("Licence: {licence}").format(licence=licence) if licence else ""
 
 
-def facts(name: str) -> str:
+def _entry_of(model: Union[str, catalogue.ModelEntry]) -> catalogue.ModelEntry:
+    return catalogue.find(model) if isinstance(model, str) else model
+
+
+def facts(entry: catalogue.ModelEntry) -> str:
     """Return in a line what to know of a model before it is downloaded."""
-    entry = catalogue.find(name)
     size = f", {entry.size / 1e6:.0f} MB" if entry.size else ""
     return _("{title}. Licence: {licence}{size}.").format(
         title=entry.title, licence=entry.licence or _("not stated"), size=size

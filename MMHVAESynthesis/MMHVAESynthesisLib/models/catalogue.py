@@ -14,9 +14,9 @@ import sys
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
 from ..paths import absolute, expanded
 from . import identify
 from .header import read_header
@@ -78,11 +78,31 @@ def models_dir() -> Path:
     if override:
         return expanded(override).absolute()
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        return base / "MMHVAE" / "models"
+        return expanded(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "MMHVAE" / "models"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "MMHVAE" / "models"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "mmhvae" / "models"
+        return _home() / "Library" / "Application Support" / "MMHVAE" / "models"
+    return expanded(os.environ.get("XDG_DATA_HOME") or _home() / ".local" / "share") / "mmhvae" / "models"
+
+
+def _home() -> Path:
+    """Return the user's home; for one without, as a service can be, a path that is not absolute."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("~")
+
+
+def folder_to_write() -> Path:
+    """Return :func:`models_dir`, to put something into.
+
+    :raises OutputError: when nobody knows where it is, as for a service without a home.
+    """
+    folder = models_dir()
+    if not folder.is_absolute():
+        raise OutputError(
+            f"There is no home folder, and so none for models: set {MODELS_DIR_VARIABLE} to a folder for them."
+        )
+    return folder
 
 
 def list_models(resources: Path = RESOURCES) -> List[ModelEntry]:
@@ -93,7 +113,7 @@ def list_models(resources: Path = RESOURCES) -> List[ModelEntry]:
     _, entries = _catalogue(resources)
     folder = models_dir()
     located = [_located(entry, resources, folder) for entry in entries]
-    return located + _dropped(folder, {entry.file for entry in entries})
+    return located + _dropped(folder, _own_names(entries))
 
 
 def default_name(resources: Path = RESOURCES) -> Optional[str]:
@@ -113,17 +133,20 @@ def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
             "published (.pth), or one trained with this software (.safetensors); or by its name, if it lies in the "
             f"folder '{models_dir()}'."
         )
-    entries = list_models(resources)
+    # Not by way of the list, for which every file in the folder is read.
+    entries, folder = _catalogue(resources)[1], models_dir()
     for entry in entries:
         if entry.name == name:
-            return entry
+            return _located(entry, resources, folder)
+    if Path(name).name == name and _is_dropped(folder / name, _own_names(entries)):
+        return _from_file(folder / name)
     path = expanded(name)
     # Nothing at all, as of a variable that is not set, would be the folder here.
     if name and os.path.exists(path):
         if os.path.isfile(path):
             return _from_file(path)
         return ModelEntry(path.name, path.name, path.name, DOWNLOADED, path, in_catalogue=False)
-    known = ", ".join(entry.name for entry in entries) or "none"
+    known = ", ".join(entry.name for entry in list_models(resources)) or "none"
     raise ModelError(f"There is no model named '{name}', nor a file of that name. Known models: {known}.")
 
 
@@ -255,13 +278,28 @@ def _located(entry: ModelEntry, resources: Path, folder: Path) -> ModelEntry:
     return replace(entry, where=BUNDLED if entry.bundled else DOWNLOADED, path=path, problem=_problem(entry, path))
 
 
-def _dropped(folder: Path, known: set) -> List[ModelEntry]:
+def _own_names(entries: Iterable[ModelEntry]) -> Set[str]:
+    """Return the names of files in the user's folder that are the catalogue's models, not the user's own."""
+    return {entry.file for entry in entries if not entry.bundled}
+
+
+def _dropped(folder: Path, known: Set[str]) -> List[ModelEntry]:
     """Return the models in the user's folder that no catalogue names; their file names are their names."""
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+        paths = sorted(folder.iterdir())
     except OSError:  # no folder yet, or none that may be read: no models in it
         return []
-    return [_from_file(path) for path in paths if path.name not in known and not path.name.startswith(".")]
+    return [_from_file(path) for path in paths if _is_dropped(path, known)]
+
+
+def _is_dropped(path: Path, known: Set[str]) -> bool:
+    """Return whether a file is a model that the user put there; of one that cannot be followed :func:`_from_file` tells
+    why."""
+    is_named_so = path.suffix.lower() in SUFFIXES and path.name not in known and not path.name.startswith(".")
+    try:
+        return is_named_so and path.is_file()
+    except OSError:
+        return is_named_so
 
 
 def _from_file(path: Path) -> ModelEntry:

@@ -9,7 +9,7 @@ from ..errors import InputError, ModelError
 from ..progress import CancelFlag, ProgressCallback
 from ..request import modality_of
 from . import catalogue, download
-from .identify import identify
+from .identify import SAFETENSORS, identify
 
 HELP = "list the models, show a model's card, download, delete or convert one"
 
@@ -105,7 +105,7 @@ def _card(entry: catalogue.ModelEntry) -> str:
     """Return the model card, or what the file says of itself; empty where there is neither."""
     if entry.card is not None:
         return entry.card.read_text(encoding="utf-8")
-    if entry.path is None or entry.problem or entry.path.suffix.lower() != ".safetensors":
+    if entry.path is None or entry.problem or identify(entry.path) != SAFETENSORS:
         return ""
     from .header import read_header
 

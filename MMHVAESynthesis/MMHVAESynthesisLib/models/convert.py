@@ -49,7 +49,7 @@ def convert(
 
 def _target(source: Path, output: Optional[str]) -> Path:
     if output is None:
-        return catalogue.models_dir() / f"{source.stem}{_ENDING}"
+        return catalogue.folder_to_write() / f"{source.stem}{_ENDING}"
     target = expanded(output)
     if target.suffix.lower() != _ENDING:
         raise InputError(f"The model is written as {_ENDING}: give --output a name with that ending, not '{output}'.")

@@ -16,7 +16,7 @@ from ..progress import CancelFlag, ProgressCallback
 from . import catalogue, identify
 from .catalogue import BUNDLED, ModelEntry
 from .licences import notice
-from .transfer import TIMEOUT, Transfer, by_hand, is_right, remove, scheme_of
+from .transfer import TIMEOUT, Transfer, by_hand, can_go_on_with, is_right, remove, scheme_of
 
 
 def download(
@@ -63,6 +63,8 @@ def _bring(entry: ModelEntry, part: Path, target: Path, transfer: Transfer) -> O
 
     :return: The part file; None where the right file is in place already: somebody else put it there meanwhile.
     """
+    if can_go_on_with(part) and is_right(entry, part):  # all there, of a download that ended before it was in place
+        return part
     resumed = part.exists()
     arrived = transfer.run()
     if is_right(entry, arrived):
@@ -120,7 +122,7 @@ def _check(entry: ModelEntry, accept_licence: bool) -> None:
 
 
 def _folder(entry: ModelEntry) -> Path:
-    folder = catalogue.models_dir()
+    folder = catalogue.folder_to_write()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -131,11 +133,17 @@ def _folder(entry: ModelEntry) -> Path:
             f"Cannot write into your folder for models, '{folder}': {error.strerror or error}. Set "
             f"{catalogue.MODELS_DIR_VARIABLE} to another one."
         ) from error
-    if entry.size is not None and free < entry.size:
+    missing = 0 if entry.size is None else entry.size - min(_arrived(folder / f".{entry.file}.part"), entry.size)
+    if free < missing:
         raise OutputError(
-            f"'{folder}' has {free / 1e6:.0f} MB left, the model needs {entry.size / 1e6:.0f} MB: free some space."
+            f"'{folder}' has {free / 1e6:.1f} MB left, the model needs {missing / 1e6:.1f} MB: free some space."
         )
     return folder
+
+
+def _arrived(part: Path) -> int:
+    """Return how many bytes of a download that is gone on with are there."""
+    return part.stat().st_size if can_go_on_with(part) and part.exists() else 0
 
 
 def _wrong(entry: ModelEntry, arrived: Path) -> ModelError:

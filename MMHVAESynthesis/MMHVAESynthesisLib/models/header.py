@@ -98,9 +98,14 @@ class ModelHeader:
             raise ModelError(f"The header of '{source}' cannot be used: {error}") from error
 
 
+def _refuse_constant(name: str) -> None:
+    # Python writes and reads NaN and infinities, JSON has none.
+    raise ValueError(name)
+
+
 def _parsed(text: str, source: str) -> Dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"The header of '{source}' is damaged: get the file again.") from error
     if not isinstance(content, dict):

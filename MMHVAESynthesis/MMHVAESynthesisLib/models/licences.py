@@ -1,7 +1,7 @@
 """Licences of models: which of them restrict the use, and what to show of those before it."""
 
 import hashlib
-import re
+import string
 
 from .catalogue import ModelEntry
 
@@ -28,8 +28,8 @@ def notice(entry: ModelEntry) -> str:
 def identity(entry: ModelEntry) -> str:
     """Return what tells this model under this licence from all others: who agreed to it need not be asked again."""
     model = entry.sha256 or entry.git_blob_id or entry.digest or entry.name
-    return hashlib.sha256(f"{model}\n{restriction(entry)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{model}\n{restriction(entry)}".encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def _sentence(text: str) -> str:
-    return re.sub(r"[.\s]*$", ".", text, count=1)
+    return text.rstrip(string.whitespace + ".") + "."

@@ -109,10 +109,15 @@ _CALLS: Dict[str, Callable[..., Any]] = {
 _NAMES = {**{text: _Name(text) for text in _CALLS}, **{f"torch {name}": _Name(f"torch {name}") for name in _STORAGES}}
 
 
+_LARGEST_KEY = 1 << 60
+
+
 def _set(target: Any, key: Any, value: Any) -> None:
     # Only plain keys: hashing a tuple nested without end would overflow the interpreter's stack.
     if type(target) not in (dict, OrderedDict) or type(key) not in (str, int, float, bool, type(None)):
         raise ValueError("an entry is put into something that is no dictionary, or under an unusual key")
+    if isinstance(key, (int, float)) and not abs(key) < _LARGEST_KEY:  # of which many can be made to share a hash
+        raise ValueError("an entry is put under an unusual number")
     target[key] = value
 
 

@@ -25,7 +25,7 @@ def published_names(names: Sequence[str], source: str, modalities: Optional[Sequ
     :raises ModelError: when the order cannot be known.
     """
     decoders = _unique(match.group(1) for match in map(_DECODER.match, names) if match)
-    listed = bool(decoders) and all(key.isdigit() for key in decoders)
+    listed = bool(decoders) and all(re.fullmatch("[0-9]{1,3}", key) for key in decoders)
     order = modality_order(names, source, modalities, listed)
     if listed and sorted(decoders, key=int) != [str(k) for k in range(len(order))]:
         raise ModelError(

@@ -118,15 +118,18 @@ def _entries(content: Mapping[str, Any], path: Path) -> Dict[str, Entry]:
 def read_tensors(path: Path, layout: Layout) -> Dict[str, bytearray]:
     """Read the tensors' bytes.
 
-    :raises ModelError: when the file ends early.
+    :raises ModelError: when the file ends early, or cannot be read.
     """
     buffers: Dict[str, bytearray] = {}
-    with open(path, "rb") as file:
-        file.seek(layout.data_start)
-        for name, entry in layout.entries.items():
-            buffers[name] = bytearray(entry.size)
-            if file.readinto(buffers[name]) != entry.size:
-                raise ModelError(f"'{path}' is cut off: get the file again.")
+    try:
+        with open(path, "rb") as file:
+            file.seek(layout.data_start)
+            for name, entry in layout.entries.items():
+                buffers[name] = bytearray(entry.size)
+                if file.readinto(buffers[name]) != entry.size:
+                    raise ModelError(f"'{path}' is cut off: get the file again.")
+    except OSError as error:
+        raise ModelError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     return buffers
 
 

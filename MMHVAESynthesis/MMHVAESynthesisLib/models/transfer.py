@@ -4,6 +4,7 @@ import http.client
 import logging
 import os
 import ssl
+import stat
 import time
 import urllib.error
 import urllib.parse
@@ -88,8 +89,25 @@ def _size_of(path: Path) -> int:
         return 0
 
 
+def can_go_on_with(part: Path) -> bool:
+    """Return whether a part file is none, or one to go on with: a plain file of the user's own.
+
+    In a folder of many users another one's may not be written to, or, where it may, not be put in place.
+    """
+    try:
+        facts = os.lstat(part)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    is_own = not hasattr(os, "geteuid") or facts.st_uid == os.geteuid()
+    return stat.S_ISREG(facts.st_mode) and is_own and os.access(part, os.R_OK | os.W_OK)
+
+
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects within the web, and none that leaves encryption."""
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # which Python 3.9 lacks
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         """Return the request to go on with.
@@ -99,7 +117,8 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         scheme = scheme_of(newurl)
         if scheme not in ("http", "https") or (scheme_of(req.full_url) == "https" and scheme == "http"):
             raise Refused(f"the server leads on to {newurl}, an address that is not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        # 308 is to a request without a body as 307; Python 3.9 knows this one alone.
+        return super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -158,7 +177,8 @@ class Transfer:
     """Brings a model's bytes into a part file, over as many connections as it takes.
 
     :param part: What has arrived, and is gone on with; others that fetch the same may do so too. Where this cannot go
-        on with it, because the server begins anew or somebody else has begun, it writes into a part of its own.
+        on with it, because the server begins anew, or it is another user's or begun by another, it writes into a part
+        of its own.
     """
 
     def __init__(
@@ -170,11 +190,12 @@ class Transfer:
         cancel: Optional[CancelFlag] = None,
     ):
         self._entry, self._shared, self._timeout = entry, part, timeout
-        self._part = part
+        self._part = part if can_go_on_with(part) else self._of_its_own()
         self._progress, self._cancel = progress, cancel
         self._opener = _opener()
         self._reporter: Optional[Reporter] = None
         self._restarted = False
+        self._in_one_piece = False
 
     def run(self) -> Path:
         """Bring all bytes, or raise; return the file that has them, which nobody else begins anew."""
@@ -193,10 +214,14 @@ class Transfer:
                 if not reason:
                     return self._part
             except Refused as error:
+                if self._do_without_ranges():
+                    continue
                 raise self._failure(str(error)) from error
             except urllib.error.HTTPError as error:
                 reason = _http_reason(error)
-                if error.code not in _TRY_AGAIN:
+                if error.code not in _TRY_AGAIN or failures + 1 == _ATTEMPTS:
+                    if self._do_without_ranges():
+                        continue
                     raise self._failure(reason) from error
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = _network_reason(error)
@@ -206,6 +231,15 @@ class Transfer:
             most = max(most, self._size())
             self._pause(failures)
         raise self._failure(reason)
+
+    def _do_without_ranges(self) -> bool:
+        """Ask for all of the file from now on; return False where that was done already.
+
+        That a part was asked for may be why the server, or a proxy before it, refuses: going on would end so each time.
+        """
+        was_part = not self._in_one_piece and self._size() > 0
+        self._in_one_piece = True
+        return was_part
 
     def _pause(self, failures: int) -> None:
         end = time.monotonic() + (min(2.0 ** (failures - 1), self._timeout) if failures else 0)
@@ -235,12 +269,13 @@ class Transfer:
         if self._entry.size is not None and have > self._entry.size:
             remove(self._part)
             have = 0
+        have = 0 if self._in_one_piece else have
         headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
         request = urllib.request.Request(self._entry.url, headers=headers)
         waiting, response = Waiting(self._check_cancel), None
         try:
             response = waiting.do(lambda: self._opener.open(request, timeout=self._timeout))
-            return self._copy(_answer(response, have), waiting)
+            return self._copy(_answer(response, have, self._in_one_piece), waiting)
         except urllib.error.HTTPError as error:
             if error.code == 416 and have:
                 return self._all_there()
@@ -304,6 +339,11 @@ class Transfer:
                 return file
             self._part, file = self._begin()
             return file
+        except FileNotFoundError as error:
+            if not start:
+                raise OutputError(f"Cannot write {self._part}: {error.strerror}.") from error
+            # Another window or program was done with it, or dropped it.
+            raise ConnectionAbortedError("what had arrived was removed meanwhile") from error
         except OSError as error:
             raise OutputError(f"Cannot write {self._part}: {error.strerror or error}.") from error
 
@@ -314,11 +354,16 @@ class Transfer:
         try:
             return self._shared, open(self._shared, "xb")
         except FileExistsError:
-            left = self._shared.stat()
-            if left.st_size == 0 and time.time() - left.st_mtime > self._timeout:  # of one that never got a byte
-                return self._shared, open(self._shared, "r+b")
-            own = self._shared.with_name(f".{self._entry.file}.{uuid.uuid4().hex}.part")
+            if can_go_on_with(self._shared):
+                left = self._shared.stat()
+                if left.st_size == 0 and time.time() - left.st_mtime > self._timeout:  # of one that never got a byte
+                    return self._shared, open(self._shared, "r+b")
+            own = self._of_its_own()
             return own, open(own, "xb")
+
+    def _of_its_own(self) -> Path:
+        """Return the name of a part that nobody else knows."""
+        return self._shared.with_name(f".{self._entry.file}.{uuid.uuid4().hex}.part")
 
     def _write(self, file: BinaryIO, block: bytes) -> None:
         try:
@@ -337,9 +382,10 @@ class Transfer:
         self._reporter.step(done - self._reporter.done)
 
 
-def _answer(response, have: int) -> _Answer:
+def _answer(response, have: int, in_one_piece: bool) -> _Answer:
     """Read from a response's head what its body is.
 
+    :param in_one_piece: Whether all of the file was asked for because parts of it came wrong.
     :raises Refused: when it is a page for people, as of a proxy, or another part of the file than was asked for.
     """
     if response.headers.get_content_type() == "text/html":
@@ -348,7 +394,7 @@ def _answer(response, have: int) -> _Answer:
     stated = int(length) if length.isdigit() else None
     if response.status == 206:
         start, whole = _content_range(response.headers.get("Content-Range", ""))
-        if start != have:
+        if start != have or in_one_piece:
             raise Refused("the server sends another part of the file than was asked for")
         return _Answer(response, start, whole)
     # A server that knows no ranges sends all of it again.
