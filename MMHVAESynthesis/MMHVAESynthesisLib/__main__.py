@@ -47,6 +47,8 @@ _CLOSED = (
     "--progress none or bar."
 )
 
+_UNREAD = "Nobody reads the progress any more (--progress json), and so the run was stopped."
+
 log = logging.getLogger(__name__)
 
 
@@ -78,10 +80,21 @@ def _print_json(line: Dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _print_progress_json(report: Progress) -> None:
-    left = None if report.seconds_left is None else round(report.seconds_left, 1)
-    line = {"stage": report.stage, "done": report.done, "total": report.total, "seconds_left": left}
-    _print_json({**line, "warnings": list(report.warnings)} if report.warnings else line)
+class _Lines:
+    """A line of JSON on stdout at each step; once nobody reads them any more, the work is to stop."""
+
+    def __init__(self, cancel: "_Stop"):
+        self._cancel = cancel
+
+    def __call__(self, report: Progress) -> None:
+        left = None if report.seconds_left is None else round(report.seconds_left, 1)
+        line = {"stage": report.stage, "done": report.done, "total": report.total, "seconds_left": left}
+        try:
+            _print_json({**line, "warnings": list(report.warnings)} if report.warnings else line)
+        except OSError:
+            if not self._cancel.is_set():
+                self._cancel.reason = _UNREAD
+                self._cancel.set()
 
 
 class _Bar:
@@ -114,8 +127,8 @@ class _Bar:
         sys.stderr.flush()
 
 
-def _progress(kind: str):
-    return {"bar": _Bar(), "json": _print_progress_json, "none": None}[kind]
+def _progress(kind: str, cancel: "_Stop"):
+    return {"bar": _Bar(), "json": _Lines(cancel), "none": None}[kind]
 
 
 @contextmanager
@@ -190,7 +203,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         _watch_standard_input(cancel)
     try:
         with _signals_cancel(cancel):
-            result = args.run(args, _progress(args.progress), cancel)
+            result = args.run(args, _progress(args.progress, cancel), cancel)
     except MMHVAEError as error:
         return _failed(args, error, cancel.reason if isinstance(error, Cancelled) else "")
     except Exception:
@@ -211,7 +224,8 @@ def _failed(args: argparse.Namespace, error: MMHVAEError, reason: str) -> int:
     if args.json or args.progress == "json":
         line = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
         # Apart from the error, which a parent that stopped its child on purpose shows as it is.
-        _print_json({**line, "reason": reason} if reason else line)
+        with suppress(BrokenPipeError):
+            _print_json({**line, "reason": reason} if reason else line)
     return error.exit_code
 
 

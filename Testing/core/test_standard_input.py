@@ -1,11 +1,16 @@
 """How a child learns that its parent has ended, and what it must not do meanwhile."""
 
 import os
+import subprocess
 import sys
 import threading
 import types
+from pathlib import Path
+
+import pytest
 
 from MMHVAESynthesisLib import __main__ as command_line
+from MMHVAESynthesisLib.errors import Cancelled, ModelError
 
 
 def test_a_pipe_that_is_closed_ends_the_watch():
@@ -47,3 +52,24 @@ def test_what_is_no_pipe_on_windows_is_read_to_its_end(monkeypatch):
     monkeypatch.setattr(command_line.os, "read", lambda *_args: left.pop(0))
     command_line._wait_for_the_end(0)
     assert left == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe that nobody reads is another error there")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["models", "--json"], 0, ""),
+        (["models", "show", "nosuch", "--json"], ModelError.exit_code, "no model named 'nosuch'"),
+        (["simulate", "--phantom", "--progress", "json", "--parent", str(os.getpid())], Cancelled.exit_code, "Nobody"),
+    ],
+)
+def test_output_that_nobody_reads_is_no_fault(words, code, said, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words += ["--output-dir", str(tmp_path / "out")] if words[0] == "simulate" else []
+    paths = {**os.environ, "PYTHONPATH": str(Path(command_line.__file__).parents[1])}
+    command = [sys.executable, "-m", "MMHVAESynthesisLib", *words]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=paths, text=True, check=False)
+    os.close(writer)
+    assert ended.returncode == code and said in ended.stderr and "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()
