@@ -5,6 +5,7 @@ Results and, with ``--progress json``, progress go to stdout; everything else to
 
 import argparse
 import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -17,8 +18,7 @@ from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Optional, TextIO
 
 from . import __version__, stopping
-from .batch.cases import CASES
-from .errors import Cancelled, MMHVAEError
+from .errors import Cancelled, DependencyError, MMHVAEError
 from .progress import Progress
 
 COMMANDS = {
@@ -40,6 +40,7 @@ _PURPOSE = (
     "MR through them. For research, not for clinical use. COMMAND --help lists a command's options."
 )
 
+_PACKAGES = ("numpy", "scipy", "SimpleITK")
 _WATCH_SECONDS = 0.2
 
 _CLOSED = (
@@ -115,6 +116,8 @@ class _Bar:
             self._is_gone = True
 
     def _draw(self, report: Progress) -> None:
+        from .batch.cases import CASES  # brings what may not be installed
+
         terminal, of_a_case = sys.stderr.isatty(), ": " in report.stage
         ended = report.done >= report.total and not of_a_case
         if not (terminal or ended or report.stage == CASES):
@@ -187,9 +190,29 @@ def _watch_standard_input(cancel: _Stop) -> None:
     threading.Thread(target=watch, name="standard-input", daemon=True).start()
 
 
+def _missing_packages() -> List[str]:
+    """Return which packages are not installed without which no command works; of PyTorch those that need it tell."""
+    return [name for name in _PACKAGES if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # the latter where somebody loaded it in an unusual way
+        return name in sys.modules
+
+
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    missing = _missing_packages()
+    if missing:
+        sys.stderr.write(
+            f"ERROR: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed for this Python "
+            f'({sys.executable}): "{sys.executable}" -m pip install {" ".join(missing)}; or use PythonSlicer, which '
+            "has them.\n"
+        )
+        return DependencyError.exit_code
     if not arguments:
         parser().error(f"give a command: {', '.join(COMMANDS)}; --help says what each does, COMMAND --help how")
     args = parser(arguments[0]).parse_args(arguments)

@@ -150,6 +150,8 @@ def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
                 folder.mkdir(parents=True, exist_ok=True)
                 hidden.mkdir()
                 beside[folder] = hidden
+            except FileExistsError as error:
+                raise OutputError(f"Cannot write into {folder}: it is a file. Choose a folder.") from error
             except OSError as error:
                 why = error.strerror or error
                 raise OutputError(f"Cannot write into {folder}: {why}. Choose another folder.") from error

@@ -196,3 +196,8 @@ def test_without_a_reader_of_stderr_the_exit_code_is_that_of_the_work(folder, mo
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=writer, timeout=300)
     os.close(writer)
     assert done.returncode == 9 and b"2 done, 0 finished before, 1 failed." in done.stdout
+
+
+def test_a_list_says_that_a_model_is_none(folder, model, capsys):
+    assert main([*words(folder, model, "--list"), "--model", "absent.pth"]) == 4
+    assert main(words(folder, model, "--list")) == 0

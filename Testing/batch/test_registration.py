@@ -264,3 +264,33 @@ def test_an_mr_that_is_only_moved_along_or_compared_is_checked_as_well(tmp_path,
     outcome = run_batch([case], settings, tmp_path / "out").outcomes[0]
     assert outcome.state == "failed" and not (tmp_path / "out" / "one").exists()
     assert f"The pre-operative FLAIR ({flair}) contains voxels that are not numbers" in outcome.reason
+
+
+def test_mr_that_was_given_as_lying_on_the_ultrasound_is_told_not_to_be_registered(tmp_path, files, model, capsys):
+    """The table says t2 where preoperative_t2 was meant: nothing would be moved, and nobody know."""
+    (tmp_path / "cases.csv").write_text("case,us,t2\none,us.nrrd,t2.nii.gz\n", encoding="utf-8")
+    words = ["batch", "--manifest", str(tmp_path / "cases.csv"), "--output-dir", str(tmp_path / "out")]
+    words += ["--model", model, "--targets", "cet1", "--device", "cpu"]
+    said = "given as lying on the ultrasound. What has to be moved to it belongs, in a table, into the column "
+    assert main([*words, "--register", "--list"]) == 0 and said + "preoperative_t2." in capsys.readouterr().out
+    assert main([*words, "--list"]) == 0 and said not in capsys.readouterr().out
+    assert main([*words, "--register", "--json"]) == 0
+    (warning,) = (
+        text
+        for text in json.loads(capsys.readouterr().out)["result"]["with_warnings"]["one"]
+        if "Nothing is registered" in text
+    )
+    assert said in warning
+
+
+def test_what_lacks_its_partner_beside_several_pairs_is_a_note_and_no_warning(tmp_path, files, model, monkeypatch):
+    us, t2 = files
+    requests = []
+    monkeypatch.setattr(work, "register", lambda *args: requests.append(args[0]) or register(*args))
+    settings = Settings(None, model, device="cpu", register=True, engine="mattes", starts=1)
+    flair = str(write(read(t2), tmp_path / "flair.nrrd"))
+    run_batch([Case("one", {"us": us}, {"t2": t2, "flair": flair})], settings, tmp_path / "out")
+    provenance = json.loads((tmp_path / "out" / "one" / "provenance.json").read_text(encoding="utf-8"))
+    assert set(requests[0].fixed) == {"t2", "flair"}
+    assert "ceT1: synthetic only, not used for the registration." in provenance["notes"]
+    assert not any("synthetic only" in text for text in provenance["warnings"])

@@ -173,3 +173,11 @@ def test_a_scanner_that_reads_what_was_written_is_waited_for(tmp_path, former, r
     monkeypatch.setattr(paths, "_PATIENCE", 60.0)
     put(tmp_path)
     assert contents(tmp_path) == {**dict.fromkeys(NAMES, "new"), "other.txt": "former"} and not refusals
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path):
+    (tmp_path / "T2.nrrd").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="T2.nrrd: it is a file. Choose a folder"):
+        with put_in_place([tmp_path / "T2.nrrd" / "a.nrrd"]):
+            pass
+    assert (tmp_path / "T2.nrrd").read_bytes() == b"mine"

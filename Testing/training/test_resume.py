@@ -247,3 +247,13 @@ def test_nothing_half_written_takes_the_place_of_a_state(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert state.load(tmp_path)[0]["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [state.CURRENT]
+
+
+def test_blocks_without_a_case_that_has_ultrasound_and_mr_are_told(data, config, tmp_path, caplog):
+    """The folders that the demonstrator learns from have none: its ultrasound is simulated."""
+    blocks = dataclasses.replace(config, data=dataclasses.replace(config.data, sampling="blocks", slices=2))
+    loop.train(data, tmp_path / "state", blocks, cancel=After(1))
+    assert "No case has both ultrasound and MR" in caplog.text
+    caplog.clear()
+    loop.train(data, tmp_path / "crops", config, cancel=After(1))
+    assert "No case has both" not in caplog.text

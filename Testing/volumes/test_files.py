@@ -481,3 +481,10 @@ def test_memory_that_runs_out_is_no_damage_and_no_full_disk(tmp_path, monkeypatc
         with pytest.raises(DeviceError, match="memory of this machine ran out at .*: close other programs, or crop"):
             work()
     assert os.listdir(tmp_path) == ["case.nrrd"]
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_said_to_be_one(name):
+    """As of a variable that is not set; it would be the working folder."""
+    with pytest.raises(InputError, match="name is empty: give a file"):
+        files.read(name)

@@ -3,12 +3,13 @@
 import os
 
 from ..errors import InputError
-from ..modalities import MODALITIES
+from ..modalities import MODALITIES, US, labels
 from ..request import check_no_dicom
 from ..volumes import files
 from .case_folder import reading
 from .cases import Case, problem_of
 from .settings import Settings
+from .table import PREOPERATIVE
 
 
 def trouble_of(case: Case, settings: Settings) -> str:
@@ -29,6 +30,18 @@ def trouble_of(case: Case, settings: Settings) -> str:
     except InputError as error:
         return str(error)
     return ""
+
+
+def nothing_to_register(case: Case, settings: Settings) -> str:
+    """Return a warning where a registration is asked for, and a case's MR is all among what is synthesised from."""
+    mr = [modality for modality in case.inputs if modality != US]
+    if not settings.register or case.preoperative or not mr:
+        return ""
+    columns = ", ".join(PREOPERATIVE + modality for modality in mr)
+    return (
+        f"Nothing is registered: the case's {labels(mr)} {'is' if len(mr) == 1 else 'are'} given as lying on the "
+        f"ultrasound. What has to be moved to it belongs, in a table, into the column{'s' * (len(mr) > 1)} {columns}."
+    )
 
 
 def trouble_in_headers(case: Case) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..errors import SOME_CASES_FAILED
+from ..models import catalogue
 from ..paths import expanded
 from ..progress import CancelFlag, ProgressCallback
 from ..request import AFFINE, ENGINES, RIGID
@@ -68,12 +69,18 @@ def run(
 
 def _listed(cases: Sequence[Case], settings: Settings, output: Path) -> Dict[str, Any]:
     """Return what would be taken; the volumes' headers are read, and nothing else of them."""
-    from .checks import trouble_in_headers, trouble_of
+    from .checks import nothing_to_register, trouble_in_headers, trouble_of
     from .former import listed
     from .places import placed
 
     cases = placed(cases, output)
-    found = [{**vars(case), "problem": trouble_of(case, settings) or trouble_in_headers(case)} for case in cases]
+    if settings.model is not None:
+        catalogue.find(settings.model)  # says where there is none of that name
+    found = []
+    for case in cases:
+        doubt = nothing_to_register(case, settings)
+        problem = trouble_of(case, settings) or trouble_in_headers(case)
+        found.append({**vars(case), "problem": problem, "notes": [*case.notes, *([doubt] if doubt else [])]})
     return {
         "cases": found,
         "other_settings": listed(cases, settings, output),

@@ -39,8 +39,8 @@ EXPLANATIONS = {
     "seconds": "to compute the case",
     "uncertainty": "mean standard deviation over the samples, 0 to 255",
     "uncertainty_p95": "95th percentile of the standard deviation over the samples, 0 to 255",
-    "correlation": "Pearson correlation of synthetic and real MR where both are, -1 to 1; pre-op: MR that the network "
-    "has not seen; input: one that it has",
+    "correlation": "Pearson correlation of synthetic and real image where both are, -1 to 1; pre-op: MR that the "
+    "network has not seen; input: one that it has",
     "compared_with": "pre-operative: MR that the network has not seen; input: one that it has",
     "share": "part of the synthetic volume that the real one covers, 0 to 1",
     "lncc_before": "local correlation of synthetic and pre-operative MR before registration, -1 to 1",

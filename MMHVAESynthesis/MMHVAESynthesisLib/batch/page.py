@@ -46,7 +46,8 @@ img {{ display: block; image-rendering: auto; }}
 <p>{summary}</p>
 {failed}
 <p class="notice">Synthetic images are computed, not acquired: for research, not for treatment. Each picture shows the
-axial, coronal and sagittal plane through the middle of the field of view, the patient's right on the left. Synthetic
+axial, coronal and sagittal plane through the middle of the field of view, the patient's right on the left; the
+checkerboard shows planes along the axes of the reference volume, such as an oblique ultrasound's own. Synthetic
 images run from 0 to 255, uncertainty (standard deviation over the samples) is white from {white}. A click on a
 column's name sorts by it.</p>
 <div class="scroll"><table id="figures">

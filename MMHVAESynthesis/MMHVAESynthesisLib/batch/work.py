@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from .. import SOFTWARE, __version__
 from ..errors import Cancelled, InputError, MMHVAEError, ModelError
-from ..modalities import MODALITIES, US, label
+from ..modalities import MODALITIES, US, label, labels
 from ..outputs import named_as
 from ..progress import CancelFlag, ProgressCallback
 from ..registration import figures, transforms
@@ -26,7 +26,7 @@ from ..volumes import checks, files, naming
 from . import pictures, quality
 from .case_folder import FORMAT, CaseFolder, described, is_finished, is_ours, read_provenance
 from .cases import Case
-from .checks import trouble_of
+from .checks import nothing_to_register, trouble_of
 from .naming import named_in_log
 from .settings import Settings
 
@@ -161,8 +161,10 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     shown, placement, registration, pair = real, None, None, None
     if settings.register and real:
         names = {modality: Path(source).name for modality, source in case.preoperative.items()}
+        synthetic, unused = _to_register(result.images, real)
+        notes += [f"{labels(unused)}: synthetic only, not used for the registration."] if unused else []
         registered = register(
-            settings.registration(result.images, real, case.inputs.get(US), names),
+            settings.registration(synthetic, real, case.inputs.get(US), names),
             progress,
             cancel,
         )
@@ -171,7 +173,8 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
         placement = registered.fixed_to_moving
         shown, pair = _write_registration(case, part, result, registered, real)
     elif settings.register:
-        notes.append("There is no pre-operative MR: nothing was registered.")
+        doubt = nothing_to_register(case, settings)
+        (warnings if doubt else notes).append(doubt or "There is no pre-operative MR: nothing was registered.")
     inputs = {modality: files.read(source) for modality, source in case.inputs.items()}
     of_targets = quality.of_targets(result, inputs, real, placement)
     if registration is None:
@@ -191,6 +194,19 @@ def _results(job: Job, part: Path, progress, cancel) -> Dict[str, Any]:
     facts["seconds"] = round(time.monotonic() - start, 3)
     facts["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return facts
+
+
+def _to_register(
+    images: Mapping[str, sitk.Image], real: Mapping[str, sitk.Image]
+) -> Tuple[Mapping[str, sitk.Image], List[str]]:
+    """Return the synthetic MR that serves a registration, and which of it does not.
+
+    Beside several pairs what has no partner is no use; beside a single one it can be completed, or is warned of.
+    """
+    paired = {modality: image for modality, image in images.items() if modality in real}
+    if len(paired) < 2:
+        return images, []
+    return paired, [modality for modality in images if modality not in paired and modality != US]
 
 
 def _preoperative(modality: str, source: str) -> sitk.Image:

@@ -104,7 +104,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", metavar="N", type=int, help="slices at a time on a GPU; default: chosen by it")
     parser.add_argument("--workers", metavar="N", type=int, help="threads on a CPU; default: one a core")
     parser.add_argument(
-        "--format", type=ending, choices=files.WRITABLE, help="of the results; default: that of the input"
+        "--format",
+        type=ending,
+        choices=files.WRITABLE,
+        help="of the synthetic volumes; default: that of the input; previews and registered MR are .nrrd",
     )
 
 

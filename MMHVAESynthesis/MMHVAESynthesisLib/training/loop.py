@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import torch
 
 from ..errors import InputError, ModelError, OutputError
+from ..modalities import US
 from ..network.sizes import NetworkSizes
 from ..progress import CancelFlag, Progress, ProgressCallback
 from . import cases as case_folders
@@ -72,6 +73,11 @@ class Run:
         self.validation = Validation(held_out, config) if config.validate_every and held_out else None
         if config.validate_every and not held_out:
             log.warning("Nothing is held out, so nothing is validated: look at data.held_out in the configuration")
+        if config.data.sampling == "blocks" and US in config.sizes.modalities and not any(map(_is_paired, cases)):
+            log.warning(
+                "No case has both ultrasound and MR: nothing is learnt of how they go together. Put a case's us.nii.gz "
+                "and MR, on one grid, into one folder"
+            )
         self.learner = Learner(config, device)
         self.step, self.seconds = 0, 0.0
         self.losses, self.scores, self.means = Curves(), Curves(), Means()
@@ -207,6 +213,10 @@ class Run:
             )
             with _let_look():
                 self.validation.picture(self.learner.shipped, self.folder / f"slices-{self.step:07d}.png")
+
+
+def _is_paired(case: Case) -> bool:
+    return US in case.modalities and len(case.modalities) > 1
 
 
 @contextmanager

@@ -78,6 +78,8 @@ def _existing(source: Union[str, Path]) -> Path:
 
     :raises InputError: when it, or the other of a pair, is absent, or has a name that SimpleITK does not take.
     """
+    if not str(source).strip():
+        raise InputError("A volume's name is empty: give a file. Is a variable of the shell not set?")
     path = expanded(source)
     check_letters(path, InputError)
     if path.is_dir():
