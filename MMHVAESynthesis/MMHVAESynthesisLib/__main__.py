@@ -207,10 +207,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     missing = _missing_packages()
     if missing:
-        sys.stderr.write(
-            f"ERROR: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed for this Python "
-            f'({sys.executable}): "{sys.executable}" -m pip install {" ".join(missing)}; or use PythonSlicer, which '
-            "has them.\n"
+        verb = "is" if len(missing) == 1 else "are"
+        print(
+            f"ERROR: {', '.join(missing)} {verb} not installed for this Python ({sys.executable}): "
+            f'"{sys.executable}" -m pip install {" ".join(missing)}; or use PythonSlicer, which has them.',
+            file=sys.stderr,
         )
         return DependencyError.exit_code
     if not arguments:
