@@ -5,7 +5,6 @@ Results and, with ``--progress json``, progress go to stdout; everything else to
 
 import argparse
 import importlib
-import importlib.util
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Optional, TextIO
 
 from . import __version__, stopping
+from .dependencies import packages_problem
 from .errors import Cancelled, DependencyError, MMHVAEError
 from .progress import Progress
 
@@ -40,7 +40,6 @@ _PURPOSE = (
     "MR through them. For research, not for clinical use. COMMAND --help lists a command's options."
 )
 
-_PACKAGES = ("numpy", "scipy", "SimpleITK")
 _WATCH_SECONDS = 0.2
 
 _CLOSED = (
@@ -190,29 +189,12 @@ def _watch_standard_input(cancel: _Stop) -> None:
     threading.Thread(target=watch, name="standard-input", daemon=True).start()
 
 
-def _missing_packages() -> List[str]:
-    """Return which packages are not installed without which no command works; of PyTorch those that need it tell."""
-    return [name for name in _PACKAGES if not _is_installed(name)]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # the latter where somebody loaded it in an unusual way
-        return name in sys.modules
-
-
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    missing = _missing_packages()
+    missing = packages_problem()
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        print(
-            f"ERROR: {', '.join(missing)} {verb} not installed for this Python ({sys.executable}): "
-            f'"{sys.executable}" -m pip install {" ".join(missing)}; or use PythonSlicer, which has them.',
-            file=sys.stderr,
-        )
+        print(f"ERROR: {missing}", file=sys.stderr)
         return DependencyError.exit_code
     if not arguments:
         parser().error(f"give a command: {', '.join(COMMANDS)}; --help says what each does, COMMAND --help how")

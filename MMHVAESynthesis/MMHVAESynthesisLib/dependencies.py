@@ -1,4 +1,4 @@
-"""PyTorch: is it there, and does it work here? Loaded only when the user wants work done."""
+"""What has to be installed: the packages of every command; and PyTorch, which is loaded only for work that needs it."""
 
 import importlib
 import importlib.metadata
@@ -9,6 +9,7 @@ import sys
 
 from .errors import TorchError
 
+_PACKAGES = ("numpy", "scipy", "SimpleITK")
 _LEAST = (2, 1)
 _LEAST_FOR_NUMPY_2 = (2, 3)
 
@@ -52,6 +53,25 @@ def _impossible_pair(torch: str, numpy: str) -> str:
         f"PyTorch {torch} cannot work with numpy {numpy}: PyTorch before 2.3 needs numpy below 2. Install a later "
         "PyTorch, or where there is none (macOS on Intel) numpy 1.26."
     )
+
+
+def packages_problem() -> str:
+    """Return which packages are not installed without which no command works, and how to get them; else empty."""
+    missing = [name for name in _PACKAGES if not _is_installed(name)]
+    if not missing:
+        return ""
+    verb = "is" if len(missing) == 1 else "are"
+    return (
+        f"{', '.join(missing)} {verb} not installed for this Python ({sys.executable}): "
+        f'"{sys.executable}" -m pip install {" ".join(missing)}; or use PythonSlicer, which has them.'
+    )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # the latter where somebody loaded it in an unusual way
+        return name in sys.modules
 
 
 def torch_problem() -> str:

@@ -146,7 +146,11 @@ def alter(folder, cases, settings, model):
         (folder / "b" / "provenance.json").write_text("[1]", encoding="utf-8")
         return cases, settings, {"a", "b"}
 
-    return list(locals().values())[4:]
+    # Not by locals(), whose order differs between versions of Python.
+    return [
+        one_input, moved_inputs, more_inputs, a_preoperative_volume, the_seed, the_workers, the_model, an_output_is_cut,
+        an_output_is_gone, the_provenance_is_damaged,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", range(10))

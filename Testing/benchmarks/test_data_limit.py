@@ -10,7 +10,7 @@ pytest.importorskip("skimage", reason="scikit-image is not installed")
 
 import torch  # noqa: E402
 
-from evaluation.test_evaluate import SIZES, head, made, write  # noqa: E402
+from evaluation.test_evaluate import SIZES, made, write_heads  # noqa: E402
 
 _before = list(sys.path)
 from benchmarks import data_limit  # noqa: E402
@@ -22,10 +22,7 @@ sys.path[:] = _before
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("limit")
-    rng = np.random.default_rng(0)
-    for case in ("trained", "kept"):
-        for name, white in (("t2", 80.0), ("cet1", 500.0), ("flair", 120.0)):
-            write(root / "mri" / case, name, head(rng, white))
+    write_heads(root, np.random.default_rng(0))
     return root
 
 

@@ -41,13 +41,18 @@ def write(folder, name, array):
     sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / f"{name}.nii.gz"))
 
 
+def write_heads(root, rng):
+    """Write two cases with all MR: one to train on, and one that the model of :func:`made` has held out."""
+    for case in ("trained", "kept"):
+        for name, white in (("t2", 80.0), ("cet1", 500.0), ("flair", 120.0)):
+            write(root / "mri" / case, name, head(rng, white))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluation")
     rng = np.random.default_rng(0)
-    for case in ("trained", "kept"):
-        for name, white in (("t2", 80.0), ("cet1", 500.0), ("flair", 120.0)):
-            write(root / "mri" / case, name, head(rng, white))
+    write_heads(root, rng)
     write(root / "ius" / "real", "us", rng.integers(1, 255, (20, 40, 40)).astype(np.uint8))
     return root
 

@@ -35,7 +35,7 @@ def test_a_file_s_maker_is_what_the_record_beside_it_says(tmp_path, model):
     header = load(model).header
     t2, flair = synthesised(tmp_path, model, "t2", "flair")
     (tmp_path / "other_synthetic.json").write_text("no record", encoding="utf-8")
-    (tmp_path / "provenance.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "provenance.json").write_text('{"outputs": ["us_synthetic-T2.nrrd"]}', encoding="utf-8")
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     alone = shutil.copy(t2, moved)

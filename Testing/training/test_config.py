@@ -129,3 +129,8 @@ def test_an_unknown_name_lists_those_known():
 def test_held_out_cases_are_named_by_default():
     names = {"BraTS2021_01484", "BraTS2021_01485", "TCGA-DU-7294", "Case27", "Case18"}
     assert names == set(TrainingConfig().data.held_out) == set(presets.demonstrator().data.held_out)
+
+
+def test_a_configuration_as_editors_of_windows_write_it_is_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"name": "ünïcode"}), encoding="utf-8-sig")
+    assert configurations.load(tmp_path / "config.json").name == "ünïcode"

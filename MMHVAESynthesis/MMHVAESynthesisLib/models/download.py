@@ -16,7 +16,7 @@ from ..progress import CancelFlag, ProgressCallback
 from . import catalogue, identify
 from .catalogue import BUNDLED, ModelEntry
 from .licences import notice
-from .transfer import TIMEOUT, Transfer, by_hand, can_go_on_with, is_right, remove, scheme_of
+from .transfer import TIMEOUT, Transfer, by_hand, can_go_on_with, is_right, remove, scheme_of, size_of
 
 
 def download(
@@ -133,17 +133,14 @@ def _folder(entry: ModelEntry) -> Path:
             f"Cannot write into your folder for models, '{folder}': {error.strerror or error}. Set "
             f"{catalogue.MODELS_DIR_VARIABLE} to another one."
         ) from error
-    missing = 0 if entry.size is None else entry.size - min(_arrived(folder / f".{entry.file}.part"), entry.size)
+    part = folder / f".{entry.file}.part"
+    arrived = size_of(part) if can_go_on_with(part) else 0
+    missing = 0 if entry.size is None else entry.size - min(arrived, entry.size)
     if free < missing:
         raise OutputError(
             f"'{folder}' has {free / 1e6:.1f} MB left, the model needs {missing / 1e6:.1f} MB: free some space."
         )
     return folder
-
-
-def _arrived(part: Path) -> int:
-    """Return how many bytes of a download that is gone on with are there."""
-    return part.stat().st_size if can_go_on_with(part) and part.exists() else 0
 
 
 def _wrong(entry: ModelEntry, arrived: Path) -> ModelError:

@@ -82,7 +82,8 @@ def remove(part: Path) -> None:
         raise OutputError(f"Cannot delete {part}: {error.strerror or error}.") from error
 
 
-def _size_of(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return a file's size in bytes; 0 where there is none."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -253,10 +254,10 @@ class Transfer:
             raise Cancelled(f"Cancelled.{kept if self._part == self._shared else ''}")
 
     def _size(self) -> int:
-        return _size_of(self._part)
+        return size_of(self._part)
 
     def _failure(self, reason: str) -> ModelError:
-        arrived = _size_of(self._shared)
+        arrived = size_of(self._shared)
         kept = f" {arrived / 1e6:.1f} MB are kept: download again to go on." if arrived else ""
         return ModelError(
             f"The model '{self._entry.name}' could not be downloaded: {reason}.{kept} {by_hand(self._entry)}"

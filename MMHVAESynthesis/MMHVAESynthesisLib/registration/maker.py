@@ -70,16 +70,21 @@ def _noted(file: Path) -> Iterator[Maker]:
                 yield from _of_a_case(json.loads(path.read_text(encoding="utf-8")), file)
             elif path.name.endswith("_synthetic.json"):
                 yield from _of_runs(record.runs(path), file)
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, LookupError, TypeError):
             continue  # no record of ours
 
 
 def _of_runs(runs: Iterable[Mapping[str, Any]], file: Path) -> Iterator[Maker]:
     for run in runs:
         if file.name in run[record.FILES]:
-            yield run.get("model"), run.get("model_digest")
+            yield _maker(run.get("model"), run.get("model_digest"))
 
 
 def _of_a_case(provenance: Mapping[str, Any], file: Path) -> Iterator[Maker]:
     if file.name in provenance.get("outputs", ()):
-        yield provenance["model"].get("name"), provenance["model"].get("digest")
+        yield _maker(provenance["model"].get("name"), provenance["model"].get("digest"))
+
+
+def _maker(name: Any, digest: Any) -> Maker:
+    """Return what a record notes; of one by another software nothing but texts."""
+    return (name if isinstance(name, str) else None), (digest if isinstance(digest, str) else None)

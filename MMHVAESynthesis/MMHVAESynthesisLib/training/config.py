@@ -269,7 +269,7 @@ def load(path: Union[str, Path]) -> TrainingConfig:
     :raises InputError: when the file cannot be read or is not a configuration.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"The configuration {path} cannot be read: {error}.") from error
     return from_dict(values)
