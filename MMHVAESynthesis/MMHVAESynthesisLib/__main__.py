@@ -204,6 +204,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     )
     cancel = _Stop()
     stopping.watch(cancel, args.stop_file, args.parent)
+    if args.work_in is not None:
+        os.chdir(args.work_in)
     # A launcher in between may give the child a standard input that is closed from the start.
     if args.progress == "json" and args.parent is None:
         _watch_standard_input(cancel)

@@ -145,7 +145,7 @@ def hidden_folders(folders: Iterable[Path]) -> Iterator[Dict[Path, Path]]:
     try:
         for folder in dict.fromkeys(folders):
             # Not by tempfile: on Windows its folders are the user's alone, and so is what is moved out of them.
-            hidden = folder / f".mmhvae-{uuid.uuid4().hex}"
+            hidden = folder / f".mmhvae-{uuid.uuid4().hex[:8]}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 hidden.mkdir()

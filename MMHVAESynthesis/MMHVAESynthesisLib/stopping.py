@@ -1,4 +1,4 @@
-"""How a program that runs this command line stops it: by a file, or by ending itself.
+"""How a program that runs this command line stops it, by a file or by ending itself, and where it has it work.
 
 Standard input and signals do not reach a child through a launcher such as Slicer's, which starts the real Python as a
 process of its own.
@@ -19,7 +19,7 @@ _WAIT_OBJECT_0 = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options ``--stop-file`` and ``--parent``."""
+    """Add the options ``--stop-file``, ``--parent`` and ``--work-in``."""
     parser.add_argument(
         "--stop-file", metavar="FILE", help="for programs that run this one: stop once this file is there"
     )
@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for programs that run this one: stop once the process of this ID has ended; standard input may then "
         "close, with --progress json too",
     )
+    parser.add_argument(
+        "--work-in",
+        metavar="FOLDER",
+        type=_folder,
+        help="for programs that run this one: the working folder, from which files may have names that Windows can "
+        "open; needs absolute names in all other options",
+    )
 
 
 def _process_id(text: str) -> int:
@@ -37,6 +44,12 @@ def _process_id(text: str) -> int:
     if not 0 < value < 2**31:
         raise argparse.ArgumentTypeError(f"{text} is no process ID")
     return value
+
+
+def _folder(text: str) -> str:
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return text
 
 
 def watch(cancel: Any, stop_file: Optional[str], parent: Optional[int]) -> None:

@@ -210,7 +210,7 @@ def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it
         process.starter()(["machine"])
     (command, _, first), (_, _, second) = given
     assert command[1:4] == ["-m", "MMHVAESynthesisLib", "machine"] and first != second
-    assert command[4:] == ["--stop-file", str(first), "--parent", str(os.getpid())]
+    assert command[4:] == ["--stop-file", str(first), "--parent", str(os.getpid()), "--work-in", str(tmp_path)]
     assert first.parent == tmp_path and not first.exists()
 
 

@@ -124,3 +124,16 @@ def test_what_is_no_process_id_is_refused(pid, capsys):
     with pytest.raises(SystemExit):
         command_line.main(["models", f"--parent={pid}"])
     assert "--parent" in capsys.readouterr().err
+
+
+def test_a_run_works_in_the_folder_that_it_is_given(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(os.curdir)  # to come back
+    command.seconds = 0.01
+    assert command_line.main(["work", "--work-in", str(tmp_path)]) == 0
+    assert os.path.samefile(os.curdir, tmp_path)
+
+
+def test_no_folder_to_work_in_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["models", f"--work-in={tmp_path / 'absent'}"])
+    assert "is no folder" in capsys.readouterr().err

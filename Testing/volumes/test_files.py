@@ -64,7 +64,7 @@ def test_a_file_cut_short_while_writing_is_found_and_taken_away(tmp_path, monkey
 def part_of_known_name(monkeypatch, folder, ending):
     """Return where a volume is written before it is called ``case``."""
     monkeypatch.setattr(uuid, "uuid4", lambda: SimpleNamespace(hex="known"))
-    return folder / f".case.known.part{ending}"
+    return folder / f".mmhvae-known.part{ending}"
 
 
 @pytest.mark.parametrize("ending", files.WRITABLE)
@@ -354,6 +354,7 @@ def test_letters_that_may_not_be_opened_on_windows_are_named(tmp_path, monkeypat
     if not str(tmp_path).isascii():
         pytest.skip("the folder for tests has such letters itself")
     monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(paths, "_short_name", lambda folder: "")
     (tmp_path / name).write_bytes(b"nonsense")
     with pytest.raises(InputError) as reading:
         files.read(tmp_path / name)

@@ -125,8 +125,10 @@ def starter(slicer_home: Optional[str] = None, startup: Optional[Mapping[str, st
     command, variables = [python, "-m", "MMHVAESynthesisLib"], environment(base)
 
     def start(arguments: Sequence[str]) -> Process:
-        stop_file = Path(tempfile.gettempdir(), f"mmhvae-stop-{uuid.uuid4().hex}")
-        ours = ["--stop-file", str(stop_file), "--parent", str(os.getpid())]
+        folder = tempfile.gettempdir()
+        stop_file = Path(folder, f"mmhvae-stop-{uuid.uuid4().hex}")
+        # The temporary folder is below the user's, whose letters Windows may not open; from there it is not seen.
+        ours = ["--stop-file", str(stop_file), "--parent", str(os.getpid()), "--work-in", folder]
         return Child([*command, *arguments, *ours], variables, stop_file)
 
     return start

@@ -5,7 +5,6 @@ import csv
 import html
 import io
 import logging
-import uuid
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from .. import SOFTWARE, __version__
 from ..modalities import label, labels
-from ..paths import move, printable
+from ..paths import move, part_of, printable
 from . import figures
 from .case_folder import REPORT, TABLE
 from .cases import Case
@@ -54,7 +53,7 @@ def write(cases: Sequence[Case], outcomes: Sequence[Outcome], folder: Path) -> T
 
 
 def _put(path: Path, content: bytes) -> Optional[Path]:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    part = part_of(path, path.suffix)
     try:
         part.write_bytes(content)
         move(part, path)

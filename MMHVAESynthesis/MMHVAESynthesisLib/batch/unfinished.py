@@ -6,6 +6,7 @@ nothing is known but what the batch knows: a job is given to one worker at a tim
 died. What nobody touched there for a day is left behind too.
 """
 
+import hashlib
 import os
 import platform
 import re
@@ -21,7 +22,9 @@ PART, OLD = "part", "old"
 _NAME = re.compile(
     r"\.(?P<case>.+)\.((?P<host>[^.]*)-(?P<pid>\d+)-)?(?P<job>[0-9a-f]{8}|[0-9a-f]{32})\.(?P<kind>part|old)"
 )
-_LONGEST_HOST = 32
+_LONGEST_HOST = 12
+"""Windows allows 259 letters to a name with all its folders."""
+
 _DAY = 24 * 3600.0
 
 _working: Set[str] = set()
@@ -90,5 +93,9 @@ def at_work(output: Path) -> List[str]:
 
 
 def _host() -> str:
-    """Return this machine's name as a part of a file's."""
-    return re.sub(r"[\W_]+", "-", platform.node().split(".")[0])[-_LONGEST_HOST:]
+    """Return this machine's name as a part of a file's: a long one is cut, and then told apart by its digest."""
+    name = re.sub(r"[\W_]+", "-", platform.node().split(".")[0])
+    if len(name) <= _LONGEST_HOST:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:5]
+    return name[: _LONGEST_HOST - len(digest)] + digest

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import DependencyError, InputError
+from ..paths import for_itk
 from ..progress import Reporter
 from .pyramid import Level, local_image
 from .stepwise import sampled_part
@@ -133,15 +134,15 @@ class ExecutableRunner:
             folder = Path(name)
             words = list(self.command)
             for key, image in images.items():
-                sitk.WriteImage(image, str(folder / f"{key}.nrrd"))
-                words += [f"--{key}", str(folder / f"{key}.nrrd")]
-            sitk.WriteTransform(initial, str(folder / "initial.h5"))
+                sitk.WriteImage(image, for_itk(folder / f"{key}.nrrd"))
+                words += [f"--{key}", for_itk(folder / f"{key}.nrrd")]
+            sitk.WriteTransform(initial, for_itk(folder / "initial.h5"))
             output = folder / "found.h5"
-            words += ["--initialTransform", str(folder / "initial.h5"), "--linearTransform", str(output)]
+            words += ["--initialTransform", for_itk(folder / "initial.h5"), "--linearTransform", for_itk(output)]
             words += [word for item in settings.items() for word in _words(*item)]
             self._wait(words, folder / "text", check)
             try:
-                return sitk.ReadTransform(str(output))
+                return sitk.ReadTransform(for_itk(output))
             except RuntimeError as error:
                 raise failure(NO_TRANSFORM, _read(folder / "text")) from error
 

@@ -1,6 +1,5 @@
 """What shows a registration: displacement in mm over the field of view, and a checkerboard of both volumes."""
 
-import os
 from pathlib import Path
 from typing import Union
 
@@ -8,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
-from ..paths import check_letters, expanded, move
+from ..paths import check_letters, expanded, for_itk, if_windows_refuses, move, part_of
 from ..volumes import checks
 from ..volumes.cover import filled
 from .frame import nearest_orthonormal
@@ -119,14 +118,16 @@ def write_picture(picture: sitk.Image, target: Union[str, Path]) -> Path:
     check_letters(path, OutputError)
     if path.suffix.lower() != ".png":
         raise OutputError(f"Cannot write {path}: a picture's name must end with .png.")
-    part = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part.png")
+    part = part_of(path, ".png")
     try:
-        sitk.WriteImage(picture, str(part))
-        if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(part))), sitk.GetArrayFromImage(picture)):
+        sitk.WriteImage(picture, for_itk(part))
+        if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(for_itk(part))), sitk.GetArrayFromImage(picture)):
             raise OSError("the picture read back differs")
         move(part, path)
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path} could not be written: is the folder there and writable?") from error
+        raise OutputError(
+            f"{path} could not be written: is the folder there and writable?{if_windows_refuses(path)}"
+        ) from error
     finally:
         if part.exists():
             part.unlink()

@@ -4,7 +4,6 @@ Everywhere LPS millimetres. The file's direction is ITK's for resampling: it map
 reads such a file as a transform node that, put over the moving volume, moves it onto the fixed one.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Union
@@ -13,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
-from ..paths import check_letters, expanded, move
+from ..paths import check_letters, expanded, for_itk, if_windows_refuses, move, part_of
 
 WRITABLE = (".h5", ".tfm", ".txt")
 
@@ -111,10 +110,11 @@ def read(source: Union[str, Path]) -> sitk.Transform:
         )
     _check_single(path)
     try:
-        return sitk.ReadTransform(str(path))
+        return sitk.ReadTransform(for_itk(path))
     except RuntimeError as error:
         raise InputError(
             f"{path} cannot be read as a transform: give an .h5 or .tfm file that Slicer or ITK wrote."
+            f"{if_windows_refuses(path)}"
         ) from error
 
 
@@ -149,15 +149,16 @@ def write(transform: sitk.Transform, target: Union[str, Path]) -> Path:
     :raises OutputError: when the name's ending is unknown or the file cannot be written whole.
     """
     path = check_writable_name(target)
-    part = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")
+    part = part_of(path, path.suffix)
     try:
-        sitk.WriteTransform(transform, str(part))
-        if not np.allclose(matrix_of(sitk.ReadTransform(str(part))), matrix_of(transform), atol=1e-9):
+        sitk.WriteTransform(transform, for_itk(part))
+        if not np.allclose(matrix_of(sitk.ReadTransform(for_itk(part))), matrix_of(transform), atol=1e-9):
             raise OSError("the transform read back differs")
         move(part, path)
     except (OSError, RuntimeError) as error:
         raise OutputError(
             f"{path} could not be written: is the folder there and writable? Nothing was left half-written."
+            f"{if_windows_refuses(path)}"
         ) from error
     finally:
         if part.exists():

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import DeviceError, InputError, OutputError
-from ..paths import check_letters, expanded, move
+from ..paths import check_letters, expanded, for_itk, if_windows_refuses, move, part_of
 from .checks import array_view, check_layout, is_no_memory, scalar, slabs
 from .integrity import check_whole, is_nifti_2
-from .naming import PAIRS, opened, stem, suffix, twin, voxel_files
+from .naming import PAIRS, opened, suffix, twin, voxel_files
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def _what_it_states(source: Union[str, Path]) -> Optional[sitk.ImageFileReader]:
         if not os.path.isfile(expanded(source)):
             return None
         with opened(expanded(source)) as path:
-            reader.SetFileName(str(path))
+            reader.SetFileName(for_itk(path))
             reader.ReadImageInformation()
     except (OSError, RuntimeError, MemoryError, InputError):
         return None
@@ -116,7 +115,7 @@ def _described(reading: Callable[[Path, Path], _Read], path: Path) -> _Read:
             ) from error
         raise InputError(
             f"{path} cannot be read as a volume: it is damaged, cut off or in an unknown format. "
-            f"Give a NRRD, NIfTI or MetaImage file.{_of_capitals(path)}{_of_letters(path)}"
+            f"Give a NRRD, NIfTI or MetaImage file.{_of_capitals(path)}{if_windows_refuses(path)}"
         ) from error
 
 
@@ -131,7 +130,7 @@ def _read(readable: Path, path: Path) -> sitk.Image:
 def _header(readable: Path, path: Path) -> Tuple[sitk.ImageFileReader, List[int]]:
     """Return a reader that has read the header of the volume at ``path``, checked, and its size along three axes."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(readable))
+    reader.SetFileName(for_itk(readable))
     reader.ReadImageInformation()
     size = list(reader.GetSize())
     while len(size) > 3 and size[-1] == 1:
@@ -153,16 +152,6 @@ def _of_capitals(path: Path) -> str:
     return f" Or it is its name: rename it to end with {ending}."
 
 
-def _of_letters(path: Path) -> str:
-    """Return a sentence on a name that ITK's readers and writers may not open on Windows; empty for others."""
-    if sys.platform != "win32" or str(path).isascii():
-        return ""
-    return (
-        " Or it is its name: it has letters that the library which reads and writes volumes may not be able to open on "
-        "Windows. Move it to a folder and a name of plain letters (a to z) and figures."
-    )
-
-
 def check_writable(folder: Union[str, Path], expected_bytes: int = 0) -> Path:
     """Make ``folder`` if need be and make sure that files of ``expected_bytes`` in all can be written into it.
 
@@ -182,7 +171,7 @@ def _make_a_file(folder: Path) -> None:
     if os.name == "nt":
         # Not by tempfile, which tries one name after the other for ages where Windows lets none be made.
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY
-        os.close(os.open(folder / f".mmhvae-{uuid.uuid4().hex}.probe", flags))
+        os.close(os.open(folder / f".mmhvae-{uuid.uuid4().hex[:8]}.probe", flags))
     else:
         tempfile.TemporaryFile(prefix=".mmhvae-", suffix=".probe", dir=folder).close()
 
@@ -244,10 +233,9 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
     """
     path = expanded(target)
     check_format(path)
-    # The name may be as long as can be.
-    part = path.with_name(f".{stem(path)[:40]}.{uuid.uuid4().hex}.part{suffix(path)}")
+    part = part_of(path, suffix(path))
     try:
-        sitk.WriteImage(image, str(part), compress)
+        sitk.WriteImage(image, for_itk(part), compress)
         _compare(image, part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
@@ -258,7 +246,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
             raise _out_of_memory(path) from error
         raise OutputError(
             f"{path} could not be written whole: is the disk full, or the folder not writable? "
-            f"Nothing was left half-written.{_of_letters(path)}"
+            f"Nothing was left half-written.{if_windows_refuses(path)}"
         ) from error
     finally:
         if part.exists():
@@ -275,7 +263,7 @@ def write(image: sitk.Image, target: Union[str, Path], compress: bool = True) ->
 def _compare(image: sitk.Image, file: Path) -> None:
     """Raise :class:`OSError` unless ``file`` holds the voxels, :class:`OutputError` unless it holds the geometry."""
     with opened(file) as readable:
-        written = sitk.ReadImage(str(readable))
+        written = sitk.ReadImage(for_itk(readable))
     if written.GetSize() != image.GetSize() or written.GetPixelID() != image.GetPixelID():
         raise OSError("size or type differ")
     pairs = zip(slabs(array_view(image)), slabs(array_view(written)))
@@ -299,7 +287,7 @@ def check_holds(source: Union[str, Path], ending: str) -> None:
         tiny.SetOrigin(header.GetOrigin())
         tiny.SetDirection(header.GetDirection())
         with tempfile.TemporaryDirectory(prefix="mmhvae-") as folder:
-            file = os.path.join(folder, f"tiny{ending}")
+            file = for_itk(Path(folder, f"tiny{ending}"))
             sitk.WriteImage(tiny, file)
             written = sitk.ReadImage(file)
     except (OSError, RuntimeError) as error:

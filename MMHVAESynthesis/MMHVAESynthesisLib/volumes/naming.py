@@ -3,10 +3,13 @@
 import os
 import re
 import shutil
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, List, Union
+
+from ..paths import for_itk
 
 _DOUBLE = (".nii.gz", ".img.gz")
 
@@ -94,8 +97,8 @@ def twin(path: Path) -> Path:
 def opened(path: Path) -> Iterator[Path]:
     """Give a name under which ITK reads the very file that is named: the path itself, or a link to it for the while.
 
-    ITK opens ``.mha`` and a mixture such as ``.Nii.gz`` by its letters, and looks for the voxels of a NIfTI file by the
-    name without its ending.
+    ITK opens ``.mha`` and a mixture such as ``.Nii.gz`` by its letters, looks for the voxels of a NIfTI file by the
+    name without its ending, and may open no name on Windows that is not ASCII.
 
     :raises OSError: when a link is needed, and the file can be neither linked nor copied.
     """
@@ -112,15 +115,16 @@ def opened(path: Path) -> Iterator[Path]:
 def _parts(path: Path) -> Dict[str, Path]:
     """Return the files that need a link, by its name, the one that is named first; empty where the path serves."""
     ending = suffix(path)
-    small = path.name.endswith(ending)
+    is_plain = sys.platform != "win32" or for_itk(path).isascii()
+    small = is_plain and path.name.endswith(ending)
     if ending in PAIRS:
         if small and (ending != ".img.gz" or not path.with_name(stem(path) + ".img").is_file()):
             return {}
         others = _partners(path)[:1]
     else:
-        if ending in NRRD or (small and (ending != ".nii.gz" or not twin(path).is_file())):
+        if (is_plain and ending in NRRD) or (small and (ending != ".nii.gz" or not twin(path).is_file())):
             return {}
-        if ending in METAIMAGE and voxel_files(path):
+        if ending in (*NRRD, *METAIMAGE) and voxel_files(path):
             return {}
         others = []
     return {f"volume{suffix(file)}": file for file in (path, *others)}
