@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -122,6 +123,24 @@ def test_no_scheduler_is_said_to_be(tmp_path, table, settings, address, monkeypa
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match="No Dask scheduler answers"):
         run_batch(read_table(table), settings, tmp_path / "out", scheduler=address)
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["hangs up", "is silent"])
+def test_what_listens_without_a_word_is_no_scheduler(tmp_path, table, settings, monkeypatch, closes):
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken, address = [], f"127.0.0.1:{server.getsockname()[1]}"
+
+        def take():
+            taken.append(server.accept()[0])
+            if closes:
+                taken.pop().close()
+
+        threading.Thread(target=take, daemon=True).start()
+        with pytest.raises(InputError, match="No Dask scheduler answers"):
+            run_batch(read_table(table), settings, tmp_path / "out", scheduler=address)
+        for connection in taken:
+            connection.close()
 
 
 def test_without_the_package_the_message_says_what_to_install(tmp_path, table, settings, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from MMHVAESynthesisLib.errors import InputError
+from MMHVAESynthesisLib.errors import DeviceError, InputError
 from MMHVAESynthesisLib.training import distributed
 from MMHVAESynthesisLib.training.batches import Batch
 from MMHVAESynthesisLib.training.learner import Learner
@@ -186,6 +186,11 @@ def test_bfloat16_keeps_latents_and_losses_in_float32(config):
     assert set(kinds) == {torch.float32}
     assert low["loss"] == pytest.approx(high["loss"], rel=0.05) and low["loss"] != high["loss"]
     assert all(p.dtype == torch.float32 for p in learner.network.parameters())
+
+
+def test_bfloat16_on_apples_processors_is_refused_before_the_first_step(config):
+    with pytest.raises(DeviceError, match="needs --device cpu or cuda; for mps set float32"):
+        Learner(dataclasses.replace(config, precision="bfloat16"), torch.device("mps"))
 
 
 def test_the_experts_locations_start_larger_and_nothing_else_does(config):

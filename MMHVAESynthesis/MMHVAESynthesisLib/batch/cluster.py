@@ -68,7 +68,7 @@ def run_on_cluster(
     distributed = _distributed()
     settings = dataclasses.replace(settings, model=catalogue.from_anywhere(settings.model, has_folder=False))
     try:
-        _check_listens(address)
+        _check_answers(address)
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(f"No Dask scheduler answers at {address}: check its address and that it runs.") from error
@@ -85,15 +85,18 @@ def run_on_cluster(
             distributed.Event(stopping, client=client).set()
 
 
-def _check_listens(address: str) -> None:
-    """Raise :class:`OSError` or :class:`ValueError` unless something listens at a TCP or TLS address.
+def _check_answers(address: str) -> None:
+    """Raise :class:`OSError` or :class:`ValueError` unless something answers at a TCP, or listens at a TLS address.
 
-    Asked before a client is made: one that found nobody can keep the next one in this process from starting.
+    Asked before a client is made: one that found nobody can keep the next one in this process from starting, and one
+    that waits for a word never ends. Dask's scheduler speaks first, but not before TLS has been agreed on.
     """
     scheme, _, rest = address.rpartition("://")
     if scheme in ("", "tcp", "tls"):
         host, _, port = rest.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS) as connection:
+            if scheme != "tls" and not connection.recv(1):
+                raise OSError("the connection was closed")
 
 
 def probe(model: Optional[str]) -> str:

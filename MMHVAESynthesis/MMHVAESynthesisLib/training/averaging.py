@@ -21,5 +21,5 @@ class AveragedWeights:
         """Move the average towards the weights as they are now."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, weights = list(self.network.parameters()), list(network.parameters())
-        torch._foreach_lerp_(averages, [weight.detach() for weight in weights], 1 - decay)
+        for average, weight in zip(self.network.parameters(), network.parameters()):
+            average.lerp_(weight, 1 - decay)

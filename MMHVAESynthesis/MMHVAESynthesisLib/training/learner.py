@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import DeviceError, InputError
 from ..network.discriminator import Discriminator
 from ..network.model import BACKGROUND, MMHVAE
 from ..network.sizes import NetworkSizes
@@ -39,10 +39,13 @@ class Learner:
     :param config: The run.
     :param device: Where it runs.
     :raises InputError: when the slices are too small for the discriminators.
+    :raises DeviceError: for bfloat16 elsewhere than on a CPU or CUDA.
     """
 
     def __init__(self, config: TrainingConfig, device: torch.device):
         self.config, self.device = config, device
+        if config.precision == "bfloat16" and device.type not in ("cpu", "cuda"):
+            raise DeviceError(f"Training in bfloat16 needs --device cpu or cuda; for {device.type} set float32.")
         is_adversarial = config.gan_weight > 0 and min(config.discriminator_epoch, config.gan_epoch) <= config.epochs
         if is_adversarial and config.sizes.size < _LEAST_TO_JUDGE:
             raise InputError(
