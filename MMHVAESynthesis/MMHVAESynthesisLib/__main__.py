@@ -267,7 +267,12 @@ def _let_go_of(stream: Optional[TextIO]) -> None:
 
 
 if __name__ == "__main__":
-    exit_code = main()
+    try:
+        exit_code = main()
+    except KeyboardInterrupt:  # before the work began, which hears of it otherwise
+        with suppress(OSError, AttributeError):
+            sys.stderr.write("Cancelled. Nothing was changed.\n")
+        exit_code = Cancelled.exit_code
     for stream in (sys.stdout, sys.stderr):
         _let_go_of(stream)
     sys.exit(exit_code)

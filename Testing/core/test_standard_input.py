@@ -73,3 +73,24 @@ def test_output_that_nobody_reads_is_no_fault(words, code, said, tmp_path):
     os.close(writer)
     assert ended.returncode == code and said in ended.stderr and "Traceback" not in ended.stderr
     assert not (tmp_path / "out").exists()
+
+
+INTERRUPTED = """
+import runpy, sys
+sys.path.insert(0, {root!r})
+
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == "MMHVAESynthesisLib.models.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Impatient())
+sys.argv = ["MMHVAESynthesisLib", "models"]
+runpy.run_module("MMHVAESynthesisLib", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_ctrl_c_before_the_work_began_is_no_fault():
+    code = INTERRUPTED.format(root=str(Path(command_line.__file__).parents[1]))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (Cancelled.exit_code, "Cancelled. Nothing was changed.\n")

@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="?",
         const=_MIDDLE,
-        help="synthesise this plane of the reference only (default: the middle one) and estimate the time for all",
+        help="synthesise this plane of the reference only, the first being 0 (default: the middle one), and estimate "
+        "the time for all",
     )
 
 
