@@ -119,7 +119,6 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel: its life in Slicer. What its sections do is in MMHVAESynthesisLib.app."""
 
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
@@ -127,6 +126,8 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameters = None
         self._binding = None
         self._bound = []
+        # Last, for without a parent it calls setup.
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self):
         from MMHVAESynthesisLib.app.panel import Panel
@@ -214,12 +215,16 @@ class MMHVAESynthesisWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         if self._parameterNode is not None:
             self._binding.end()
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+            self._binding = None
+            former = self._parameterNode.parameterNode
+            self.removeObserver(former, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             widgets = self.boundWidgets()
             self._binding, self._bound = Binding(parameterNode, widgets), list(widgets)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+            # The node, not its wrapper: who was observed is kept, and a wrapper has observers of its own.
+            node = parameterNode.parameterNode
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self.panel.bind(parameterNode)
 
     def boundWidgets(self) -> Dict[str, Any]:

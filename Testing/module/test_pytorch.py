@@ -119,8 +119,10 @@ def test_without_the_extension_the_way_by_hand_is_told(ready, child, monkeypatch
     assert "Extensions Manager" in ready.ui.statusLabel.text and "pip_install" in ready.ui.statusLabel.text
 
 
-@pytest.mark.parametrize("answer", [True, False, RuntimeError("no network")])
-def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, ready, monkeypatch, answer):
+@pytest.mark.parametrize("interactive", [False, True])
+@pytest.mark.parametrize("answer", [True, False, "begun", RuntimeError("no network")])
+def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, ready, monkeypatch, answer, interactive):
+    """Slicer asks by itself where it is interactive, and answers True to a download that failed."""
     names = []
 
     def fetch(name, restart=True, update=False):
@@ -128,15 +130,20 @@ def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, rea
         assert restart is False, "Slicer would restart by itself, and what is unsaved would be lost"
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return bool(answer)
 
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
-    manager = SimpleNamespace(installExtensionFromServer=fetch)
+    manager = SimpleNamespace(
+        interactive=interactive,
+        installExtensionFromServer=fetch,
+        isExtensionInstalled=lambda name: answer is True and name in names,
+    )
     monkeypatch.setattr(slicer.app, "extensionsManagerModel", lambda: manager, raising=False)
     monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: False)
-    ready.panel.on_install()
-    assert names == []
-    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: True)
+    if not interactive:
+        ready.panel.on_install()
+        assert names == []
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: not interactive)
     ready.panel.on_install()
     assert names == ["PyTorch"]
     assert ("restart Slicer, then press" if answer is True else "pip_install") in ready.ui.statusLabel.text

@@ -106,6 +106,6 @@ def _show(name: str, node: Any, first: Any) -> None:
     view.RotateToVolumePlane(first)
     # All views are fitted to the first volume, so that they show the same piece of the world.
     composite.SetBackgroundVolumeID(first.GetID())
-    logic.FitSliceToBackground()
+    logic.FitSliceToBackground(*view.GetDimensions()[:2])
     logic.SnapSliceOffsetToIJK()
     composite.SetBackgroundVolumeID(node.GetID())
