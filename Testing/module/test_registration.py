@@ -307,6 +307,25 @@ def test_mr_that_was_moved_meanwhile_is_told(paired, scenes, child, moved):
     assert "was moved during the registration" in paired.ui.statusLabel.text and scenes.picture() == before
 
 
+def test_a_doubtful_choice_is_told_before_register_is_pressed(paired, scenes, child):
+    assert "⚠" not in paired.ui.registrationState.text
+    paired.ui.t2Synthetic.setCurrentNode(paired.ui.cet1Synthetic.currentNode())
+    paired.ui.cet1Synthetic.setCurrentNode(None)
+    assert "⚠ 'Doe-US synthetic ceT1 (MMHVAE)' is given as the synthetic T2" in paired.ui.registrationState.text
+    assert paired.ui.registerButton.enabled is True
+    paired.ui.t2Synthetic.setCurrentNode(None)
+    assert "⚠" not in paired.ui.registrationState.text
+
+
+@pytest.mark.parametrize("which", ["t2Preop", "t2Synthetic"])
+def test_a_registration_ends_with_the_volumes_that_it_is_of(slicer, paired, child, which):
+    """Its result would have no place: who waits for it waits for nothing, and cannot begin another."""
+    paired.ui.registerButton.click()
+    slicer.mrmlScene.RemoveNode(getattr(paired.ui, which).currentNode())
+    assert "left the scene meanwhile" in paired.ui.statusLabel.text
+    assert child.process.deeds == ["ask_to_stop"] and paired.ui.applyButton.text == "Apply"
+
+
 def test_the_fade_goes_from_the_synthetic_to_the_mr(slicer, paired, child, moved):
     composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     paired.ui.registerButton.click()

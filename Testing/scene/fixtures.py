@@ -27,4 +27,6 @@ plan = _imported("MMHVAESynthesisLib.scene.registration_plan", "plan")
 @pytest.fixture
 def pair(scenes):
     """A synthetic T2 and a pre-operative one, each at a place of its own."""
-    return scenes.volume("US synthetic T2"), scenes.volume("Case1 T2", matrix=scenes.oblique(left_handed=True), seed=1)
+    synthetic = scenes.volume("US synthetic T2")
+    synthetic.SetAttribute("MMHVAE.synthetic", "1")
+    return synthetic, scenes.volume("Case1 T2", matrix=scenes.oblique(left_handed=True), seed=1)

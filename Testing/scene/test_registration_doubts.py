@@ -98,7 +98,8 @@ def test_mr_that_the_synthesis_was_made_from_is_not_registered_to_it(registratio
     for moving in ({"t2": mr}, {"flair": flair, "t2": mr}):
         with pytest.raises(InputError, match="was made from 'Case1 T2' itself.*from the ultrasound alone"):
             plan({"t2": synthetic}, moving)
-    transform = registration.add(made.result(made.motion()), plan({"t2": synthetic}, {"t2": flair}))
+    other = scenes.volume("Another MR")
+    transform = registration.add(made.result(made.motion()), plan({"t2": synthetic}, {"t2": other}))
     (warning,) = json.loads(transform.GetAttribute("MMHVAE.warnings"))
     assert "made from the MR 'Case1 T2' too" in warning
 

@@ -51,7 +51,9 @@ def register(scene, module):
 @pytest.fixture
 def pair(made, head, field):
     """A synthetic T2 and the MR that it was made of, in the same place."""
-    return made.volume_of(field, "US synthetic T2"), made.volume_of(head, "Case1 T2")
+    synthetic = made.volume_of(field, "US synthetic T2")
+    synthetic.SetAttribute("MMHVAE.synthetic", "1")
+    return synthetic, made.volume_of(head, "Case1 T2")
 
 
 NEAR = ((3, -2, 4), (3, -2, 2))

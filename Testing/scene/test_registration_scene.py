@@ -230,6 +230,28 @@ def test_undo_keeps_the_place_when_the_former_parent_is_gone(slicer, registratio
     registration.undo(transform)
     np.testing.assert_allclose(made.to_world(pair[1]), before, atol=1e-9)
     assert transform.GetScene() is None
+    assert not registration.placement.is_stand_in(pair[1].GetParentTransformNode()), "it stands for nothing any more"
+
+
+def test_what_lay_under_one_shared_parent_moves_under_one_copy_of_it(registration, plan, scenes, made, pair):
+    other = scenes.volume("Plan")
+    shared = scenes.parent(pair[1], scenes.rotation(20), "Tracker")
+    for node in (pair[0], other):
+        node.SetAndObserveTransformNodeID(shared.GetID())
+    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}, also=[other]))
+    (copy,) = registration.placement.under(transform)
+    assert pair[1].GetParentTransformNode() is other.GetParentTransformNode() is copy
+
+
+def test_undo_is_refused_where_a_transform_deep_under_it_was_taken_out(registration, plan, scenes, made, pair):
+    inner = scenes.parent(pair[1], scenes.rotation(20), "Tracker")
+    scenes.parent(inner, scenes.rotation(-50), "Room")
+    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    inner.SetAndObserveTransformNodeID(None)
+    before = made.everything()
+    with pytest.raises(InputError, match="'Tracker' was hardened or taken out.*Nothing was changed"):
+        registration.undo(transform)
+    assert made.everything() == before
 
 
 def test_undo_of_anything_else_is_refused(slicer, registration, scenes, made, pair):
@@ -462,3 +484,10 @@ def test_a_saved_scene_comes_back_registered_and_can_be_undone(
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLStorageNode")]
     assert registration.registrations() == [] and slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
     assert not any("Table" in name for name in names)
+
+
+def test_the_space_of_a_registration_is_what_lies_above_it_in_its_order(registration, plan, scenes, made, pair):
+    transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    inner = scenes.parent(transform, scenes.rotation(40), "Room")
+    scenes.parent(inner, made.motion(-70, (30, -20, 10), axis=(3, 1, 0)), "Hospital")
+    np.testing.assert_allclose(registration.space_of(transform), made.to_world(transform), atol=1e-9)

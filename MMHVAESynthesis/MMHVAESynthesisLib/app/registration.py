@@ -60,6 +60,7 @@ class Registration(VTKObservationMixin):
         self._moving: List[Any] = []
         self._watched: List[Any] = []
         self._names: List[str] = []
+        self._doubts: List[str] = []
         self._note, self._undo_tip = "", ui.undoButton.toolTip
         self._fill()
         ui.engineSelector.connect("currentIndexChanged(int)", self._on_engine)
@@ -152,7 +153,8 @@ class Registration(VTKObservationMixin):
         self._ui.completionCheckBox.enabled = self._engine() not in (_MATTES, _BRAINSFIT) and not self._torch_problem()
         missing = self.problem()
         self._ui.registerButton.enabled = not missing and not self._work.is_running
-        said = "\n".join(filter(None, [missing or self._figures(), self._note]))
+        doubts = [f"⚠ {doubt}" for doubt in self._doubts]
+        said = "\n".join(filter(None, [missing or self._figures(), *doubts, self._note]))
         self._ui.registrationState.setText(said)
         self._ui.registrationState.setVisible(bool(said))
         is_made = last is not None
@@ -163,12 +165,13 @@ class Registration(VTKObservationMixin):
         self._ui.fadeSlider.enabled = is_made and self._ui.lookSelector.currentIndex == 0
 
     def problem(self) -> str:
-        """Return what Register waits for, in a sentence; empty where it can start."""
+        """Return what Register waits for, in a sentence; empty where it can start, whatever there is to be doubted."""
+        self._doubts = []
         synthetic, moving = self._chosen("Synthetic"), self._chosen("Preop")
         if not any(modality in moving for modality in synthetic):
             return _("Choose a synthetic MR and the pre-operative MR of the same contrast.")
         try:
-            self._plan()
+            self._doubts = self._plan().warnings
             if self._engine() == _BRAINSFIT:
                 _brainsfit()
         except MMHVAEError as error:
@@ -214,7 +217,7 @@ class Registration(VTKObservationMixin):
                 said = _("Left where it was: '{name}' moves nothing; no better placement was found that holds.")
             return said.format(name=transform.GetName(), confidence=confidence)
 
-        self._work.begin(make, done)
+        self._work.begin(make, done, needs=lambda: planned[0].needed())
 
     def _check_licence(self, request: Any) -> None:
         """Ask for the user's consent to the licence of the model that completes a registration, where one does.

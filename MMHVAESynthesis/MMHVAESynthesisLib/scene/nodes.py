@@ -4,7 +4,8 @@ Slicer keeps volumes in RAS and lets a node lie under parent transforms; SimpleI
 parents. An image made here has its parents' transforms applied to its placement, not to its voxels.
 """
 
-from typing import Any, Dict, Mapping, Union
+import zlib
+from typing import Any, Dict, Mapping, Optional, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,6 +15,7 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from ..errors import InputError
 from ..modalities import label
+from . import provenance
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -74,8 +76,9 @@ def to_image(node: Any, what: str) -> sitk.Image:
 
 
 def check(node: Any, what: str) -> None:
-    """Raise InputError where :func:`to_image` would; copies nothing."""
+    """Raise InputError where a volume cannot be an input; copies nothing."""
     _check_kind(node, what)
+    provenance.check_image(node, what)
     world_matrix(node, what)
 
 
@@ -96,6 +99,13 @@ def _check_kind(node: Any, what: str) -> None:
             f"{named} has {components} values in each voxel (colour, vectors or frames): choose a volume of grey "
             "values, or make one of it with the module Vector to Scalar Volume."
         )
+
+
+def checksum(node: Any) -> Optional[int]:
+    """Return a checksum of a volume's voxels, None where it has none."""
+    data = node.GetImageData()
+    scalars = None if data is None else data.GetPointData().GetScalars()
+    return None if scalars is None else zlib.crc32(np.ascontiguousarray(vtk_to_numpy(scalars)))
 
 
 def world_matrix(node: Any, what: str) -> np.ndarray:
@@ -134,9 +144,12 @@ def place(image: sitk.Image, ijk_to_lps: np.ndarray) -> None:
 def inputs_of(given: Mapping[str, Union[str, Any, None]]) -> Dict[str, Any]:
     """Return ``{modality: node}`` of what a user gave: nodes, names or IDs; modalities without a volume are left out.
 
-    :raises InputError: as :func:`found`.
+    :raises InputError: as :func:`found`, and where one is a map that goes with another volume.
     """
-    return {str(key): found(node, f"The {label(str(key))}") for key, node in given.items() if node is not None}
+    inputs = {str(key): found(node, f"The {label(str(key))}") for key, node in given.items() if node is not None}
+    for modality, node in inputs.items():
+        provenance.check_image(node, f"The {label(modality)}")
+    return inputs
 
 
 def to_images(nodes: Mapping[str, Any]) -> Dict[str, sitk.Image]:

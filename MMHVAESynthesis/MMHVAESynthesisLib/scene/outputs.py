@@ -39,7 +39,7 @@ def checked(
             raise InputError(f"{what}, '{node.GetName()}', must be a scalar volume: choose one, or a new volume.")
         if any(node is source for source in inputs.values()):
             raise InputError(f"{what}, '{node.GetName()}', is an input of this run: choose another, or a new volume.")
-        if provenance.noted(node).get("role", provenance.ROLE_IMAGE) != provenance.ROLE_IMAGE:
+        if provenance.is_map(node):
             raise InputError(
                 f"{what}, '{node.GetName()}', is a map that goes with another volume or with a registration: choose "
                 "another, or a new volume."

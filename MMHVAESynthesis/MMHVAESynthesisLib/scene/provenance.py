@@ -15,6 +15,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
+from ..errors import InputError
 from ..modalities import MODALITIES, US, is_synthetic_name, of_synthetic_input
 
 PREFIX = "MMHVAE."
@@ -73,6 +74,19 @@ def references(node: Any) -> Dict[str, str]:
 def is_synthetic(node: Any) -> bool:
     """Return whether this software made the volume: as it notes, or, loaded from a file without notes, by its name."""
     return node.GetAttribute(PREFIX + "synthetic") == "1" or is_synthetic_name(node.GetName() or "")
+
+
+def is_map(node: Any) -> bool:
+    """Return whether a volume is no image, but an uncertainty map or a displacement."""
+    return noted(node).get("role", ROLE_IMAGE) != ROLE_IMAGE
+
+
+def check_image(node: Any, what: str) -> None:
+    """Raise :class:`InputError` where :func:`is_map` is true."""
+    if is_map(node):
+        raise InputError(
+            f"{what} '{node.GetName()}' is a map that goes with another volume or with a registration: choose an image."
+        )
 
 
 def mr_behind(node: Any) -> List[Any]:

@@ -40,10 +40,10 @@ def add(result: Any, planned: Plan) -> Any:
     fails, the scene is left as it was.
 
     :param result: A ``RegistrationResult``.
-    :raises InputError: when a node left the scene meanwhile, or was moved.
+    :raises InputError: when a node left the scene meanwhile, was moved, or has another size.
     """
-    check_unchanged(planned)
-    result = provenance.with_warnings(result, [*planned.warnings, *_left_behind(planned)])
+    changes = check_unchanged(planned)
+    result = provenance.with_warnings(result, [*planned.warnings, *changes, *_left_behind(planned)])
     result = provenance.with_input_warnings(result, planned.moving)
     for warning in result.warnings:
         log.warning(warning)

@@ -9,15 +9,15 @@ import SimpleITK as sitk
 import slicer
 
 from ..errors import InputError
-from ..modalities import MODALITIES, US, label
+from ..modalities import MODALITIES, US, label, of_other_modalities
 from ..registration.landmarks import PointList, paired, target_registration_error
 from ..registration.maker import completing, why_not_completed
 from ..request import RegistrationRequest
 from ..volumes.checks import checked
-from . import placement
+from . import nodes, placement
 from .loaded import of_several_patients
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
-from .provenance import INPUT, mr_behind, noted
+from .provenance import INPUT, check_image, is_synthetic, mr_behind, noted
 from .registration_report import Landmarks
 
 _APART_MM = 0.1
@@ -33,6 +33,7 @@ class Plan:
     :param carried: All nodes that will move, the MR first.
     :param staying: All nodes that must not move: the synthetic MR, the ultrasound, the landmarks in it.
     :param places: World matrices of what is registered, by node ID, as they were when this was made.
+    :param states: Their voxels' sizes and checksums, by node ID, as they were when the request was made.
     :param warnings: What the user has to know of the choice and, once asked for, of the request; a sentence each.
     """
 
@@ -44,6 +45,15 @@ class Plan:
     landmarks: Optional[Landmarks]
     places: Mapping[str, np.ndarray]
     warnings: List[str] = field(default_factory=list)
+    states: Dict[str, Tuple[Any, Optional[int]]] = field(default_factory=dict)
+
+    def registered(self) -> List[Any]:
+        """Return the volumes that are registered."""
+        return [*self.synthetic.values(), *self.moving.values(), *([] if self.us is None else [self.us])]
+
+    def needed(self) -> List[Any]:
+        """Return the nodes without which a result has no place."""
+        return [*self.registered(), *self.carried, *self.staying]
 
     def request(self, **settings) -> RegistrationRequest:
         """Return the request to the engine, with the volumes in world coordinates.
@@ -67,6 +77,7 @@ class Plan:
             names={modality: node.GetName() for modality, node in self.moving.items()},
             **settings,
         )
+        self.states.update(_states(self.registered()))
         reason = why_not_completed(request, makers) if wanted else ""
         if reason:
             self.warnings.append(reason)
@@ -98,7 +109,14 @@ def plan(
     us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
     _check_differ(fixed, mr, us)
     registered = [*fixed.values(), *mr.values(), *([] if us is None else [us])]
-    warnings = [*_made_from_mr(fixed, mr), *_of_several_sweeps(fixed), *_lying_apart(fixed, us)]
+    for node in registered:
+        check_image(node, "The volume")
+    warnings = [
+        *_of_other_kinds(fixed, mr),
+        *_made_from_mr(fixed, mr),
+        *_of_several_sweeps(fixed),
+        *_lying_apart(fixed, us),
+    ]
     warnings += of_several_patients(registered)
     lists = [
         None if node is None else transformable(node, f"The list of landmarks in the {where}")
@@ -143,6 +161,29 @@ def _check_differ(fixed: Mapping[str, Any], moving: Mapping[str, Any], us: Optio
                 f"'{node.GetName()}' is given as {uses[node.GetID()]} and as {use}: choose different volumes."
             )
         uses[node.GetID()] = use
+
+
+def _of_other_kinds(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> List[str]:
+    """Return a warning of each volume that seems to be of another contrast, or as synthetic MR none of this software's.
+
+    What is noted on a synthetic volume counts before its name.
+    """
+    warnings = [
+        f"'{node.GetName()}' is given as the synthetic {label(modality)}, but was not made by this software: choose "
+        "what was synthesised from the ultrasound, or make sure that it lies on that."
+        for modality, node in fixed.items()
+        if not is_synthetic(node) and node.IsA("vtkMRMLVolumeNode")
+    ]
+    known = {modality: noted(node).get("modality") for modality, node in fixed.items()}
+    warnings += [
+        f"'{fixed[modality].GetName()}' is given as the synthetic {label(modality)}, but was synthesised as "
+        f"{label(other)}: is it the right volume?"
+        for modality, other in known.items()
+        if other not in (None, modality)
+    ]
+    names = {modality: fixed[modality].GetName() or "" for modality, noted_as in known.items() if noted_as is None}
+    warnings += of_other_modalities(names, "volume")
+    return warnings + of_other_modalities({m: node.GetName() or "" for m, node in moving.items()}, "volume")
 
 
 def _made_from_mr(fixed: Mapping[str, Any], moving: Mapping[str, Any]) -> List[str]:
@@ -233,10 +274,13 @@ def _check_can_move(carried: Sequence[Any], staying: Sequence[Any]) -> None:
             )
 
 
-def check_unchanged(planned: Plan) -> None:
-    """Raise :class:`InputError` if the scene is not any more what a plan was made for."""
-    volumes = [*planned.synthetic.values(), *planned.moving.values(), *([] if planned.us is None else [planned.us])]
-    for node in [*volumes, *planned.carried, *planned.staying]:
+def check_unchanged(planned: Plan) -> List[str]:
+    """Return a warning for each registered volume whose voxels are others than those that were registered.
+
+    :raises InputError: if the scene is not any more what a plan was made for.
+    """
+    volumes = planned.registered()
+    for node in planned.needed():
         if node.GetScene() is None:
             raise InputError(f"'{node.GetName()}' left the scene during the registration: nothing was moved.")
     for key, matrix in _places(volumes).items():
@@ -246,6 +290,30 @@ def check_unchanged(planned: Plan) -> None:
                 "result does not fit: register again. Nothing was moved."
             )
     _check_can_move(planned.carried, planned.staying)
+    warnings = []
+    for key, (size, checksum) in _states(volumes).items():
+        name = slicer.mrmlScene.GetNodeByID(key).GetName()
+        was = planned.states.get(key, (size, checksum))
+        if size != was[0]:
+            raise InputError(
+                f"'{name}' has another size than when the registration was begun, so that its result may not fit: "
+                "register again. Nothing was moved."
+            )
+        if checksum != was[1]:
+            warnings.append(
+                f"The voxels of '{name}' have changed since the registration was begun: placement and figures are of "
+                "what they were then. Register again for what they are now."
+            )
+    return warnings
+
+
+def _states(volumes: Iterable[Any]) -> Dict[str, Tuple[Any, Optional[int]]]:
+    """Return the size and the voxels' checksum of each volume by its ID; None for what is not there."""
+    images = {node.GetID(): (node, node.GetImageData()) for node in volumes if node.IsA("vtkMRMLVolumeNode")}
+    return {
+        key: (None, None) if image is None else (image.GetDimensions(), nodes.checksum(node))
+        for key, (node, image) in images.items()
+    }
 
 
 def _places(nodes: Sequence[Any]) -> Dict[str, np.ndarray]:

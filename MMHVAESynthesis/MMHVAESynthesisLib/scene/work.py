@@ -1,17 +1,15 @@
 """A synthesis from the scene into the scene: what is the same whoever computes it, this process or a child."""
 
 import logging
-import zlib
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import InputError
-from ..modalities import MODALITIES, of_other_modalities
+from ..modalities import MODALITIES, label, of_other_modalities
 from ..request import SynthesisRequest
 from . import annotations, nodes, provenance
 from . import outputs as results
@@ -29,6 +27,7 @@ class SceneSynthesis:
     :param given: ``{modality: node to overwrite}``.
     :param grid: Of the reference input when its voxels were copied; see :func:`_grid`.
     :param states: Of all inputs then; see :func:`_states`.
+    :param former: Checksums of the voxels to overwrite, by modality.
     """
 
     request: Optional[SynthesisRequest]
@@ -36,6 +35,7 @@ class SceneSynthesis:
     given: Dict[str, Any]
     grid: Tuple[Any, np.ndarray, np.ndarray]
     states: Dict[str, Tuple[Any, Any]]
+    former: Dict[str, Optional[int]]
 
     def without_images(self) -> "SceneSynthesis":
         """Return what :meth:`add` needs, so that the copies of the inputs can be freed while a child works."""
@@ -52,8 +52,8 @@ class SceneSynthesis:
     def add(self, result: Any) -> Dict[str, Any]:
         """Add a ``SynthesisResult`` of the request to the scene, log its warnings, and return ``{modality: node}``.
 
-        :raises InputError: when a node that is needed has left the scene, or the reference input has another grid now;
-            the scene is then left as it was.
+        :raises InputError: when a node that is needed has left the scene, the reference input has another grid now, or
+            a node that would be overwritten holds other voxels; the scene is then left as it was.
         """
         reference = _reference(self.sources)
         if reference.GetScene() is not None and not _lies_as_before(reference, self.grid):
@@ -61,6 +61,7 @@ class SceneSynthesis:
                 f"'{reference.GetName()}' was changed while this was computed from it (moved in place, or another "
                 "frame of a sequence was chosen): the result has no place now, and nothing was added. Apply again."
             )
+        self._check_given()
         result = provenance.with_input_warnings(result, self.sources)
         result = provenance.with_warnings(result, [*self._doubts(), *self._changes()])
         for warning in result.warnings:
@@ -69,6 +70,18 @@ class SceneSynthesis:
         # A volume of the user's that is shown may have become synthetic.
         annotations.refresh()
         return added
+
+    def _check_given(self) -> None:
+        """Raise InputError where a node that was given cannot be overwritten any more as it was agreed to be."""
+        here = {modality: node for modality, node in self.given.items() if node.GetScene() is not None}
+        results.checked(here, self.sources)
+        for modality, node in here.items():
+            if nodes.checksum(node) != self.former[modality]:
+                raise InputError(
+                    f"'{node.GetName()}', which was chosen for the {label(modality)}, has changed since this was begun "
+                    "and would have been overwritten as it is now: nothing was added. Choose another volume, or apply "
+                    "again."
+                )
 
     def _doubts(self) -> List[str]:
         """Return a warning for every input that is called as another modality, and one where patients are mixed."""
@@ -109,7 +122,8 @@ def prepare(
     given = results.checked(outputs, sources, targets)
     names = {modality: node.GetName() for modality, node in sources.items()}
     request = SynthesisRequest(nodes.to_images(sources), targets, names=names, **settings)
-    return SceneSynthesis(request, sources, given, _grid(_reference(sources)), _states(sources))
+    former = {modality: nodes.checksum(node) for modality, node in given.items()}
+    return SceneSynthesis(request, sources, given, _grid(_reference(sources)), _states(sources), former)
 
 
 def _reference(sources: Mapping[str, Any]) -> Any:
@@ -134,14 +148,8 @@ def _states(sources: Mapping[str, Any]) -> Dict[str, Tuple[Optional[int], Option
         place = None if to_world is None else _place(node)
         together = None if place is None else np.linalg.solve(to_world, place)
         # The results go with the reference, wherever it lies.
-        states[modality] = _checksum(node), np.eye(4) if node is reference else together
+        states[modality] = nodes.checksum(node), np.eye(4) if node is reference else together
     return states
-
-
-def _checksum(node: Any) -> Optional[int]:
-    data = node.GetImageData()
-    scalars = None if data is None else data.GetPointData().GetScalars()
-    return None if scalars is None else zlib.crc32(np.ascontiguousarray(vtk_to_numpy(scalars)))
 
 
 def _place(node: Any) -> Optional[np.ndarray]:
