@@ -15,7 +15,7 @@ from ..request import AFFINE, RegistrationRequest
 from ..threads import ONE_TORCH_THREAD
 from .frame import gap
 from .lncc import Schedule, descend, informed
-from .parts import halves, perturbed
+from .parts import JITTER, REPEATS, halves, perturbed
 from .problem import Problem
 from .pyramid import Level
 from .search import is_near
@@ -34,12 +34,6 @@ CANDIDATES = 3
 The starts that lie apart from these go there as well: a descent at 4 mm, where little of a poor synthesis or of iUS is
 left, may lead away from the truth that a start is close to.
 """
-
-REPEATS = 4
-"""Halves of the field on which the result is repeated."""
-
-_JITTER = 1.5
-"""mm by which a repeat starts off the result."""
 
 _APART = 3.0
 """mm between two solutions that count as two."""
@@ -159,7 +153,7 @@ class LnccEngine:
         Repeats are rigid. An affine result's stretch is put onto them, so that they tell how well its place is known.
         """
         pyramid, middle = problem.pyramid, problem.pyramid.level(2)
-        begins = perturbed(start, problem.points, _JITTER, REPEATS, request.seed)
+        begins = perturbed(start, problem.points, JITTER, REPEATS, request.seed)
         parts = halves(middle, REPEATS, request.seed)
 
         def fine(relay: Any) -> Tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,12 @@ FEWEST_BLOCKS, HEAVIEST = 8, 0.2
 0.3 of it.
 """
 
+REPEATS = 4
+"""Halves of the field on which the result is repeated."""
+
+JITTER = 1.5
+"""mm by which a repeat starts off the result."""
+
 
 def halves(level: Level, count: int, seed: int) -> List[np.ndarray]:
     """Return ``count`` random halves of the field, (X, Y, Z) bool: every second one completes the one before it."""

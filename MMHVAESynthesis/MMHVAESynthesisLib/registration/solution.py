@@ -1,4 +1,4 @@
-"""What an engine is and what it gives back. BRAINSFit's runner, which needs Slicer, fits the same interface."""
+"""What an engine is and what it gives back."""
 
 from dataclasses import dataclass, field
 from typing import List, Optional, Protocol, Sequence

@@ -10,7 +10,7 @@ import numpy as np
 from ..progress import Reporter
 from ..request import AFFINE, RegistrationRequest
 from .frame import nearest_orthonormal, pose_of
-from .parts import halves, perturbed
+from .parts import JITTER, REPEATS, halves, perturbed
 from .problem import Problem
 from .pyramid import Level
 from .similarity import information
@@ -19,12 +19,6 @@ from .together import together
 
 LEAST_SAMPLES = 2000
 """Voxels that a descent looks at, where the field has as many: mutual information of fewer is mostly chance."""
-
-REPEATS = 4
-"""Halves of the field on which the result is repeated."""
-
-_JITTER = 1.5
-"""mm by which a repeat starts off the result."""
 
 
 class Descent(Protocol):
@@ -79,7 +73,7 @@ class StepwiseEngine:
                 starts = [max(starts[0], chained, key=lambda pose: information(middle, pose)[pair])]
             poses = [run(middle, start, 1.0, whole) for start in starts]
             best = max(poses, key=lambda pose: information(middle, pose)[pair])
-            begins = perturbed(best, problem.points, _JITTER, REPEATS, request.seed)
+            begins = perturbed(best, problem.points, JITTER, REPEATS, request.seed)
             parts = halves(middle, REPEATS, request.seed)
             repeats = [run(middle, begin, 0.5, whole & part) for begin, part in zip(begins, parts)]
             pose = rigid = run(fine, best, 0.2, fine.mask[pair])
