@@ -205,13 +205,16 @@ def main(arguments: Optional[List[str]] = None) -> int:
     cancel = _Stop()
     stopping.watch(cancel, args.stop_file, args.parent)
     if args.work_in is not None:
-        os.chdir(args.work_in)
+        with suppress(OSError):
+            os.chdir(args.work_in)
     # A launcher in between may give the child a standard input that is closed from the start.
     if args.progress == "json" and args.parent is None:
         _watch_standard_input(cancel)
     try:
         with _signals_cancel(cancel):
             result = args.run(args, _progress(args.progress, cancel), cancel)
+            with suppress(BrokenPipeError):  # whoever read the names is gone; the files are there
+                _succeeded(args, result)
     except MMHVAEError as error:
         return _failed(args, error, cancel.reason if isinstance(error, Cancelled) else "")
     except Exception:
@@ -219,8 +222,6 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 1
     finally:
         cancel.set()  # nothing is left to be stopped: who watches may end
-    with suppress(BrokenPipeError):  # whoever read the names is gone; the files are there
-        _succeeded(args, result)
     return result.get("exit_code", 0)
 
 
@@ -269,9 +270,9 @@ def _let_go_of(stream: Optional[TextIO]) -> None:
 if __name__ == "__main__":
     try:
         exit_code = main()
-    except KeyboardInterrupt:  # before the work began, which hears of it otherwise
+    except KeyboardInterrupt:  # before the work began, or once it has failed: it hears of it otherwise
         with suppress(OSError, AttributeError):
-            sys.stderr.write("Cancelled. Nothing was changed.\n")
+            sys.stderr.write("Cancelled.\n")
         exit_code = Cancelled.exit_code
     for stream in (sys.stdout, sys.stderr):
         _let_go_of(stream)

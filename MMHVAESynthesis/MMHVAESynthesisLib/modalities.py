@@ -1,6 +1,7 @@
 """The four modalities: their keys, their names for people, and how to recognise a volume as one of them."""
 
 import re
+from functools import lru_cache
 from typing import List, Mapping, Optional, Tuple
 
 US, T2, CET1, FLAIR = "us", "t2", "cet1", "flair"
@@ -31,7 +32,7 @@ _ULTRASOUND = re.compile(
     r"\b(i ?us|us|io ?us|3d ?us|ius ?\d+|us ?\d+|us ?(pre|intra|post|before|after|during)\w*"
     r"|ultra ?sound|ultraschall|sono\w*|echograph\w*|predura|postdura)\b"
 )
-_FLAIR = re.compile(r"\b(t2 ?)?(flair|dark ?fluid|tirm)\b")
+_FLAIR = re.compile(r"\b(t2 ?)?(flair|dark ?fluid|da ?fl|tirm?|(space|spc) ?ir\w*)\b")
 _CONTRAST = r"(ce|gd|gad\w*|\+ ?c|post ?contrast|post ?con\w*|post|km|contrast\w*|enhanced|c|gado\w*|dotarem|gadovist)"
 _T1 = r"(t ?1w?i?|mprage|mp ?rage|bravo|spgr|fspgr|t ?1 ?weighted|t ?1 ?tfe|vibe)"
 _CET1 = re.compile(rf"\b{_T1}\b.*\b{_CONTRAST}\b|\b{_CONTRAST}\b.*\b{_T1}\b|\bt ?1 ?w?({_CONTRAST})\b")
@@ -44,9 +45,10 @@ _POST_WHAT = re.compile(r"\bpost ?(op\w*|resection|surg\w*|treatment|rt)\b")
 """After what, when it is not the contrast agent."""
 _C_MINUS = re.compile(r"(?<![a-z+])C-(?=$|[\s_.])", re.IGNORECASE)
 _SEQUENCE = r"(tirm|tse|fse|3d|2d|ax\w*|cor\w*|sag\w*|tra\w*|blade|propeller|cube)"
-_T1_FLAIR = re.compile(rf"(?<!space )(?<!to )(?<!reg )\b{_T1} ({_SEQUENCE} )*(flair|tirm|dark ?fluid)\b")
+_T1_FLAIR = re.compile(rf"(?<!space )(?<!to )(?<!reg )\b{_T1} ({_SEQUENCE} )*(flair|tirm?|dark ?fluid)\b")
 """A T1 that was made as a FLAIR; not a FLAIR that lies in the space of a T1."""
 _T2 = re.compile(r"\b(t ?2w?i?|t ?2 ?weighted|ciss|fiesta|t ?2 ?tse|t ?2 ?fse)\b")
+_OF_MR = re.compile(rf"\b(mri?|{_T1})\b")
 _PREOPERATIVE = re.compile(r"(?<![a-z])pr(?:e|ae|ä)[ _.-]?op(erative|erativ)?(?![a-z])", re.IGNORECASE)
 _T2_STAR = re.compile(r"\b(t ?2 ?\*|t ?2 ?star|swi|gre|dsc|perf\w*|epi|map|t2s)\b|t2 ?\*")
 
@@ -140,10 +142,12 @@ def _recognise_mr(text: str, agent: bool) -> Optional[str]:
     return None
 
 
+@lru_cache(maxsize=1024)
 def other_modality(modality: str, name: str) -> Optional[str]:
     """Return what an input's name, or its file's, says that it is, where no part of it says what it is given as.
 
-    Names speak of other modalities too: ``iUS_on_T2.nrrd`` lies in the space of a T2.
+    Names speak of other modalities too: ``iUS_on_T2.nrrd`` lies in the space of a T2. A T1 may have been made with
+    contrast agent though its name does not say so, and MR that speaks of ultrasound is none.
 
     >>> other_modality("us", "T2.nrrd"), other_modality("us", "iUS_on_T2.nrrd"), other_modality("us", "scan.nrrd")
     ('t2', None, None)
@@ -156,6 +160,9 @@ def other_modality(modality: str, name: str) -> Optional[str]:
         return None if other == modality else other
     other = recognise(name)
     if modality not in MODALITIES or other in (None, modality):
+        return None
+    text = _words(name)
+    if (other == US and _OF_MR.search(text)) or (modality == CET1 and re.search(rf"\b{_T1}\b", text)):
         return None
     words = re.findall(r"[A-Za-z0-9*+]+", name)
     parts = (" ".join(words[i:j]) for j in range(len(words) + 1) for i in range(j))

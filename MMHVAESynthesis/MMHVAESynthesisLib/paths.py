@@ -67,15 +67,15 @@ def if_windows_refuses(path: Path) -> str:
     """Return a sentence, to follow others, on a name that ITK may not be able to open on Windows; empty for others."""
     if sys.platform != "win32":
         return ""
-    length = len(absolute(path))
+    length, said = len(absolute(path)), ""
     if length > _LONG_ON_WINDOWS:
-        return (
+        said += (
             f" Or it is the length of its name: {length} letters with all its folders, where Windows may allow 259, "
-            "and some are added while it is written. Move it to a folder whose name is shorter."
+            "and fewer for what is written. Move it to a folder whose name is shorter."
         )
     if str(path).isascii():
-        return ""
-    return (
+        return said
+    return said + (
         " Or it is its name: it has letters that the library which reads and writes images may not be able to open on "
         "Windows. Move it to a folder and a name of plain letters (a to z) and figures."
     )

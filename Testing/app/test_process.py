@@ -202,15 +202,17 @@ def test_a_model_is_named_so_that_the_child_finds_it_in_its_own_working_folder(m
     assert catalogue.from_anywhere("by hand.pth", has_folder=False) == str(tmp_path / "models" / "by hand.pth")
 
 
-def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it_is(monkeypatch, tmp_path):
-    given = []
+@pytest.mark.parametrize("is_windows", [True, False])
+def test_the_child_learns_where_to_look_for_a_request_to_stop_and_whose_child_it_is(monkeypatch, tmp_path, is_windows):
+    given, where = [], ["--work-in", str(tmp_path)] if is_windows else []
+    monkeypatch.setattr(process, "_IS_WINDOWS", is_windows)
     monkeypatch.setattr(process, "Child", lambda *args: given.append(args))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for _ in range(2):
         process.starter()(["machine"])
     (command, _, first), (_, _, second) = given
     assert command[1:4] == ["-m", "MMHVAESynthesisLib", "machine"] and first != second
-    assert command[4:] == ["--stop-file", str(first), "--parent", str(os.getpid()), "--work-in", str(tmp_path)]
+    assert command[4:] == ["--stop-file", str(first), "--parent", str(os.getpid()), *where]
     assert first.parent == tmp_path and not first.exists()
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from MMHVAESynthesisLib.modalities import recognise
+from MMHVAESynthesisLib.modalities import other_modality, recognise
 
 NAMES = {
     "us": [
@@ -125,3 +125,23 @@ def test_names_of_the_clinic(modality, name):
 )
 def test_dicom_tags(modality, name, dicom):
     assert recognise(name, dicom) == modality
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "other"),
+    [
+        ("flair", "t2_spc_da-fl_sag", None),
+        ("flair", "t2_space_ir", None),
+        ("flair", "AX T2 TIR", None),
+        ("cet1", "T1 MPRAGE for US", None),
+        ("cet1", "T1 registered to FLAIR", None),
+        ("t2", "preop MR in US space", None),
+        ("t2", "Doe-US", "us"),
+        ("t2", "Case1 FLAIR", "flair"),
+        ("cet1", "Case1-T2", "t2"),
+        ("flair", "T2_AX", "t2"),
+        ("us", "T1ce", "cet1"),
+    ],
+)
+def test_names_that_scanners_and_users_give_are_doubted_where_they_speak_of_something_else_alone(modality, name, other):
+    assert other_modality(modality, name) == other

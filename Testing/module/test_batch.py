@@ -122,6 +122,14 @@ def test_wrong_words_are_an_error_at_once_and_start_nothing(logic, qt, monkeypat
         ):
             with pytest.raises(InputError, match=sentence):
                 call(tmp_path / "out", **words)
+        for output, scheduler, sentence in (
+            (None, None, "output_dir is the path"),
+            ("", None, "output_dir is the path"),
+            (3, None, "not 3"),
+            (tmp_path / "out", 5, "scheduler is an address"),
+        ):
+            with pytest.raises(InputError, match=sentence):
+                call(output, folder=cohort, scheduler=scheduler)
         with pytest.raises(TypeError, match="temprature"):
             call(tmp_path / "out", folder=cohort, temprature=0.5)
 

@@ -128,6 +128,7 @@ def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, rea
     def fetch(name, restart=True, update=False):
         names.append(name)
         assert restart is False, "Slicer would restart by itself, and what is unsaved would be lost"
+        assert manager.interactive is False, "Slicer would ask again"
         if isinstance(answer, Exception):
             raise answer
         return bool(answer)
@@ -140,12 +141,11 @@ def test_the_extension_is_installed_from_slicers_server_after_asking(slicer, rea
     )
     monkeypatch.setattr(slicer.app, "extensionsManagerModel", lambda: manager, raising=False)
     monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: False)
-    if not interactive:
-        ready.panel.on_install()
-        assert names == []
-    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: not interactive)
     ready.panel.on_install()
-    assert names == ["PyTorch"]
+    assert names == []
+    monkeypatch.setattr("slicer.util.confirmOkCancelDisplay", lambda *_, **__: True)
+    ready.panel.on_install()
+    assert names == ["PyTorch"] and manager.interactive is interactive
     assert ("restart Slicer, then press" if answer is True else "pip_install") in ready.ui.statusLabel.text
 
 

@@ -335,6 +335,20 @@ def test_a_run_of_an_earlier_session_is_repeated_with_the_model_that_its_volumes
     ready.panel.work.stop()
 
 
+def test_a_model_whose_file_was_replaced_in_the_session_repeats_no_run(ready, child, layout, model_path):
+    from .driving import choose_file
+
+    choose_file(ready, model_path)
+    run(ready, child, model="another")
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert len(child.calls) == 2, "as long as the file is the same, it is the run's whatever the run notes"
+    finish(ready, child, model="another")
+    with open(model_path, "ab") as file:
+        file.write(b"replaced")
+    ready.panel.repeat(ready.panel.results.chosen())
+    assert len(child.calls) == 2 and "Choose the model" in ready.ui.statusLabel.text
+
+
 def test_a_model_is_known_again_by_its_digest_whatever_it_is_called(slicer, ready, child, layout, tmp_path, module):
     pytest.importorskip("torch", reason="not installed: torch")
     from MMHVAESynthesisLib.models.header import read_header
@@ -397,6 +411,22 @@ def test_it_lies_there_again_though_the_map_was_deleted_and_no_opacity_comes_bac
             ready.ui.overlayCheckBox.checked = False
             assert {each.GetForegroundVolumeID() for each in composites(layout).values()} == {other.GetID()}
             run(ready, child, uncertainty=True)
+
+
+@pytest.mark.parametrize("then", ["a run without a map", "another one was chosen", "none was chosen"])
+def test_what_lay_there_before_the_map_covers_nothing_that_is_shown_later(slicer, layout, ready, child, scenes, then):
+    run(ready, child, uncertainty=True)
+    slicer.util.setSliceViewerLayers(foreground=scenes.volume("CT"), foregroundOpacity=1.0)
+    ready.ui.overlayCheckBox.checked = True
+    expected = None
+    if then != "a run without a map":
+        expected = scenes.volume("PET") if then == "another one was chosen" else None
+        slicer.util.setSliceViewerLayers(foreground=expected)
+        ready.ui.overlayCheckBox.checked = False
+        shown = {each.GetForegroundVolumeID() for each in composites(layout).values()}
+        assert shown == {None if expected is None else expected.GetID()}
+    run(ready, child, uncertainty=False)
+    assert {each.GetForegroundVolumeID() for each in composites(layout).values()} == {None}
 
 
 def test_an_overlay_that_has_nothing_to_show_says_so(slicer, layout, ready, child):

@@ -29,6 +29,17 @@ def test_a_volume_to_overwrite_that_was_filled_meanwhile_is_kept(slicer, scenes,
     assert scenes.picture() == before and (slicer.util.arrayFromVolume(mine) == 7).all()
 
 
+def test_a_blank_volume_to_overwrite_that_has_another_size_now_is_kept(slicer, scenes):
+    from MMHVAESynthesisLib.scene import work
+
+    us, mine = scenes.volume("US"), scenes.volume("Mine")
+    slicer.util.updateVolumeFromArray(mine, np.zeros((4, 4, 4), np.uint8))
+    synthesis = work.prepare({"us": us}, ["t2"], {"t2": mine})
+    slicer.util.updateVolumeFromArray(mine, np.zeros((2, 4, 8), np.uint8))
+    with pytest.raises(InputError, match="has changed.*nothing was added"):
+        synthesis.add(scenes.result({"us": us}, ("t2",)))
+
+
 def test_a_volume_to_overwrite_that_was_registered_meanwhile_is_kept(registration, plan, scenes, made, pair, begun):
     mine, end = begun
     transform = registration.add(made.result(made.motion()), plan({"t2": pair[0]}, {"t2": pair[1]}, also=[mine]))
@@ -123,3 +134,84 @@ def test_another_size_than_was_registered_is_refused(slicer, registration, made,
     with pytest.raises(InputError, match="has another size than when the registration was begun.*Nothing was moved"):
         registration.add(result, planned)
     assert made.everything() == before
+
+
+@pytest.fixture
+def sweep(slicer, scenes):
+    """A sequence of two frames in the scene, and its browser, which shows the first as a volume."""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Sweep")
+    for index in range(2):
+        frame = scenes.volume(f"Frame {index}", seed=index)
+        sequence.SetDataNodeAtValue(frame, str(index))
+        slicer.mrmlScene.RemoveNode(frame)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return sequence, browser
+
+
+def shown_by(slicer, browser, frame=None):
+    if frame is not None:
+        browser.SetSelectedItemNumber(frame)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser.GetProxyNode(browser.GetMasterSequenceNode())
+
+
+def test_a_frame_inside_a_sequence_is_refused_whose_id_is_another_volumes(slicer, scenes, plan, pair, sweep):
+    from MMHVAESynthesisLib.scene import work
+
+    frame, us = sweep[0].GetNthDataNode(0), scenes.volume("US")
+    for wrong in (
+        lambda: work.prepare({"us": frame}, ["t2"]),
+        lambda: work.prepare({"us": us}, ["t2"], {"t2": frame}),
+        lambda: plan({"t2": pair[0]}, {"t2": frame}),
+        lambda: plan({"t2": frame}, {"t2": pair[1]}),
+        lambda: plan({"t2": pair[0]}, {"t2": pair[1]}, also=[frame]),
+    ):
+        with pytest.raises(InputError, match="lies in another scene.*the sequence browser shows"):
+            wrong()
+
+
+def test_a_volume_that_shows_frames_takes_no_result(slicer, scenes, sweep):
+    from MMHVAESynthesisLib.scene import work
+
+    with pytest.raises(InputError, match="shows frames of a sequence"):
+        work.prepare({"us": scenes.volume("US")}, ["t2"], {"t2": shown_by(slicer, sweep[1])})
+
+
+def test_another_frame_than_the_synthetic_mr_was_made_from_is_told_before_the_registration(
+    slicer, scenes, plan, pair, sweep
+):
+    from MMHVAESynthesisLib.scene import work
+
+    us = shown_by(slicer, sweep[1], 0)
+    made = work.prepare({"us": us}, ["t2"]).add(scenes.result({"us": us}, ("t2",)))
+
+    def warnings():
+        planned = plan(made, {"t2": pair[1]}, us)
+        planned.states.update({node.GetID(): (None, nodes.checksum(node)) for node in planned.registered()})
+        return planned._of_other_frames()
+
+    from MMHVAESynthesisLib.scene import nodes
+
+    assert warnings() == []
+    shown_by(slicer, sweep[1], 1)
+    (said,) = warnings()
+    assert "has other voxels than when the synthetic MR was made from it" in said
+    shown_by(slicer, sweep[1], 0)
+    assert warnings() == []
+
+
+def test_what_is_no_volume_or_no_contrast_is_refused_in_words(plan, made, pair):
+    with pytest.raises(InputError, match="The iUS 'Points' is not a volume"):
+        plan({"t2": pair[0]}, {"t2": pair[1]}, made.markups("Points", [(0.0, 0.0, 0.0)]))
+    with pytest.raises(InputError, match="pre-operative pet: there is no such contrast"):
+        plan({"t2": pair[0]}, {"pet": pair[1]})
+
+
+def test_the_last_registration_is_the_one_made_last_wherever_it_lies_in_the_scene(registration, plan, made, pair):
+    first = registration.add(made.result(made.motion(10)), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    second = registration.add(made.result(made.motion(20)), plan({"t2": pair[0]}, {"t2": pair[1]}))
+    assert registration.registrations() == [first, second]
+    second.SetAttribute("MMHVAE.created", "2001-01-01T00:00:00+00:00")
+    assert registration.registrations() == [second, first]

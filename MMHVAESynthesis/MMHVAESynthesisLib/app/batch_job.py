@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..batch.cases import CASES
 from ..batch.settings import Settings
-from ..batch.source import check_one
+from ..batch.source import check_one, check_where
 from ..errors import MMHVAEError
 from ..models import catalogue
 from ..paths import absolute
@@ -131,9 +131,10 @@ def arguments_of(
 ) -> List[str]:
     """Return the command line of a batch; relative paths are those of this process.
 
-    :raises InputError: when not exactly one of ``manifest`` and ``folder`` is given.
+    :raises InputError: when not exactly one of ``manifest`` and ``folder`` is given, or a path is none.
     """
     check_one(manifest, folder)
+    check_where(output_dir, scheduler)
     source = ("--folder", folder) if manifest is None else ("--manifest", manifest)
     paths = [f"{option}={absolute(path)}" for option, path in (source, ("--output-dir", output_dir))]
     settings = replace(settings, model=catalogue.from_anywhere(settings.model, has_folder=True))

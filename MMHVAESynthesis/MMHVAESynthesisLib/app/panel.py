@@ -1,6 +1,6 @@
 """The panel: its sections put together, and what its buttons do."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import qt
 import slicer
@@ -38,14 +38,14 @@ class Panel:
         self.options = Options(ui, self.update)
         self.work = Work(ui, self.update)
         self.results = Results(ui, self.repeat)
-        self._models: Dict[str, Optional[str]] = {}
+        self._models: Dict[str, Tuple[Optional[str], Any]] = {}
         self.registration = Registration(
             ui,
             self.work,
             lambda arguments: self._start(arguments),
             self.options.device,
             lambda: self._torch,
-            self._models.get,
+            self._model_of,
             self.update_soon,
         )
         self.machine = Machine(ui, self.options, lambda arguments: self._start(arguments), self._on_torch)
@@ -227,9 +227,17 @@ class Panel:
             self._synthesize(preview=False, directions=directions, half_precision=half)
 
     def _choose_model_of(self, run: Any) -> bool:
-        if run.id in self._models:
-            return self.options.choose_model(self._models[run.id])
+        if self._remembers(run.id):
+            return self.options.choose_model(self._models[run.id][0])
         return self.options.choose_same_model(run.noted.get("model", ""), run.noted.get("modelDigest", ""))
+
+    def _model_of(self, run: str) -> Optional[str]:
+        """Return the model of a run of this session, by its ID; None for the default, and where it is not known."""
+        return self._models[run][0] if self._remembers(run) else None
+
+    def _remembers(self, run: str) -> bool:
+        """Return whether a run's model is known and its file is still the one that the run was made with."""
+        return run in self._models and self._models[run][1] == catalogue.stamp(self._models[run][0])
 
     def _numbers_from(self, run: Any) -> None:
         """Set what may lie outside the panel's ranges, as the console allows: then ValueError, and nothing is set."""
@@ -267,6 +275,7 @@ class Panel:
         if not consent.agrees(model):
             return
         self.inputs.decide()
+        used = model, catalogue.stamp(model)
         prepared: List[Any] = []
 
         def make():
@@ -292,7 +301,7 @@ class Panel:
             return job
 
         def done(job) -> str:
-            return self._show_preview(prepared[0], job.made) if preview else self._add(prepared[0], job.made, model)
+            return self._show_preview(prepared[0], job.made) if preview else self._add(prepared[0], job.made, used)
 
         self.work.begin(make, done, needs=lambda: prepared[0].needed())
 
@@ -305,13 +314,13 @@ class Panel:
         self.work.warn([*shown.warnings, *work.input_warnings()])
         return show(self.ui.previewPicture, shown, self.work.seconds)
 
-    def _add(self, work: Any, result: Any, model: Optional[str]) -> str:
+    def _add(self, work: Any, result: Any, used: Tuple[Optional[str], Any]) -> str:
         nodes = work.add(result)
         self.results.update()
         made = next(iter(nodes.values()))
         self.work.warn_of(made)
         run = self.results.run_of(made)
-        self._models[run.id] = model
+        self._models[run.id] = used
         self.results.show(run)
         self.registration.propose_where_empty()
         names = ", ".join(node.GetName() for node in nodes.values())

@@ -28,7 +28,8 @@ LIBRARY = Path(__file__).resolve().parents[2]
 """The folder that holds MMHVAESynthesisLib, in which the child works: Python imports from there before all else."""
 
 _LAUNCHER = "PythonSlicer"
-_EXE = ".exe" if os.name == "nt" else ""
+_IS_WINDOWS = os.name == "nt"
+_EXE = ".exe" if _IS_WINDOWS else ""
 _OF_THE_USER = re.compile(r"MMHVAE_\w+|\w+_PROXY|CUDA_VISIBLE_DEVICES|SSL_CERT_(FILE|DIR)|XDG_DATA_HOME", re.IGNORECASE)
 """Variables that the child obeys, whenever they were set: folder of models, proxies, graphics cards, certificates."""
 
@@ -127,8 +128,10 @@ def starter(slicer_home: Optional[str] = None, startup: Optional[Mapping[str, st
     def start(arguments: Sequence[str]) -> Process:
         folder = tempfile.gettempdir()
         stop_file = Path(folder, f"mmhvae-stop-{uuid.uuid4().hex}")
-        # The temporary folder is below the user's, whose letters Windows may not open; from there it is not seen.
-        ours = ["--stop-file", str(stop_file), "--parent", str(os.getpid()), "--work-in", folder]
+        ours = ["--stop-file", str(stop_file), "--parent", str(os.getpid())]
+        if _IS_WINDOWS:
+            # The temporary folder is below the user's, whose letters ITK may not open; from there it is not seen.
+            ours += ["--work-in", folder]
         return Child([*command, *arguments, *ours], variables, stop_file)
 
     return start

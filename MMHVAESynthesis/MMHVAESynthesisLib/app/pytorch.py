@@ -63,16 +63,19 @@ def _install_extension() -> str:
     manager = getattr(slicer.app, "extensionsManagerModel", lambda: None)()
     if manager is None:
         return by_hand
-    # Slicer itself asks, where it may.
-    if not getattr(manager, "interactive", False) and not slicer.util.confirmOkCancelDisplay(
-        question, _("Install the extension PyTorch")
-    ):
+    if not slicer.util.confirmOkCancelDisplay(question, _("Install the extension PyTorch")):
         return ""
+    is_interactive = getattr(manager, "interactive", None)
     try:
+        if is_interactive:  # Slicer would ask again, without saying what for
+            manager.interactive = False
         # False: no restart, before which Slicer would not have what is unsaved saved.
         begun = manager.installExtensionFromServer(_EXTENSION, False)
         # True of a download that failed too.
         installed = begun and manager.isExtensionInstalled(_EXTENSION)
     except Exception as error:  # the server, the network, the folder
         return _("The extension was not installed ({error}).").format(error=error) + " " + by_hand
+    finally:
+        if is_interactive:
+            manager.interactive = True
     return _("The extension is installed: restart Slicer, then press Install PyTorch again.") if installed else by_hand

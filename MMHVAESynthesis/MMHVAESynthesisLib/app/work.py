@@ -59,6 +59,8 @@ class Work:
         :param of_scene: Whether its result is for the scene, so that it ends with that.
         :param needs: Returns, once the job is made, the nodes without which its result has no place.
         """
+        if self.is_running:  # its child would never be heard of again
+            return
         self._of_scene = of_scene
         self.forget()
         self._log, self._since = "", time.monotonic()

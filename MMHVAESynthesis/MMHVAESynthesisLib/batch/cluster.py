@@ -92,7 +92,11 @@ def _check_answers(address: str) -> None:
     that waits for a word never ends. Dask's scheduler speaks first, but not before TLS has been agreed on.
     """
     scheme, _, rest = address.rpartition("://")
-    if scheme in ("", "tcp", "tls"):
+    if not scheme:
+        import dask
+
+        scheme = dask.config.get("distributed.comm.default-scheme", "tcp")
+    if scheme in ("tcp", "tls"):
         host, _, port = rest.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS) as connection:
             if scheme != "tls" and not connection.recv(1):

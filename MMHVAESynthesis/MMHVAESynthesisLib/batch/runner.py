@@ -28,6 +28,7 @@ from .cases import CASES, Case, usable
 from .former import check_replacing
 from .places import placed
 from .settings import Settings
+from .source import check_where
 from .work import DONE, FAILED, KEPT, Job, Outcome, check_engine, model_digest, process
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def run_batch(
     :raises MMHVAEError: when no case could be done: wrong settings, no such model, no place to write, a file that
         is no report in the report's place; or :class:`Cancelled`. What is wrong with one case alone is in the result.
     """
+    check_where(output, scheduler)
     cases = usable(list(cases))
     with no_empty_folders(output):
         folder = files.check_writable(output).absolute()

@@ -20,6 +20,8 @@ def cases_of(
     :raises InputError: when not exactly one of the two is given, or it cannot be used.
     """
     check_one(manifest, folder)
+    if output_dir is not None:
+        check_where(output_dir, None)
     return find_cases(folder, register, output_dir) if manifest is None else read_table(manifest)
 
 
@@ -30,3 +32,11 @@ def check_one(manifest: Union[str, Path, None], folder: Union[str, Path, None]) 
     given = folder if manifest is None else manifest
     if not isinstance(given, (str, Path)):
         raise InputError(f"{'folder' if manifest is None else 'manifest'} is a path, not {given!r}.")
+
+
+def check_where(output: Union[str, Path], scheduler: Optional[str]) -> None:
+    """Raise :class:`InputError` unless the place for the results is a path, and the scheduler, if any, an address."""
+    if not isinstance(output, (str, Path)) or not str(output).strip():
+        raise InputError(f"output_dir is the path of the folder for the results, not {output!r}.")
+    if scheduler is not None and not isinstance(scheduler, str):
+        raise InputError(f"scheduler is an address such as tcp://host:8786, not {scheduler!r}.")

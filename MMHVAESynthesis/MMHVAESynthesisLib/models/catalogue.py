@@ -121,6 +121,19 @@ def default_name(resources: Path = RESOURCES) -> Optional[str]:
     return _catalogue(resources)[0]
 
 
+def stamp(model: Optional[str]) -> Optional[Tuple[int, int]]:
+    """Return the size of a model's file, and when it was changed (ns): another one where it was replaced. None without.
+
+    :param model: Name in the catalogue, a file, or None for the default.
+    """
+    try:
+        path = find(model).path
+        state = None if path is None else os.stat(path)
+    except (ModelError, OSError):
+        return None
+    return None if state is None else (state.st_size, state.st_mtime_ns)
+
+
 def find(model: Optional[str], resources: Path = RESOURCES) -> ModelEntry:
     """Return the entry of a model by its name in the catalogue or its file; None asks for the default model.
 

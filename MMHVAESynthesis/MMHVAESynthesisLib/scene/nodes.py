@@ -5,7 +5,7 @@ parents. An image made here has its parents' transforms applied to its placement
 """
 
 import zlib
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -42,6 +42,7 @@ def found(node: Union[str, Any], what: str) -> Any:
             raise InputError(f"{what} must be a volume node or the name of one, not {type(node).__name__}.")
         if node.GetScene() is None:
             raise InputError(f"{what} '{node.GetName()}' is not in the scene any more: choose another volume.")
+        check_scene(node, what)
         return node
     by_id = slicer.mrmlScene.GetNodeByID(node)
     if by_id is not None:
@@ -51,6 +52,15 @@ def found(node: Union[str, Any], what: str) -> Any:
         count = "no volume" if not named else f"{len(named)} volumes"
         raise InputError(f"{what}: the scene has {count} named '{node}'. Give the node itself or its ID.")
     return named[0]
+
+
+def check_scene(node: Any, what: str) -> None:
+    """Raise InputError where a node lies in another scene than the open one: there its ID may be another node's."""
+    if node.GetScene() is not slicer.mrmlScene:
+        raise InputError(
+            f"{what} '{node.GetName()}' lies in another scene than the one that is open, as frames inside a sequence "
+            "do: give the volume that the sequence browser shows, or add a copy to the scene."
+        )
 
 
 def to_image(node: Any, what: str) -> sitk.Image:
@@ -99,6 +109,12 @@ def _check_kind(node: Any, what: str) -> None:
             f"{named} has {components} values in each voxel (colour, vectors or frames): choose a volume of grey "
             "values, or make one of it with the module Vector to Scalar Volume."
         )
+
+
+def state(node: Any) -> Tuple[Optional[Tuple[int, int, int]], Optional[int]]:
+    """Return a volume's size and a checksum of its voxels, None where it has none: others where it was changed."""
+    data = node.GetImageData()
+    return None if data is None else data.GetDimensions(), checksum(node)
 
 
 def checksum(node: Any) -> Optional[int]:

@@ -44,6 +44,12 @@ def checked(
                 f"{what}, '{node.GetName()}', is a map that goes with another volume or with a registration: choose "
                 "another, or a new volume."
             )
+        browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+        if any(browser.IsProxyNodeID(node.GetID()) for browser in browsers):
+            raise InputError(
+                f"{what}, '{node.GetName()}', shows frames of a sequence, of which one would be overwritten, or take "
+                "the result's place at the next: choose another, or a new volume."
+            )
         moved_by = _registration_over(node, inputs)
         if moved_by is not None:
             raise InputError(

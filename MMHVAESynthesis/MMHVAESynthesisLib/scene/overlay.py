@@ -9,6 +9,9 @@ from .provenance import PREFIX, ROLE_UNCERTAINTY, noted, uncertainty_node
 _FORMER, _OPACITY = PREFIX + "underOverlay", PREFIX + "underOverlayOpacity"
 """Reference and attribute of the views that show a map: their foreground, and its opacity, from before it."""
 
+_MAP = PREFIX + "overlay"
+"""Attribute of these views: the map's ID, known though it was deleted."""
+
 
 def show(opacity: Optional[float]) -> None:
     """Lay the uncertainty maps over the synthetic volumes that are shown as background.
@@ -25,8 +28,11 @@ def show(opacity: Optional[float]) -> None:
                 composite.SetAttribute(_OPACITY, str(composite.GetForegroundOpacity()))
             composite.SetForegroundVolumeID(wanted.GetID())
             composite.SetForegroundOpacity(opacity)
-        elif is_on or not composite.GetForegroundVolumeID():
+            composite.SetAttribute(_MAP, wanted.GetID())
+        elif is_on or _is_deleted(composite):
             _give_back(composite)
+        else:
+            _forget(composite)
 
 
 def _give_back(composite: Any) -> None:
@@ -35,8 +41,20 @@ def _give_back(composite: Any) -> None:
     composite.SetForegroundVolumeID(None if former is None else former.GetID())
     if former is not None and was is not None:
         composite.SetForegroundOpacity(float(was))
+    _forget(composite)
+
+
+def _forget(composite: Any) -> None:
+    """Note no longer what the map lay in place of: another volume was chosen since, or none."""
     composite.SetNodeReferenceID(_FORMER, None)
     composite.RemoveAttribute(_OPACITY)
+    composite.RemoveAttribute(_MAP)
+
+
+def _is_deleted(composite: Any) -> bool:
+    """Return whether nothing lies over the background because the map that lay there has left the scene."""
+    shown = composite.GetAttribute(_MAP)
+    return shown is not None and _node(shown) is None and not composite.GetForegroundVolumeID()
 
 
 def is_shown() -> bool:

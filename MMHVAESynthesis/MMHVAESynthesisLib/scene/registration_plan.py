@@ -17,7 +17,7 @@ from ..volumes.checks import checked
 from . import nodes, placement
 from .loaded import of_several_patients
 from .nodes import RAS_TO_LPS, found, to_image, to_images, world_matrix
-from .provenance import INPUT, check_image, is_synthetic, mr_behind, noted
+from .provenance import INPUT, check_image, is_synthetic, mr_behind, noted, parsed
 from .registration_report import Landmarks
 
 _APART_MM = 0.1
@@ -78,10 +78,25 @@ class Plan:
             **settings,
         )
         self.states.update(_states(self.registered()))
+        self.warnings.extend(self._of_other_frames())
         reason = why_not_completed(request, makers) if wanted else ""
         if reason:
             self.warnings.append(reason)
         return request
+
+    def _of_other_frames(self) -> List[str]:
+        """Return a warning where the ultrasound's voxels are not those that the synthetic MR was made from."""
+        states = [parsed(noted(node).get("inputStates"), {}) for node in self.synthetic.values()]
+        made_from = {each[US] for each in states if isinstance(each, dict) and US in each}
+        if self.us is None or made_from <= {self.states[self.us.GetID()][1]}:
+            return []
+        sources = [node.GetNodeReference(INPUT + US) for node in self.synthetic.values()]
+        if not any(source is self.us for source in sources):
+            return []
+        return [
+            f"'{self.us.GetName()}' has other voxels than when the synthetic MR was made from it (another frame of a "
+            "sequence, or edited): choose that frame again, or synthesise anew."
+        ]
 
 
 def plan(
@@ -107,6 +122,8 @@ def plan(
     fixed = _volumes(synthetic, "The synthetic")
     mr = _volumes(moving, "The pre-operative")
     us = None if us is None else transformable(found(us, "The iUS"), "The iUS")
+    if us is not None and not us.IsA("vtkMRMLVolumeNode"):
+        raise InputError(f"The iUS '{us.GetName()}' is not a volume: choose the ultrasound.")
     _check_differ(fixed, mr, us)
     registered = [*fixed.values(), *mr.values(), *([] if us is None else [us])]
     for node in registered:
@@ -145,6 +162,9 @@ def _several(also: Union[None, str, Any, Sequence[Union[str, Any]]]) -> List[Uni
 
 def _volumes(given: Mapping[str, Union[str, Any, None]], what: str) -> Dict[str, Any]:
     """Return ``{modality: node}``; whether a node has voxels that can be used is seen when they are read."""
+    unknown = [str(key) for key in given if key not in MODALITIES]
+    if unknown:
+        raise InputError(f"{what} {', '.join(unknown)}: there is no such contrast. Name {', '.join(MODALITIES)}.")
     named = {str(key): (node, f"{what} {label(str(key))}") for key, node in given.items() if node is not None}
     return {key: transformable(found(node, name), name) for key, (node, name) in named.items()}
 
@@ -309,11 +329,7 @@ def check_unchanged(planned: Plan) -> List[str]:
 
 def _states(volumes: Iterable[Any]) -> Dict[str, Tuple[Any, Optional[int]]]:
     """Return the size and the voxels' checksum of each volume by its ID; None for what is not there."""
-    images = {node.GetID(): (node, node.GetImageData()) for node in volumes if node.IsA("vtkMRMLVolumeNode")}
-    return {
-        key: (None, None) if image is None else (image.GetDimensions(), nodes.checksum(node))
-        for key, (node, image) in images.items()
-    }
+    return {node.GetID(): nodes.state(node) for node in volumes if node.IsA("vtkMRMLVolumeNode")}
 
 
 def _places(nodes: Sequence[Any]) -> Dict[str, np.ndarray]:
@@ -339,6 +355,7 @@ def transformable(node: Union[str, Any], what: str) -> Any:
         )
     if node.GetScene() is None:
         raise InputError(f"{what}: '{node.GetName()}' is not in the scene any more.")
+    nodes.check_scene(node, f"{what}:")
     return node
 
 

@@ -23,5 +23,9 @@ def is_registration(node: Any) -> bool:
 
 
 def registrations() -> List[Any]:
-    """Return the transform nodes of the registrations in the scene, in the order in which they were made."""
-    return [node for node in slicer.util.getNodesByClass("vtkMRMLLinearTransformNode") if is_registration(node)]
+    """Return the transform nodes of the registrations in the scene, in the order in which they were made.
+
+    Those of another scene that was added lie behind in the scene, whenever they were made.
+    """
+    found = [node for node in slicer.util.getNodesByClass("vtkMRMLLinearTransformNode") if is_registration(node)]
+    return sorted(found, key=lambda node: node.GetAttribute(PREFIX + "created") or "")

@@ -27,7 +27,7 @@ class SceneSynthesis:
     :param given: ``{modality: node to overwrite}``.
     :param grid: Of the reference input when its voxels were copied; see :func:`_grid`.
     :param states: Of all inputs then; see :func:`_states`.
-    :param former: Checksums of the voxels to overwrite, by modality.
+    :param former: Sizes and checksums of what is to be overwritten, by modality.
     """
 
     request: Optional[SynthesisRequest]
@@ -35,7 +35,7 @@ class SceneSynthesis:
     given: Dict[str, Any]
     grid: Tuple[Any, np.ndarray, np.ndarray]
     states: Dict[str, Tuple[Any, Any]]
-    former: Dict[str, Optional[int]]
+    former: Dict[str, Tuple[Any, Optional[int]]]
 
     def without_images(self) -> "SceneSynthesis":
         """Return what :meth:`add` needs, so that the copies of the inputs can be freed while a child works."""
@@ -66,6 +66,8 @@ class SceneSynthesis:
         result = provenance.with_warnings(result, [*self._doubts(), *self._changes()])
         for warning in result.warnings:
             log.warning(warning)
+        voxels = {modality: state[0] for modality, state in self.states.items()}
+        result = replace(result, provenance={**result.provenance, "input_states": voxels})
         added = results.add(result, self.sources, self.given)
         # A volume of the user's that is shown may have become synthetic.
         annotations.refresh()
@@ -76,7 +78,7 @@ class SceneSynthesis:
         here = {modality: node for modality, node in self.given.items() if node.GetScene() is not None}
         results.checked(here, self.sources)
         for modality, node in here.items():
-            if nodes.checksum(node) != self.former[modality]:
+            if nodes.state(node) != self.former[modality]:
                 raise InputError(
                     f"'{node.GetName()}', which was chosen for the {label(modality)}, has changed since this was begun "
                     "and would have been overwritten as it is now: nothing was added. Choose another volume, or apply "
@@ -122,7 +124,7 @@ def prepare(
     given = results.checked(outputs, sources, targets)
     names = {modality: node.GetName() for modality, node in sources.items()}
     request = SynthesisRequest(nodes.to_images(sources), targets, names=names, **settings)
-    former = {modality: nodes.checksum(node) for modality, node in given.items()}
+    former = {modality: nodes.state(node) for modality, node in given.items()}
     return SceneSynthesis(request, sources, given, _grid(_reference(sources)), _states(sources), former)
 
 
