@@ -25,7 +25,7 @@ from .i18n import _
 log = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).resolve().parents[2]
-"""The folder that holds MMHVAESynthesisLib, in which the child works: Python imports from there before all else."""
+"""The folder that holds MMHVAESynthesisLib, in which the child starts: Python imports from there before all else."""
 
 _LAUNCHER = "PythonSlicer"
 _IS_WINDOWS = os.name == "nt"
