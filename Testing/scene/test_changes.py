@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from MMHVAESynthesisLib.errors import InputError
 
@@ -99,19 +100,11 @@ def test_volumes_that_are_not_what_they_are_chosen_as_are_told(plan, scenes, wit
 @pytest.fixture
 def registering(plan, made, pair):
     """A registration at work, and what ends it."""
-    from scene.registered import result
-
     field = np.random.default_rng(0).uniform(50, 200, (24, 24, 24)).astype(np.float32)
-    synthetic, mr = made.volume_of(field_image(field), "US synthetic T2 (MMHVAE)"), pair[1]
+    synthetic, mr = made.volume_of(sitk.GetImageFromArray(field), "US synthetic T2 (MMHVAE)"), pair[1]
     planned = plan({"t2": synthetic}, {"t2": mr})
     planned.request(engine="mattes", completion=False)
-    return synthetic, mr, planned, result(made.motion())
-
-
-def field_image(array):
-    import SimpleITK as sitk
-
-    return sitk.GetImageFromArray(array)
+    return synthetic, mr, planned, made.result(made.motion())
 
 
 def test_voxels_that_changed_during_a_registration_are_told(slicer, registration, registering):
@@ -182,17 +175,15 @@ def test_a_volume_that_shows_frames_takes_no_result(slicer, scenes, sweep):
 def test_another_frame_than_the_synthetic_mr_was_made_from_is_told_before_the_registration(
     slicer, scenes, plan, pair, sweep
 ):
-    from MMHVAESynthesisLib.scene import work
+    from MMHVAESynthesisLib.scene import nodes, work
 
     us = shown_by(slicer, sweep[1], 0)
     made = work.prepare({"us": us}, ["t2"]).add(scenes.result({"us": us}, ("t2",)))
 
     def warnings():
         planned = plan(made, {"t2": pair[1]}, us)
-        planned.states.update({node.GetID(): (None, nodes.checksum(node)) for node in planned.registered()})
+        planned.states.update({node.GetID(): nodes.state(node) for node in planned.registered()})
         return planned._of_other_frames()
-
-    from MMHVAESynthesisLib.scene import nodes
 
     assert warnings() == []
     shown_by(slicer, sweep[1], 1)
